@@ -1,0 +1,111 @@
+"""Wall time and peak memory of ingest beside two loops that people write, in one run.
+
+    python tests/bench/bench_ingest.py FOLDER [--repeat 5]
+
+(a) an h5py loop that only reads every dataset; (b) the usual notebook loop: h5py, then NumPy mean, std, min, max, norm,
+share of zeros, 7 quantiles and a 64-bin histogram of each tensor; (c) `wexport ingest`, everything included. Each runs as
+a process of its own, in turn, so that a change in the machine's mood hits all three; the files are read once before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+_READ = """
+import sys, h5py
+def visit(name, item):
+    if isinstance(item, h5py.Dataset):
+        item[()]
+for path in sys.argv[1:]:
+    with h5py.File(path) as file:
+        file.visititems(visit)
+"""
+
+_NOTEBOOK = """
+import sys, h5py, numpy as np
+rows = []
+def visit(name, item):
+    if isinstance(item, h5py.Dataset):
+        w = item[()]
+        rows.append((name, w.mean(), w.std(), w.min(), w.max(), np.linalg.norm(w), (w == 0).mean(),
+                     np.quantile(w, [.01, .05, .25, .5, .75, .95, .99]), np.histogram(w, 64)))
+for path in sys.argv[1:]:
+    with h5py.File(path) as file:
+        file.visititems(visit)
+"""
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """(seconds, peak resident MiB of the process and its children together; shared pages count once per process)."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    peak = 0
+    stop = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        me = psutil.Process(process.pid)
+        while not stop.wait(0.01):
+            total = 0
+            try:
+                for each in [me, *me.children(recursive=True)]:
+                    total += each.memory_info().rss
+            except psutil.Error:
+                continue
+            peak = max(peak, total)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    if process.wait():
+        sys.exit(f"{command[:3]} failed")
+    seconds = time.perf_counter() - begun
+    stop.set()
+    thread.join()
+    return seconds, peak / 2**20
+
+
+def main() -> None:
+    """Parse, run in turn, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    files = sorted(str(path) for path in arguments.folder.iterdir() if path.suffix == ".h5")
+    for file in files:
+        Path(file).read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        wexport = [sys.executable, "-c", "from wexport.cli import main; main()", "ingest", "-q", "-j", str(arguments.jobs)]
+        commands = {
+            "(a) h5py, read only": [sys.executable, "-c", _READ, *files],
+            "(b) notebook loop": [sys.executable, "-c", _NOTEBOOK, *files],
+            "(c) wexport ingest": [*wexport, *files, "--out", f"{folder}/weights.parquet"],
+        }
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for _ in range(arguments.repeat):
+            for name, command in commands.items():
+                found[name].append(run(command))
+    size = sum(Path(file).stat().st_size for file in files)
+    print(f"{len(files)} files, {size / 1e6:.0f} MB, {arguments.repeat} runs in turn, {arguments.jobs} jobs")
+    middle = {name: statistics.median(seconds for seconds, _ in runs) for name, runs in found.items()}
+    for name, runs in found.items():
+        seconds = [each for each, _ in runs]
+        print(
+            f"{name:<22} median {middle[name]:6.2f} s  (min {min(seconds):.2f}, max {max(seconds):.2f})"
+            f"  peak {max(peak for _, peak in runs):5.0f} MiB"
+            f"  (a) x {middle[name] / middle['(a) h5py, read only']:5.2f}"
+            f"  (b) / {middle['(b) notebook loop'] / middle[name]:5.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""What several test files share: models to read, and the collection of real files where it is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(__file__).parent / "data"
+EXAMPLES = ROOT / "wexport" / "examples"
+CORPUS = ROOT.parent / "shared" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """A folder of real files from public repositories; not part of the project."""
+    if not CORPUS.is_dir():
+        pytest.skip("the collection of real files is not here")
+    return CORPUS
+
+
+@pytest.fixture
+def write_h5(tmp_path: Path) -> Callable[..., Path]:
+    """Writes arrays as datasets of an HDF5 file: `write_h5("a.h5", w=array, **{"b/c": array})`."""
+
+    def write(name: str, **arrays: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            for key, array in arrays.items():
+                file.create_dataset(key, data=np.asarray(array))
+        return path
+
+    return write

@@ -1,0 +1,75 @@
+"""How values lie, whatever their place: counts, moments, quantiles and histogram of one stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wexport import moments
+from wexport.figures import PROBABILITIES
+from wexport.histogram import Cells, Counter
+from wexport.workspace import Prepared
+
+
+class DistributionSums:
+    """What is known of the values so far."""
+
+    def __init__(self, dtype: np.dtype[Any], size: int, *, exact: bool) -> None:
+        """dtype: that of `Prepared.counted`; size: values to come; exact: keep them all, for exact quantiles."""
+        self._counter = None if exact else Counter(dtype, size)
+        self._kept: list[NDArray[Any]] = []
+        self._moments = moments.Moments()
+        self._nan = self._inf = self._zeros = self._values = 0
+
+    def add(self, block: Prepared) -> None:
+        """Take a block. Its `spare` is overwritten."""
+        self._values += block.values.size
+        self._nan += block.nan
+        self._inf += block.inf
+        self._zeros += block.zeros
+        x, squares, spare, finite = block.x, block.squares, block.spare, block.values
+        if block.lost is not None:
+            keep = ~block.lost
+            x, squares, spare, finite = x[keep], squares[keep], spare[keep], finite[keep]
+        if self._counter:
+            self._counter.add(block.counted, block.zeros)
+        else:
+            self._kept.append(finite.copy())
+        if x.size:
+            found = moments.of_block(x, squares, spare, block.low, block.high, block.exponent)
+            self._moments = self._moments.merge(found)
+
+    def absorb(self, other: DistributionSums) -> DistributionSums:
+        """Add what another one of the same kind knows; returns itself."""
+        self._values += other._values
+        self._nan += other._nan
+        self._inf += other._inf
+        self._zeros += other._zeros
+        self._kept += other._kept
+        if self._counter and other._counter:
+            self._counter.absorb(other._counter)
+        self._moments = self._moments.merge(other._moments)
+        return self
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of `figures.Distribution` by name."""
+        if self._counter:
+            cells = self._counter.cells()
+        else:
+            cells = Cells.of_values(np.concatenate(self._kept) if self._kept else np.zeros(0))
+        quantiles: list[float] | list[None] = [None] * len(PROBABILITIES)
+        if self._moments.n:
+            quantiles = cells.quantiles(PROBABILITIES, self._moments.low, self._moments.high)
+        names = (f"q{round(100 * probability):02}" for probability in PROBABILITIES)
+        return {
+            "value_count": self._values,
+            "nan_count": self._nan,
+            "inf_count": self._inf,
+            "zero_count": self._zeros,
+            "near_zero_count": cells.near_zero_count(),
+            **self._moments.figures(),
+            **dict(zip(names, quantiles, strict=True)),
+            "histogram": cells.histogram(),
+        }

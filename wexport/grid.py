@@ -1,0 +1,190 @@
+"""The picture of a large tensor: root mean square over at most 32 x 32 blocks of its canonical matrix.
+
+Columns are the output units, rows everything else in canonical order (of a convolution: height, width, input).
+Without unit axes the last axis makes the columns; a vector is one row. Index i of n falls into band i * 32 // n.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wexport.figures import Grid
+from wexport.folds import ScaledSums
+from wexport.streams import Streams
+from wexport.workspace import Prepared
+
+Array = NDArray[Any]
+Places = NDArray[np.int64]
+
+SIDE = 32
+"""Blocks along a side, at most."""
+
+_REMEMBERED = 1 << 20
+"""Up to so many places of a row, their bands are worked out once."""
+_SEGMENT_WORTH = 1_000
+"""Values that can be summed in the time of one call."""
+
+
+class _Side:
+    """One side of the canonical matrix: which of its bands a place of one stream belongs to."""
+
+    def __init__(self, streams: Streams, gate: int, axes: tuple[int, ...]) -> None:
+        shape = streams.canonical_shape
+        self.axes = axes
+        self.length = math.prod(shape[axis] for axis in axes)
+        self.bands = min(SIDE, self.length)
+        self.offset = 0
+        self.steps = []  # per axis: its stride in the stream, its extent there, its stride along this side
+        for rank, axis in enumerate(axes):
+            place = streams.axes.index(axis)
+            weight = math.prod(shape[later] for later in axes[rank + 1 :])
+            self.steps.append((math.prod(streams.dims[place + 1 :]), streams.dims[place], weight))
+            if axis == streams.gate_axis:
+                self.offset = gate * streams.dims[place] * weight
+
+    def band(self, places: Places) -> Places:
+        """The bands of places in the stream."""
+        index = np.full(places.shape, self.offset, np.int64)
+        for stride, extent, weight in self.steps:
+            if extent > 1:
+                index += places // stride % extent * weight
+        return index * self.bands // self.length
+
+    def sizes(self) -> NDArray[np.float64]:
+        """How many indices each band holds."""
+        edges = -(-np.arange(self.bands + 1) * self.length // self.bands)
+        return np.diff(edges).astype(np.float64)
+
+    def runs_on(self, inner: int) -> bool:
+        """Whether along each row of `inner` places this side's index is a constant plus the place."""
+        return all(stride == weight for stride, extent, weight in self.steps if extent > 1 and stride < inner)
+
+    def depends(self, inner: int) -> bool:
+        """Whether the index depends on more than the place within a row."""
+        return any(stride >= inner for stride, extent, _ in self.steps if extent > 1)
+
+
+class GridSums:
+    """Sums of squares per block of the grid."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        rank = len(streams.canonical_shape)
+        self._columns = streams.unit_axes or ((rank - 1,) if rank else ())
+        self._rows = tuple(axis for axis in range(rank) if axis not in self._columns)
+        self._parts = [_Part(streams, gate, self._rows, self._columns) for gate in range(streams.count)]
+        rows, columns = self._parts[0].rows, self._parts[0].columns
+        self._sums = ScaledSums((rows.bands, columns.bands))
+        self._count = np.multiply.outer(rows.sizes(), columns.sizes())
+
+    @property
+    def row(self) -> int:
+        """Length of the runs that are cheapest to add in whole."""
+        return self._parts[0].inner
+
+    def add(self, gate: int, block: Prepared, start: int) -> None:
+        """Take a block of a gate's stream, the first value of which stands at `start`."""
+        part = self._parts[gate]
+        if block.low or block.high:
+            part.add(self._sums.matched(block.squares, block.exponent), start, self._sums.total)
+        if block.lost is not None:
+            missing = np.zeros_like(self._count)
+            part.add(block.flags(block.lost), start, missing)
+            self._count -= missing
+
+    def figures(self) -> Grid:
+        """The grid over everything taken so far."""
+        mean = np.full_like(self._count, np.nan)
+        np.divide(self._sums.total, self._count, out=mean, where=self._count > 0)
+        return Grid(*mean.shape, self._sums.root(mean))
+
+
+class _Part:
+    """How one stream's values add into the grid."""
+
+    def __init__(self, streams: Streams, gate: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> None:
+        self.rows, self.columns = _Side(streams, gate, rows), _Side(streams, gate, columns)
+        self.inner, axes = 1, None
+        for extent, axis in zip(reversed(streams.dims), reversed(streams.axes), strict=True):
+            if extent != 1:
+                side = rows if axis in rows else columns
+                if axes not in (None, side):
+                    break
+                axes = side
+                self.inner *= extent
+        self._across = self.columns if axes == columns else self.rows
+        self._along = self.rows if axes == columns else self.columns
+        self._edges: Places | None = None
+        self._bands: Places | None = None
+        if self._across.depends(self.inner):
+            return
+        if self._across.runs_on(self.inner):
+            bands, length = self._across.bands, self._across.length
+            edges = -(-np.arange(bands + 1) * length // bands) - self._across.offset
+            first = int(np.searchsorted(edges, 0, side="right")) - 1
+            last = int(np.searchsorted(edges, self.inner, side="left"))
+            self._edges = np.maximum(edges[first:last], 0)
+            self._bands = np.arange(first, last)
+        elif self.inner <= _REMEMBERED:
+            self._bands = self._across.band(np.arange(self.inner))
+
+    def add(self, values: Array, start: int, sums: Array) -> None:
+        """Add values, the first of which stands at `start` of the stream, to the grid's blocks."""
+        if self._along is self.columns:
+            sums = sums.T
+        offset = start % self.inner
+        head = min(self.inner - offset, values.size) if offset else 0
+        body = (values.size - head) // self.inner * self.inner + head
+        for low, high in ((0, head), (head, body), (body, values.size)):
+            if low < high:
+                self._add_rows(values[low:high], start + low, sums)
+
+    def _add_rows(self, values: Array, start: int, sums: Array) -> None:
+        """Add whole rows, or a part of one."""
+        length = min(self.inner, values.size)
+        rows = values.reshape(-1, length)
+        firsts = start + self.inner * np.arange(len(rows))
+        along = self._along.band(firsts)
+        changes = along[1:] != along[:-1]
+        moving = self._across.depends(self.inner)
+        if moving:
+            across = self._across.band(firsts)
+            if self.inner > 1:
+                changes |= firsts[1:] // self._period() != firsts[:-1] // self._period()
+            else:
+                changes |= across[1:] != across[:-1]
+        starts = np.flatnonzero(np.concatenate(([True], changes)))
+        totals = _segments(rows, starts)
+        if moving or self._bands is None:
+            places = firsts[starts][:, None] + np.arange(length)
+            np.add.at(sums, (along[starts][:, None], self._across.band(places)), totals)
+        else:
+            self._fold(totals, start % self.inner, along[starts], sums)
+
+    def _period(self) -> int:
+        return min(stride for stride, extent, _ in self._across.steps if extent > 1 and stride >= self.inner)
+
+    def _fold(self, totals: Array, offset: int, along: Places, sums: Array) -> None:
+        assert self._bands is not None
+        length = totals.shape[1]
+        if self._edges is None:
+            across = self._bands[offset : offset + length]
+            np.add.at(sums, (along[:, None], across), totals)
+            return
+        first = int(np.searchsorted(self._edges, offset, side="right")) - 1
+        last = int(np.searchsorted(self._edges, offset + length, side="left"))
+        starts = np.maximum(self._edges[first:last] - offset, 0)
+        folded = np.add.reduceat(totals, starts, axis=1)
+        np.add.at(sums, (along[:, None], self._bands[first:last]), folded)
+
+
+def _segments(rows: Array, starts: NDArray[np.intp]) -> Array:
+    """Sums over the rows from each start to the next."""
+    if rows.shape[1] < 64 or len(starts) * _SEGMENT_WORTH > rows.size:
+        return np.asarray(np.add.reduceat(rows, starts, axis=0))
+    ends = [*starts[1:].tolist(), len(rows)]
+    return np.stack([np.add.reduce(rows[start:end], axis=0) for start, end in zip(starts, ends, strict=True)])

@@ -1,0 +1,154 @@
+"""From what the user typed to files, model names and places in a training run."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wexport.errors import UsageError
+
+_SUFFIX = re.compile(r"(\.weights)?\.[A-Za-z][A-Za-z0-9]{0,11}$")
+_GLOB = re.compile(r"[*?\[]")
+# A checkpoint's number stands behind a word that says so; a bare number (resnet50, fold_3) is no step.
+_STEP = re.compile(
+    r"(?P<word>(?<![A-Za-z])(?:epochs?|steps?|ckpt|checkpoint|iter|iteration)[-_.=]?|(?<![A-Za-z])weights(?:-improvement)?[.-])"
+    r"(?P<step>\d{1,15})(?![A-Za-z])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file to read.
+
+    named: the user named it (or a pattern that matches it); False if it was met in a folder, where what is no model
+    is passed over.
+    """
+
+    path: Path
+    named: bool
+
+
+def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
+    """Files, folders and glob patterns as a list of files without repeats, in the order given, folders sorted.
+
+    Raises UsageError for a path that does not exist or a pattern that matches nothing.
+    """
+    found: dict[str, Input] = {}
+    for argument in arguments:
+        for item in _expand_one(os.fspath(argument)):
+            found.setdefault(os.path.realpath(item.path), item)
+    return list(found.values())
+
+
+def _expand_one(argument: str) -> Iterator[Input]:
+    path = Path(argument)
+    if path.is_dir():
+        yield from _in_folder(path)
+    elif os.path.lexists(path):
+        yield Input(path, named=True)
+    elif _GLOB.search(argument):
+        matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute patterns
+        if not matches:
+            raise UsageError(
+                f"{argument}: matches no file",
+                hint="check the pattern; quote it so that the shell leaves it alone",
+            )
+        for match in matches:
+            if not Path(match).is_dir():
+                yield Input(Path(match), named=True)
+    else:
+        raise UsageError(f"{argument}: does not exist", hint="check the path")
+
+
+def _in_folder(folder: Path) -> Iterator[Input]:
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(here, name)
+            # Only what is a file already: opening a pipe or device that happens to lie in a folder helps nobody.
+            if not name.startswith(".") and path.is_file():
+                yield Input(path, named=False)
+
+
+def model_names(paths: Sequence[Path], pattern: str | None = None) -> list[str]:
+    """A name for each file: its path relative to the common root, without its suffix unless a sibling shares the stem.
+
+    pattern: overrides it; `{stem}`, `{name}`, `{parent}` and `{path}` are filled in (file name without and with
+    suffix, folder's name, relative path without suffix). Raises UsageError if two files get the same name.
+    """
+    absolute = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100  # resolve() would follow links
+    root = Path(os.path.commonpath([path.parent for path in absolute])) if absolute else Path()
+    relative = [path.relative_to(root).as_posix() for path in absolute]
+    stems = [_SUFFIX.sub("", name) or name for name in relative]
+    if pattern is None:
+        shared = Counter(stems)
+        names = [stem if shared[stem] == 1 else name for stem, name in zip(stems, relative, strict=True)]
+    else:
+        try:
+            names = [
+                pattern.format(stem=Path(stem).name, name=path.name, parent=path.parent.name, path=stem)
+                for stem, path in zip(stems, absolute, strict=True)
+            ]
+        except (KeyError, IndexError, ValueError) as error:
+            raise UsageError(
+                f"--name {pattern!r} cannot be filled in: {error}",
+                hint="use {stem}, {name}, {parent} and {path}",
+            ) from None
+    names = [printable(name) for name in names]
+    for name, count in Counter(names).items():
+        if count > 1:
+            both = [str(path) for path, given in zip(paths, names, strict=True) if given == name][:2]
+            raise UsageError(
+                f"{both[0]} and {both[1]} would both be named {name!r}",
+                hint="tell them apart, e.g. with --name '{parent}/{stem}'",
+            )
+    return names
+
+
+def series(model: str, pattern: re.Pattern[str] | None = None) -> tuple[str | None, int | None]:
+    """(run, step) of a checkpoint, from its name; (None, None) where no word says so.
+
+    pattern: a regular expression with a group `step` and, if it likes, a group `run`.
+    """
+    found = None
+    for found in (pattern or _STEP).finditer(model):  # noqa: B007  # the last match is the innermost
+        pass
+    if found is None:
+        return None, None
+    groups = found.groupdict()
+    try:
+        step = int(groups["step"])
+    except (TypeError, ValueError):
+        return None, None
+    if pattern is not None and groups.get("run") is not None:
+        return groups["run"], step
+    # What follows the number in the same file or folder name differs by checkpoint (a loss, a date).
+    rest = model[found.end() :].partition("/")[2]
+    word = groups.get("word") or ""
+    before = model[: found.start()] + (word if word.lower().startswith("weights") else "")
+    run = "/".join(part for part in (before.rstrip("/-_.= "), rest) if part)
+    return run or word.strip("-_.=") or ".", step
+
+
+def series_pattern(text: str) -> re.Pattern[str]:
+    """Compiles what `--series` was given; raises UsageError if it is no regular expression with a group `step`."""
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--series {text!r} is no regular expression: {error}") from None
+    if "step" not in pattern.groupindex:
+        raise UsageError(
+            f"--series {text!r} has no group named step", hint=r"e.g. --series '(?P<run>.*)_(?P<step>\d+)'"
+        )
+    return pattern
+
+
+def printable(text: str) -> str:
+    """Text that any table can hold: bytes that were not UTF-8, kept as surrogates, are written as \\udcNN."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

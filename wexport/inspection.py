@@ -1,0 +1,55 @@
+"""One file, looked at without writing anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wexport.errors import ReadError
+from wexport.ingestion import ModelResult, Options, measured
+from wexport.inputs import Input, model_names
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A file's rows, as the table would hold them, and how reading it ended."""
+
+    result: ModelResult
+    rows: list[dict[str, Any]]
+
+    def layers(self) -> Iterator[tuple[str, str | None, list[dict[str, Any]]]]:
+        """(layer, class, rows) in order; the layer is "" where the file knows none."""
+        group: list[dict[str, Any]] = []
+        for row in self.rows:
+            if group and (row["layer"], row["kind"]) != (group[0]["layer"], group[0]["kind"]):
+                yield group[0]["layer"] or "", group[0]["layer_class"], group
+                group = []
+            group.append(row)
+        if group:
+            yield group[0]["layer"] or "", group[0]["layer_class"], group
+
+
+def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
+    """Read one model file, in a child process, and return what its rows would be.
+
+    options: the fields of `wexport.ingestion.Options` that concern reading: optimizer, reader, plugins, timeout, detail.
+    Raises ReadError if it cannot be read.
+    """
+    chosen = Options(**{"jobs": 1, **options})
+    file = Path(path)
+    if not file.exists():
+        raise ReadError(f"{file}: does not exist", hint="check the path")
+    if file.is_dir():
+        raise ReadError(f"{file}: is a folder", hint="inspect takes one file; `wexport ingest` takes folders")
+    (name,) = model_names([file])
+    result = ModelResult(name, file)
+    rows: list[dict[str, Any]] = []
+    for _, piece in measured([(Input(file, named=True), result)], chosen):
+        if piece is not None:
+            rows.extend(piece.rows)
+    if result.status == "failed":
+        raise ReadError(result.reason, hint=result.hint)
+    return Inspection(result, sorted(rows, key=lambda row: row["tensor_index"]))

@@ -1,0 +1,252 @@
+"""Keras 3's format: `.weights.h5`, and `.keras`, a zip of such a file with the model's config.
+
+The HDF5 groups follow the attributes of the saved objects (`saving_lib._save_state`): lists of layers call their items
+by class and number, not by name, and variables are only numbered. What that tells alone is the same in every
+container of a model, so slots are made of it; the config, where there is one, adds classes, roles and names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wexport import roles
+from wexport.errors import ReadError
+from wexport.readers import hdf5_walk, keras_config, keras_layers, keras_zip
+from wexport.readers.hdf5_values import Dataset
+from wexport.readers.hdf5_walk import Tree
+from wexport.readers.keras_config import Holder
+from wexport.tensors import Layout, Model, Reader, Skipped, Source, Tensor
+
+MAX_METADATA_BYTES = 1 << 20
+_SEEDS = frozenset({"seed_generator", "_seed_generator", "random_generator", "_random_generator"})
+_LISTS_OF_2_13 = "_layer_checkpoint_dependencies"
+Group = tuple[str, ...]
+
+
+def sniff(source: Source) -> float:
+    """0.95 for a zip with Keras' members; 0.9 for an HDF5 file whose datasets lie in numbered `vars` groups."""
+    if source.head.startswith(keras_zip.SIGNATURES):
+        try:
+            members = keras_zip.open_archive(source).members
+        except ReadError:
+            return 0.0
+        names = {name.partition(".weights.")[0] for name in members}
+        return 0.95 if keras_zip.CONFIG in members and "model" in names else 0.0
+    try:
+        if hdf5_walk.signature_offset(source) is None:
+            return 0.0
+        tree = hdf5_walk.open_file(source)
+        if tree.texts("", "layer_names") is not None or tree.is_group("model_weights"):
+            return 0.0
+        tree.walk()
+    except ReadError:
+        return 0.0
+    return 0.9 if any(_variable(path) for path in tree.datasets) else 0.0
+
+
+def open_(source: Source) -> Model:
+    """The model in a Keras 3 file.
+
+    Layers are in the config's order, or else in the order in which their values were written, which Keras does
+    layer by layer. layer_index is then the rank among the groups that hold weights. Raises ReadError for a damaged
+    file, HostileFileError for a zip that names a member twice, BudgetError for one that unpacks to too much.
+    """
+    if not source.head.startswith(keras_zip.SIGNATURES):
+        return _model(source, hdf5_walk.open_file(source), {}, {}, "weights-h5")
+    archive = keras_zip.open_archive(source)
+    window = archive.window(keras_zip.WEIGHTS)
+    if window is None:
+        raise ReadError(
+            f"{source.path}: holds no {keras_zip.WEIGHTS}", hint="save the model again with a current Keras"
+        )
+    config = keras_config.parse(archive.read(keras_zip.CONFIG, keras_config.MAX_CONFIG_BYTES)) or {}
+    metadata = _metadata(archive.read(keras_zip.METADATA, MAX_METADATA_BYTES))
+    return _model(source, hdf5_walk.open_window(source, window), config, metadata, "keras-v3")
+
+
+READER = Reader(
+    name="keras-v3",
+    reads="Keras 3 .keras and .weights.h5, also of tf.keras 2.12 and later",
+    sniff=sniff,
+    open=open_,
+    suffixes=(".keras", ".weights.h5"),
+)
+
+
+def _metadata(data: bytes | None) -> Mapping[str, Any]:
+    try:
+        value = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _variable(path: str) -> tuple[Group, int] | None:
+    """The group and number of a variable; None for a dataset that does not lie as Keras 3's do."""
+    *above, last = path.split("/")
+    if not above or above[-1].rsplit("\\", 1)[-1] != "vars" or not last.isdecimal() or len(last) > 9:
+        return None
+    return _canonical("/".join(above))[:-1], int(last)
+
+
+def _canonical(path: str) -> Group:
+    """Parts of a path: as Keras 2.12 and later call them, and without the backslashes of Windows."""
+    parts = path.replace("\\", "/").split("/")
+    return tuple("layers" if part == _LISTS_OF_2_13 else part for part in parts)
+
+
+@dataclass
+class _Group:
+    """The variables of one object. order: what sorts groups as they were written."""
+
+    path: Group
+    variables: dict[int, Dataset]
+
+    @property
+    def order(self) -> int:
+        return min(dataset.position for dataset in self.variables.values())
+
+
+def _model(
+    source: Source, tree: Tree, config: Mapping[str, Any], metadata: Mapping[str, Any], container: str
+) -> Model:
+    tree.walk()
+    groups: dict[Group, _Group] = {}
+    tensors: list[Tensor] = []
+    strays: list[Tensor] = []
+    skipped = list(tree.skipped)
+    for path, dataset in tree.datasets.items():
+        found = _variable(path)
+        if found is None:
+            strays.append(_tensor(dataset))
+        elif _SEEDS & set(found[0]):
+            skipped.append(Skipped("seed generator state", path))
+        else:
+            group = groups.setdefault(found[0], _Group(found[0], {}))
+            if found[1] in group.variables:  # two spellings of one path: keep both visible
+                strays.append(_tensor(dataset))
+            else:
+                group.variables[found[1]] = dataset
+    optimizer = {path: groups.pop(path) for path in list(groups) if path[:1] == ("optimizer",)}
+    names = _names(tree)
+    holders = keras_config.holders(config) if config else []
+    reading = _Reading({holder.group: holder for holder in holders}, names, _lists(tree, names))
+    known = {holder.group: place for place, holder in enumerate(holders)}
+    for index, group in enumerate(_ordered(groups.values(), known)):
+        tensors += reading.tensors(group, index if not known else None)
+    if source.optimizer:
+        tensors += _optimizer_tensors(optimizer)
+    elif optimizer:
+        count = sum(len(group.variables) for group in optimizer.values())
+        skipped.append(Skipped("optimizer state", "optimizer", False, f"{count} tensors"))
+    version = metadata.get("keras_version")
+    return Model(
+        tensors=[*tensors, *strays],
+        format=container,
+        framework="keras",
+        framework_version=version if isinstance(version, str) else None,
+        skipped=skipped,
+    )
+
+
+def _tensor(dataset: Dataset) -> Tensor:
+    return Tensor(name=dataset.path, shape=dataset.shape, dtype=dataset.type.name, chunks=dataset.chunks)
+
+
+def _optimizer_tensors(groups: Mapping[Group, _Group]) -> Iterable[Tensor]:
+    for group in groups.values():
+        for number, dataset in sorted(group.variables.items()):
+            yield replace(_tensor(dataset), kind="optimizer", variable_index=number)
+
+
+def _names(tree: Tree) -> dict[Group, str]:
+    """Real names of saved objects, which Keras 3.6 and later write beside their variables."""
+    found = {}
+    for path in tree.groups:
+        parts = _canonical(path)
+        if parts[-1] == "vars" and (name := tree.text(path, "name")) is not None:
+            found[parts[:-1]] = name
+    return found
+
+
+def _lists(tree: Tree, names: Mapping[Group, str]) -> frozenset[Group]:
+    """Groups that are lists of layers: from 3.6 on every object has a name, so what has none is a list."""
+    if not names:
+        return frozenset()
+    paths = (_canonical(path) for path in tree.groups if path)
+    return frozenset(path for path in paths if path[-1] != "vars" and path not in names)
+
+
+def _ordered(groups: Iterable[_Group], known: Mapping[Group, int]) -> list[_Group]:
+    """Groups in the config's order, the rest behind in the order they were written, items of a list by number."""
+    return sorted(groups, key=lambda group: (known.get(group.path, len(known)), group.order, group.path))
+
+
+@dataclass
+class _Reading:
+    """What makes tensors of groups: the config's layers by group, real names, and which groups are lists."""
+
+    holders: Mapping[Group, Holder]
+    names: Mapping[Group, str]
+    lists: frozenset[Group]
+
+    def tensors(self, group: _Group, index: int | None) -> list[Tensor]:
+        numbers = sorted(group.variables)
+        shapes = [group.variables[number].shape for number in numbers]
+        whole = numbers == list(range(len(numbers)))
+        place = keras_config.place(group.path, self.lists)
+        told = keras_layers.told(place.word, shapes) if whole else None
+        holder = self.holders.get(group.path)
+        own = holder.variables if holder is not None else told
+        words = own if own is not None and len(own) == len(numbers) and whole else None
+        found = []
+        for number, shape in zip(numbers, shapes, strict=True):
+            role = words[number] if words else "unknown"
+            tensor = replace(
+                _tensor(group.variables[number]),
+                layer=self._layer(group.path, holder),
+                layer_class=holder.known_class if holder else _class(place),
+                layer_index=holder.index if holder else index,
+                layer_config=holder.config if holder else None,
+                lineage=place.lineage,
+                direction=place.direction,
+                role=role,
+                variable_index=number,
+                slot_leaf=told[number] if told else str(number),
+                trainable=holder.trains(role) if holder else (False if role in roles.STATISTICS else None),
+                layout=self._layout(holder, place, role, shape, shapes),
+            )
+            found.append(tensor)
+        return found
+
+    def _layer(self, path: Group, holder: Holder | None) -> str | None:
+        if holder is not None:
+            return "/".join(holder.names)
+        steps = [path[: depth + 1] for depth in range(len(path))]
+        # A cell is part of its recurrent layer, whose name stands above it.
+        words = [self.names[step] for step in steps if step in self.names and step[-1] != "cell"]
+        return "/".join(words) or None
+
+    @staticmethod
+    def _layout(
+        holder: Holder | None, place: keras_config.Place, role: str, shape: Any, shapes: list[Any]
+    ) -> Layout | None:
+        if role == "unknown":
+            return None
+        if holder is not None:
+            return keras_layers.layout(holder.class_name, holder.config, role, shape, part=holder.part)
+        if place.word == "cell":
+            count = keras_layers.cell_gate_count(shapes)
+            cell = {4: "LSTM", 3: "GRU"}.get(count or 0, "SimpleRNN") if len(shapes[1]) == 2 else "ConvLSTM2D"
+            return roles.layout(_class(place) or cell, role, shape)
+        return keras_layers.layout(_class(place) or "", {}, role, shape, part=place.part)
+
+
+def _class(place: keras_config.Place) -> str | None:
+    """Keras' own class of the innermost layer, where the group's name is its word and no attribute lies between."""
+    if place.element is None or place.word is None or place.direction is not None:
+        return None
+    return keras_layers.CLASS_OF_GROUP.get(place.element)

@@ -1,0 +1,105 @@
+"""The members of a `.keras` zip, reached without ever extracting one by its name."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from wexport.errors import BudgetError, HostileFileError, ReadError
+from wexport.readers.hdf5_values import Window
+from wexport.tensors import Source
+
+SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+MAX_MEMBERS = 100_000
+MAX_DIRECTORY_BYTES = 64 << 20
+_LOCAL_HEADER_BYTES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A zip that has been looked over: no member is encrypted or named twice."""
+
+    source: Source
+    file: zipfile.ZipFile
+    members: dict[str, zipfile.ZipInfo]
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """A small member whole; None if there is none. Raises BudgetError if it is larger than `limit`."""
+        info = self.members.get(name)
+        if info is None:
+            return None
+        if info.file_size > limit:
+            raise BudgetError(f"{self.source.path}: {name} declares {info.file_size:,} bytes, {limit:,} are allowed")
+        try:
+            with self.file.open(info) as member:
+                data = member.read(limit + 1)
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+            raise ReadError(f"{self.source.path}: {name} cannot be read: {error}") from None
+        return data[:limit]
+
+    def window(self, name: str) -> Window | None:
+        """A member as a file of its own: in place if it is stored as it is, else unpacked beside the source's life.
+
+        Raises BudgetError if it would unpack to more than 1 GiB and 200 bytes for each byte on disk.
+        """
+        info = self.members.get(name)
+        if info is None:
+            return None
+        if info.compress_type == zipfile.ZIP_STORED:
+            return self._in_place(info)
+        limit = (1 << 30) + 200 * self.source.size
+        if info.file_size > limit:
+            raise BudgetError(
+                f"{self.source.path}: {name} declares {info.file_size:,} bytes, {limit:,} are allowed",
+                hint="save the model again with its members uncompressed, as Keras does",
+            )
+        unpacked = self.source.closing(cast(BinaryIO, tempfile.TemporaryFile(buffering=0)))
+        try:
+            with self.file.open(info) as member:
+                # zipfile stops at the declared size and checks the CRC there, so the limit above bounds this.
+                shutil.copyfileobj(member, unpacked, 1 << 20)
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+            raise ReadError(f"{self.source.path}: {name} cannot be unpacked: {error}") from None
+        return Window(unpacked, 0, unpacked.tell())
+
+    def _in_place(self, info: zipfile.ZipInfo) -> Window:
+        """A stored member's bytes begin behind its local header, whose name and extra field have lengths of their own."""
+        header = self.source.read_at(info.header_offset, _LOCAL_HEADER_BYTES)
+        start = info.header_offset + _LOCAL_HEADER_BYTES
+        if len(header) == _LOCAL_HEADER_BYTES and header.startswith(SIGNATURES[0]):
+            start += int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+            if info.file_size == info.compress_size and start + info.file_size <= self.source.size:
+                return Window(self.source.file, start, info.file_size)
+        raise ReadError(
+            f"{self.source.path}: the zip's directory and {info.filename} do not fit together",
+            hint="the file is damaged or cut short; copy or save it again",
+        )
+
+
+def open_archive(source: Source) -> Archive:
+    """Read and check a zip's directory; once for all who ask.
+
+    Raises ReadError for a damaged directory, HostileFileError for one that names a member twice or encrypts one.
+    """
+    return source.shared("zip", _open)
+
+
+def _open(source: Source) -> Archive:
+    try:
+        file = source.closing(zipfile.ZipFile(Window(source.file, 0, source.size)))
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+        raise ReadError(f"{source.path}: the zip's directory cannot be read: {error}") from None
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in file.infolist():
+        if info.filename in members:
+            raise HostileFileError(f"{source.path}: the zip holds two members named {info.filename!r}")
+        if info.flag_bits & 0x1:
+            raise HostileFileError(f"{source.path}: the zip's member {info.filename!r} is encrypted")
+        if len(members) >= MAX_MEMBERS:
+            raise HostileFileError(f"{source.path}: the zip holds more than {MAX_MEMBERS:,} members")
+        members[info.filename] = info
+    return Archive(source, file, members)

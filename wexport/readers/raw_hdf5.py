@@ -1,0 +1,46 @@
+"""Any HDF5 file: each numeric dataset is a tensor, by its path alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wexport.hookspecs import hookimpl
+from wexport.readers.hdf5_walk import open_file, signature_offset
+from wexport.tensors import Model, Node, Reader, Source, Tensor
+
+
+def _sniff(source: Source) -> float:
+    return 0.1 if signature_offset(source) is not None else 0.0
+
+
+def _open(source: Source) -> Model:
+    tree = open_file(source).walk()
+    tensors = []
+    for path, dataset in tree.datasets.items():
+        *groups, name = path.split("/")
+        tensors.append(
+            Tensor(
+                name=path,
+                shape=dataset.shape,
+                dtype=dataset.type.name,
+                chunks=dataset.chunks,
+                kind="array",
+                layer="/".join(groups) or None,
+                lineage=tuple(Node(group) for group in groups),
+                slot_leaf=name,
+            )
+        )
+    return Model(tensors=tensors, format="hdf5", skipped=tree.skipped)
+
+
+@hookimpl
+def wexport_readers() -> Sequence[Reader]:
+    return [
+        Reader(
+            name="hdf5",
+            reads="any HDF5 file: its numeric datasets, without knowing what they mean",
+            sniff=_sniff,
+            open=_open,
+            suffixes=(".h5", ".hdf5", ".he5", ".nc", ".mat"),
+        )
+    ]

@@ -1,0 +1,92 @@
+"""Which values of a tensor the table keeps.
+
+Positions are canonical, so that the samples of one slot line up across models and frameworks, and follow from the
+canonical shape and the sample size alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wexport.figures import Sample
+from wexport.streams import Streams, stored_positions
+from wexport.tensors import Layout, Tensor
+
+Positions = NDArray[np.int64]
+
+FEW_CHANNELS = 4
+"""A convolution kernel that sees at most so many input channels is a picture and kept whole ..."""
+PICTURE_VALUES = 16_384
+"""... up to so many values."""
+
+
+def positions(canonical_shape: tuple[int, ...], sample_size: int, layout: Layout | None = None) -> Positions:
+    """Canonical flat positions to keep, int64, ascending: all of them up to `sample_size`, else that many.
+
+    The array is divided into `sample_size` strata of equal length, and each gives one place, chosen by a hash
+    (splitmix64: Steele, Lea and Flood, 2014) of the shape and the stratum. A plain stride would fall into step
+    with the axes and see few columns only.
+    """
+    size = math.prod(canonical_shape)
+    if size <= sample_size or keep_whole(canonical_shape, layout):
+        return np.arange(size, dtype=np.int64)
+    stratum = np.arange(sample_size + 1, dtype=np.uint64)
+    whole, rest = divmod(size, sample_size)
+    # Starts are floor(stratum * size / sample_size), in a form that does not overflow.
+    starts = stratum * np.uint64(whole) + stratum * np.uint64(rest) // np.uint64(sample_size)
+    seed = 0
+    for length in (len(canonical_shape), *canonical_shape, sample_size):
+        seed = int(_splitmix64(np.array([seed ^ length], np.uint64))[0])
+    jitter = _splitmix64(stratum[:-1] * _STEP + np.uint64(seed)) % np.diff(starts)
+    return (starts[:-1] + jitter).astype(np.int64)
+
+
+def keep_whole(canonical_shape: tuple[int, ...], layout: Layout | None) -> bool:
+    """Whether a kernel is a picture: a convolution that sees few input channels, of a size to be kept."""
+    if layout is None or len(canonical_shape) < 3 or not layout.unit_axes or not layout.input_axes:
+        return False
+    channels = math.prod(canonical_shape[axis] for axis in layout.input_axes)
+    spatial = set(range(len(canonical_shape))) - set(layout.unit_axes) - set(layout.input_axes)
+    return bool(spatial) and channels <= FEW_CHANNELS and math.prod(canonical_shape) <= PICTURE_VALUES
+
+
+class SampleValues:
+    """Picks the sample out of the chunks as they pass."""
+
+    def __init__(self, tensor: Tensor, streams: Streams, sample_size: int) -> None:
+        self._index = positions(streams.canonical_shape, sample_size, tensor.layout)
+        stored = stored_positions(streams, self._index)
+        self._order = np.argsort(stored)
+        self._stored = stored[self._order]
+        self._found = np.empty(stored.size)
+        self._start = self._filled = 0
+        self.whole = stored.size == tensor.size
+        """Whether every value is kept."""
+
+    def add(self, chunk: NDArray[Any]) -> None:
+        """Take the next chunk of the stored values."""
+        end = self._start + chunk.size
+        last = int(np.searchsorted(self._stored, end))
+        wanted = self._stored[self._filled : last] - self._start
+        self._found[self._filled : last] = chunk[wanted]
+        self._start, self._filled = end, last
+
+    def figures(self) -> Sample:
+        """The sample, once all chunks have passed."""
+        value = np.empty_like(self._found)
+        value[self._order] = self._found
+        return Sample(self._index, value)
+
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = state + _STEP
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

@@ -1,0 +1,266 @@
+"""The columns of the table: names, types, units and docs, and rows turned into Arrow.
+
+Column names are final once released. A figure that is undefined is NULL, never 0 or NaN.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_GATE_FIGURES: list[tuple[str, pa.DataType]] = [
+    *(
+        (name, pa.int64())
+        for name in ("value_count", "nan_count", "inf_count", "zero_count", "near_zero_count")
+    ),
+    *(
+        (name, pa.float64())
+        for name in (
+            "q01",
+            "q05",
+            "q25",
+            "q50",
+            "q75",
+            "q95",
+            "q99",
+            "skewness",
+            "kurtosis",
+            "l1_norm",
+            "abs_mean",
+        )
+    ),
+    *((name, pa.float64()) for name in ("abs_max", "min", "max", "l2_norm", "mean", "std")),
+]
+
+_HISTOGRAM = pa.struct(
+    [("lower", pa.list_(pa.float64())), ("upper", pa.list_(pa.float64())), ("count", pa.list_(pa.int64()))]
+)
+_SAMPLE = pa.struct([("index", pa.list_(pa.int64())), ("value", pa.list_(pa.float64()))])
+_GRID = pa.struct([("rows", pa.int32()), ("cols", pa.int32()), ("rms", pa.list_(pa.float32()))])
+_UNITS = pa.list_(
+    pa.struct([("l2_norm", pa.float32()), ("abs_max", pa.float32()), ("zero_fraction", pa.float32())])
+)
+_GATES = pa.list_(pa.struct([("gate", pa.string()), *_GATE_FIGURES, ("histogram", _HISTOGRAM)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, Arrow type, unit ("" for words and pure numbers) and what it means."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    doc: str
+
+
+def _text(name: str, doc: str) -> Column:
+    return Column(name, pa.string(), "", doc)
+
+
+def _count(name: str, unit: str, doc: str) -> Column:
+    return Column(name, pa.int64(), unit, doc)
+
+
+def _figure(name: str, doc: str, unit: str = "weight") -> Column:
+    return Column(name, pa.float64(), unit, doc)
+
+
+_QUANTILE = (
+    "over finite values, linear between order statistics; exact for small tensors and 8- and 16-bit types, else within "
+    "2^-7 (0.8 %) of the order statistic's magnitude"
+)
+
+COLUMNS: tuple[Column, ...] = (
+    _text("model", "The model: its path relative to the inputs' common root, or the name given with --name."),
+    _text(
+        "slot",
+        "Place of the tensor in the model, unique per model and kind; the same for models of one architecture.",
+    ),
+    Column("shape", pa.list_(pa.int64()), "values", "Shape as stored; an empty list is a scalar."),
+    Column(
+        "canonical_shape",
+        pa.list_(pa.int64()),
+        "values",
+        "Shape in the canonical (Keras 3) layout; as stored where nothing is known to differ.",
+    ),
+    _text("dtype", "Stored type, without byte order."),
+    _count("value_count", "values", "Number of values."),
+    _text(
+        "role",
+        "What the tensor does in its layer, in Keras 3's words; 'unknown' when the file does not tell.",
+    ),
+    _text("direction", "'forward' or 'backward' in a bidirectional layer, else NULL."),
+    _text("gate", "The gate, only where one tensor is one gate (Keras 1), else NULL."),
+    _text("layer", "The file's own layer names, outermost first, joined by '/'."),
+    _text("layer_class", "Class of the innermost layer; NULL when the file does not tell."),
+    Column(
+        "layer_index",
+        pa.int32(),
+        "",
+        "Place of the layer in the model's true order, from 0; NULL if unknown.",
+    ),
+    Column(
+        "tensor_index",
+        pa.int32(),
+        "",
+        "Place of the tensor in the model, from 0, in layer order where that is known.",
+    ),
+    Column(
+        "trainable",
+        pa.bool_(),
+        "",
+        "Whether training may change it (moving statistics are not); NULL when the file does not tell.",
+    ),
+    _text("layer_config", "The layer's config as inert JSON; NULL above 16 KiB."),
+    _text("kind", "'weight', 'array' (raw HDF5: it may be data) or 'optimizer'."),
+    _text("tensor", "Path inside the file, in the framework's own words."),
+    _text("source", "The file that it came from."),
+    _count("source_bytes", "bytes", "Size of that file."),
+    _text("format", "Container: keras-h5, keras-v3, weights-h5, hdf5, ..."),
+    _text("framework", "Who wrote it, as the file says; NULL when it does not."),
+    _text("framework_version", "Its version, as the file says."),
+    _text("backend", "Its backend, as the file says."),
+    _text("run", "The series that a checkpoint belongs to; NULL if the name does not say."),
+    _count("step", "steps or epochs", "Number of the checkpoint in its run; NULL if the name does not say."),
+    Column(
+        "unit_axes",
+        pa.list_(pa.int32()),
+        "",
+        "Canonical axes of the output units; NULL for vectors and where unknown.",
+    ),
+    _count(
+        "unit_count",
+        "units",
+        "Output units: filters, neurons, hidden units (the gates of a recurrent layer count once).",
+    ),
+    _count(
+        "zero_unit_count",
+        "units",
+        "Units whose incoming weights are all near zero. Weights alone do not prove a unit dead.",
+    ),
+    _count("zero_input_count", "inputs", "Inputs whose outgoing weights are all near zero."),
+    _text(
+        "content_hash",
+        "xxh3-128 of dtype, shape and the little-endian values in C order: equal whatever the container.",
+    ),
+    _count("nan_count", "values", "Values that are NaN."),
+    _count("inf_count", "values", "Values that are infinite."),
+    _count("zero_count", "values", "Values that are exactly zero."),
+    _count("near_zero_count", "values", "Values with |w| < 2^-10, zeros included."),
+    Column(
+        "gates", _GATES, "", "The same figures and the histogram for each gate: i f c o (LSTM), z r h (GRU)."
+    ),
+    Column(
+        "units",
+        _UNITS,
+        "",
+        "Per output unit: L2 norm and largest |w| of its incoming weights, share of exact zeros; NULL above 4,096 units.",
+    ),
+    Column(
+        "histogram",
+        _HISTOGRAM,
+        "",
+        "Finite values in bins whose edges are the same for every tensor; empty bins left out; a zero bin has lower = upper = 0.",
+    ),
+    Column(
+        "sample",
+        _SAMPLE,
+        "",
+        "Values at canonical flat positions: all of a small tensor, else positions that depend on the canonical shape alone.",
+    ),
+    Column(
+        "grid",
+        _GRID,
+        "",
+        "Root mean square of blocks, rows are inputs, columns are units, at most 32 x 32; only where the sample does not hold all.",
+    ),
+    *(
+        _figure(f"q{level}", f"{int(level)} % quantile {_QUANTILE}.")
+        for level in ("01", "05", "25", "50", "75", "95", "99")
+    ),
+    _figure("skewness", "Third standardised moment over finite values; NULL for a constant.", ""),
+    _figure("kurtosis", "Excess kurtosis (normal = 0) over finite values; NULL for a constant.", ""),
+    _figure("l1_norm", "Sum of |w| over finite values."),
+    _figure("abs_mean", "Mean of |w| over finite values."),
+    _figure("abs_max", "Largest |w| over finite values."),
+    _figure("min", "Smallest finite value."),
+    _figure("max", "Largest finite value."),
+    _figure("zero_fraction", "zero_count / value_count.", "fraction"),
+    _figure("near_zero_fraction", "near_zero_count / value_count.", "fraction"),
+    _figure("nan_fraction", "nan_count / value_count.", "fraction"),
+    _figure("l2_norm", "Square root of the sum of squares over finite values."),
+    _figure("mean", "Mean over finite values."),
+    _figure("std", "Population standard deviation over finite values; 0 for a constant."),
+)
+
+BULKY = ("sample", "grid", "units")
+"""Columns that `--detail summary` leaves NULL."""
+
+
+def arrow_schema(metadata: Mapping[str, Any] | None = None) -> pa.Schema:
+    """The table's Arrow schema, each field with its doc and unit; `metadata` goes in as JSON under `wexport`."""
+    fields = [
+        pa.field(column.name, column.type, metadata={"doc": column.doc, "unit": column.unit})
+        for column in COLUMNS
+    ]
+    return pa.schema(
+        fields, metadata=None if metadata is None else {"wexport": json.dumps(metadata, sort_keys=True)}
+    )
+
+
+def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table; lists may be NumPy arrays, and what a row does not name is NULL."""
+    columns = [to_array([row.get(field.name) for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Python values, with NumPy arrays as lists, as an Arrow array of type `kind`.
+
+    A list of structs is given as a list of mappings or as one mapping of equally long arrays.
+    """
+    if pa.types.is_struct(kind):
+        fields = list(kind)
+        children = [
+            to_array([None if value is None else value[field.name] for value in values], field.type)
+            for field in fields
+        ]
+        return pa.StructArray.from_arrays(children, fields=fields, mask=_missing(values))
+    if pa.types.is_list(kind):
+        lengths = [0 if value is None else _length(value) for value in values]
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+        return pa.ListArray.from_arrays(
+            offsets,
+            _flattened([value for value in values if value is not None], kind.value_type),
+            mask=_missing(values),
+        ).cast(kind)
+    return pa.array(values, kind)
+
+
+def _missing(values: Sequence[Any]) -> pa.Array:
+    return pa.array([value is None for value in values], pa.bool_())
+
+
+def _length(value: Any) -> int:
+    return len(next(iter(value.values()))) if isinstance(value, Mapping) else len(value)
+
+
+def _flattened(lists: Iterable[Any], kind: pa.DataType) -> pa.Array:
+    lists = list(lists)
+    if pa.types.is_struct(kind):
+        if lists and isinstance(lists[0], Mapping):
+            children = [_flattened([value[field.name] for value in lists], field.type) for field in kind]
+            return pa.StructArray.from_arrays(children, fields=list(kind))
+        return to_array([item for value in lists for item in value], kind)
+    if not lists:
+        return pa.array([], kind)
+    joined = np.concatenate([np.asarray(value).reshape(-1) for value in lists])
+    # In figures (stored as float32) NaN means undefined; in samples (float64) it is a value that stands in the file.
+    return pa.array(joined, kind, from_pandas=pa.types.is_float32(kind))

@@ -1,0 +1,153 @@
+"""All figures of a tensor in one pass over its chunks.
+
+The values are hashed and sampled as they come, cut anew into blocks (`blocks`), and each block adds to the counts
+(`histogram`), moments (`moments`), units and inputs (`units`) and grid (`grid`) of the gate it belongs to. The figures
+of a tensor with gates are the merged figures of its gates. Every figure is bitwise the same whatever the reader's chunk size.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wexport import blocks
+from wexport.distribution import DistributionSums
+from wexport.errors import PluginError, UsageError
+from wexport.figures import Distribution, Figures, GateFigures, Grid, Histogram, Sample, Units
+from wexport.grid import GridSums
+from wexport.sample import SampleValues
+from wexport.streams import streams_of
+from wexport.tensors import Tensor
+from wexport.units import UnitFigures, fold_of, live_inputs
+from wexport.workspace import Workspace
+
+__all__ = [
+    "Distribution",
+    "Figures",
+    "GateFigures",
+    "Grid",
+    "Histogram",
+    "Sample",
+    "Units",
+    "dtype_named",
+    "measure",
+]
+
+Array = NDArray[Any]
+
+SAMPLE_SIZE = 1_024
+BLOCK_BYTES = 1 << 20
+"""Asked of a reader at a time."""
+SORTED = blocks.BLOCK
+"""Quantiles are exact, by sorting, for tensors of at most so many values."""
+
+
+def measure(
+    tensor: Tensor, *, sample_size: int = SAMPLE_SIZE, detail: bool = True, block_bytes: int = BLOCK_BYTES
+) -> Figures:
+    """The figures of one tensor.
+
+    sample_size: values kept of a larger tensor. detail: whether sample, grid and units are wanted.
+    block_bytes: limit given to the reader; it changes no figure.
+
+    32-bit and 64-bit integers are measured as float64, so figures of integers beyond 2**53 are rounded.
+    content_hash is XXH3-128 over the line "dtype shape" (as in "float32 (3, 4)", UTF-8, ended by a newline) and the
+    stored values, little-endian, in C order. Memory: at most 40 MiB, whatever the tensor's size.
+
+    Raises PluginError if the tensor is not what it says it is, UsageError for a sample size below 1, and whatever the
+    reader raises.
+    """
+    if sample_size < 1:
+        raise UsageError(f"sample size {sample_size} is below 1", hint="leave the sample out with detail=False")
+    with np.errstate(all="ignore"):  # NaN, infinities and the edges of float64 are each provided for
+        return _Pass(tensor, sample_size, detail).run(block_bytes)
+
+
+def dtype_named(name: str) -> np.dtype[Any] | None:
+    """The NumPy type of a `Tensor.dtype`, in native byte order; None for one that has no figures."""
+    import ml_dtypes
+
+    try:
+        dtype = np.dtype(getattr(ml_dtypes, name, name))
+    except TypeError:
+        return None
+    extension = dtype.kind not in "fiub" and hasattr(ml_dtypes, name) and dtype.itemsize <= 2
+    return dtype if extension or (dtype.kind in "fiub" and dtype.itemsize <= 8) else None
+
+
+class _Pass:
+    """One pass over one tensor."""
+
+    def __init__(self, tensor: Tensor, sample_size: int, detail: bool) -> None:
+        dtype = dtype_named(tensor.dtype)
+        if dtype is None:
+            raise PluginError(
+                f"{tensor.name}: {tensor.dtype} is no type that figures are made of",
+                hint="readers yield integers, bools and floats of at most 64 bits",
+            )
+        self._tensor, self._dtype, size = tensor, dtype, tensor.size
+        streams = self._streams = streams_of(tensor)
+        self._workspace = Workspace(dtype, min(size, blocks.BLOCK))
+        counted = self._workspace.counted_dtype
+        self._sums = [
+            DistributionSums(counted, streams.size, exact=size <= SORTED) for _ in range(streams.count)
+        ]
+        units = fold_of(streams, streams.unit_axes) if size else None
+        self._units = UnitFigures(units, size, listed=detail) if units else None
+        self._inputs = live_inputs(streams) if size else []
+        self._sample = SampleValues(tensor, streams, sample_size) if detail else None
+        self._grid = GridSums(streams) if self._sample and not self._sample.whole else None
+
+    def run(self, limit: int) -> Figures:
+        import xxhash
+
+        hasher = xxhash.xxh3_128(f"{self._tensor.dtype} {self._tensor.shape}\n".encode())
+        cutter = blocks.Blocks(self._streams, self._row(), self._dtype, self._take)
+        for chunk in blocks.chunks_of(self._tensor, self._dtype, limit):
+            hasher.update(_little_endian(chunk))
+            if self._sample:
+                self._sample.add(chunk)
+            cutter.add(chunk)
+        return self._figures(hasher.hexdigest())
+
+    def _row(self) -> int:
+        if self._units:
+            return max(1, self._units.fold.row)
+        return max(1, self._grid.row if self._grid else blocks.BLOCK)
+
+    def _take(self, gate: int, start: int, stored: Array) -> None:
+        block = self._workspace.prepare(stored)
+        self._sums[gate].add(block)
+        if self._units:
+            self._units.add(block, start)
+        if self._inputs:
+            self._inputs[gate].add(block, start)
+        if self._grid:
+            self._grid.add(gate, block, start)
+
+    def _figures(self, content_hash: str) -> Figures:
+        pairs = zip(self._streams.gates, self._sums, strict=False)  # a tensor without gates has one sum all the same
+        gates = tuple(GateFigures(gate=name, **sums.figures()) for name, sums in pairs)
+        inputs = {id(found): found for found in self._inputs}.values()
+        units = self._units
+        return Figures(
+            **reduce(DistributionSums.absorb, self._sums).figures(),
+            content_hash=content_hash,
+            unit_count=units.fold.groups if units else None,
+            zero_unit_count=units.zero_count() if units else None,
+            zero_input_count=sum(found.zero_count() for found in inputs) if inputs else None,
+            units=units.figures() if units else None,
+            sample=self._sample.figures() if self._sample else None,
+            grid=self._grid.figures() if self._grid else None,
+            gates=gates or None,
+        )
+
+
+def _little_endian(chunk: Array) -> Array:
+    if sys.byteorder == "big":
+        chunk = chunk.byteswap()
+    return chunk.view(np.uint8)

@@ -1,0 +1,137 @@
+"""Figures per output unit, and units and inputs whose weights are all near zero.
+
+A unit is an entry along the layout's unit axes; the gates of a recurrent layer are grouped, so that an (inputs, 4u)
+kernel has u units. Tensors without unit axes, or of one dimension, have none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wexport.figures import Units
+from wexport.folds import Fold, ScaledSums
+from wexport.histogram import NEAR_ZERO
+from wexport.streams import Streams
+from wexport.workspace import Prepared
+
+Array = NDArray[Any]
+
+LISTED = 4_096
+"""Units get a figure each up to so many."""
+COUNTED = 1 << 20
+"""Units, and inputs, are counted up to so many."""
+
+_PROBED = 4
+"""Columns looked at before a whole row is: most inputs are found alive at once."""
+
+
+def fold_of(streams: Streams, axes: tuple[int, ...]) -> Fold | None:
+    """The fold onto these axes; None where there are no groups to speak of, or too many."""
+    if not axes or len(streams.canonical_shape) < 2:
+        return None
+    fold = Fold(streams.dims, streams.axes, axes)
+    return fold if 0 < fold.groups <= COUNTED else None
+
+
+class UnitFigures:
+    """Sums per unit over all streams of a tensor."""
+
+    def __init__(self, fold: Fold, value_count: int, *, listed: bool) -> None:
+        self.fold = fold
+        self._listed = listed and fold.groups <= LISTED
+        self._per_unit = value_count // fold.groups
+        self._abs_max = np.zeros(fold.groups)
+        self._squares = ScaledSums(fold.groups if self._listed else 0)
+        self._zeros = np.zeros(fold.groups if self._listed else 0)
+        self._lost = np.zeros(0)  # values per unit that are not finite; made when there are any
+
+    def add(self, block: Prepared, start: int) -> None:
+        """Take a block of any stream, the first value of which stands at `start` of that stream."""
+        self.fold.maximum(block.absolute(), start, self._abs_max)
+        if self._listed and (block.low or block.high):
+            matched = self._squares.matched(block.squares, block.exponent)
+            self.fold.add(matched, start, self._squares.total)
+        if block.lost is not None:
+            if not self._lost.size:
+                self._lost = np.zeros(self.fold.groups)
+            self.fold.add(block.flags(block.lost), start, self._lost)
+        if self._listed and block.zeros:
+            zero = block.values == 0
+            if block.lost is not None:
+                zero &= ~block.lost
+            self.fold.add(block.flags(zero), start, self._zeros)
+
+    def zero_count(self) -> int:
+        """Units all of whose weights are near zero; a NaN or an infinity is not."""
+        near_zero = self._abs_max < NEAR_ZERO
+        if self._lost.size:
+            near_zero &= self._lost == 0
+        return int(np.count_nonzero(near_zero))
+
+    def figures(self) -> Units | None:
+        """The lists, in canonical order; None if they are not wanted."""
+        if not self._listed:
+            return None
+        l2_norm = self._squares.root(self._squares.total)
+        abs_max = self._abs_max
+        if self._lost.size:
+            empty = self._lost == self._per_unit
+            l2_norm[empty] = abs_max[empty] = np.nan
+        reordered = self.fold.canonical
+        return Units(reordered(l2_norm), reordered(abs_max), reordered(self._zeros / self._per_unit))
+
+
+class LiveInputs:
+    """Which inputs have an outgoing weight that is not near zero."""
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+        self._alive = np.zeros(fold.groups, np.bool_)
+        self._all = False
+
+    def add(self, block: Prepared, start: int) -> None:
+        """Take a block of any stream of this fold, the first value of which stands at `start` of that stream."""
+        if self._all:
+            return
+        absolute = block.absolute()
+        if block.lost is not None:
+            absolute[block.lost] = np.inf
+        inner, groups = self._fold.inner, self._fold.groups
+        whole = self._fold.row == inner > 1 and not start % inner and not absolute.size % inner
+        if whole:
+            self._rows(absolute.reshape(-1, inner), start // inner % groups)
+        else:
+            largest = np.zeros(groups, absolute.dtype)
+            self._fold.maximum(absolute, start, largest)
+            self._alive |= largest >= NEAR_ZERO
+        self._all = bool(self._alive.all())
+
+    def _rows(self, rows: Array, first: int) -> None:
+        group = np.arange(first, first + len(rows))
+        if first + len(rows) > self._fold.groups:
+            group %= self._fold.groups
+        for column in range(min(_PROBED, rows.shape[1])):
+            self._alive[group[rows[:, column] >= NEAR_ZERO]] = True
+            pending = np.flatnonzero(~self._alive[group])
+            if not pending.size:
+                return
+        for start in range(0, pending.size, 64):
+            some = pending[start : start + 64]
+            self._alive[group[some[rows[some].max(axis=1) >= NEAR_ZERO]]] = True
+
+    def zero_count(self) -> int:
+        """Inputs all of whose weights are near zero."""
+        return int(np.count_nonzero(~self._alive))
+
+
+def live_inputs(streams: Streams) -> list[LiveInputs]:
+    """One per stream: the same object for all of them, unless gates divide the inputs themselves."""
+    fold = fold_of(streams, streams.input_axes)
+    if fold is None:
+        return []
+    if streams.gate_axis in streams.input_axes:
+        return [LiveInputs(fold) for _ in range(streams.count)]
+    return [LiveInputs(fold)] * streams.count

@@ -1,0 +1,218 @@
+"""What a child process does with one file: choose a reader, open it, and turn each tensor into a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wexport import plugins as plugin_host
+from wexport import roles, stats
+from wexport.errors import PluginError, ReadError, WexportError
+from wexport.inputs import printable
+from wexport.tensors import Model, Skipped, Source, Tensor
+
+MAX_CONFIG_BYTES = 16 << 10
+BATCH_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What all children of one run share.
+
+    plugins: paths given with --plugin. reader: the one forced with --reader. optimizer: whether its state is wanted.
+    detail: "full" or "summary".
+    """
+
+    plugins: tuple[str, ...] = ()
+    reader: str | None = None
+    optimizer: bool = False
+    detail: str = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file, or one of several shares of its tensors. named: the user named it, so it must be readable."""
+
+    path: Path
+    named: bool = True
+    share: int = 0
+    shares: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the file turned out to be."""
+
+    reader: str
+    format: str
+    tensor_count: int
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of the table, with what they are in bytes, and what could not be read."""
+
+    rows: list[dict[str, Any]]
+    problems: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The file cannot be read. foreign: it is no model, and nobody said that it was."""
+
+    reason: str
+    hint: str = ""
+    foreign: bool = False
+
+
+_setup = Setup()
+_plugins = plugin_host.Plugins()
+
+
+def prepare(setup: Setup) -> None:
+    """Called once in each child."""
+    global _setup, _plugins  # a child process is single-threaded and lives for one run
+    _setup, _plugins = setup, plugin_host.load(setup.plugins)
+
+
+def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
+    """Everything that the table holds of one file, in pieces of bounded size."""
+    try:
+        with Source(task.path, _setup.optimizer) as source:
+            yield from _measure(task, source)
+    except WexportError as error:
+        yield Failed(str(error), error.hint)
+
+
+def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
+    try:
+        reader = _plugins.choose(source, _setup.reader)
+    except ReadError as error:
+        foreign = not task.named and not task.path.name.lower().endswith(
+            tuple(plugin_host.suffixes(_plugins.readers))
+        )
+        yield Failed(str(error), error.hint, foreign)
+        return
+    try:
+        model = reader.open(source)
+    except WexportError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # a reader may raise anything; it is told as this file's failure
+        yield Failed(
+            f"{task.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
+            "the file may be damaged; if it is not, this is a fault of the reader",
+        )
+        return
+    if not isinstance(model, Model):
+        raise PluginError(
+            f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
+        )
+    tensors = list(model.tensors)
+    slots = roles.slots(tensors)
+    yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), tuple(_plugins.notes))
+    rows: list[dict[str, Any]] = []
+    problems: list[Skipped] = []
+    size = 0
+    for index in _share(tensors, task):
+        tensor = tensors[index]
+        try:
+            row = _row(tensor, slots[index], index, model)
+        except ReadError as error:
+            problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
+            continue
+        except MemoryError:
+            raise
+        except Exception as error:  # as above, for one tensor: the others are still worth having
+            problems.append(
+                Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}")
+            )
+            continue
+        rows.append(row)
+        size += _weight(row)
+        if size >= BATCH_BYTES:
+            yield Rows(rows)
+            rows, size = [], 0
+    yield Rows(rows, tuple(problems))
+
+
+def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
+    """Which tensors this share measures: a consecutive stretch of about the same number of values in each share."""
+    total = sum(tensor.size for tensor in tensors)
+    before = 0
+    mine = []
+    for index, tensor in enumerate(tensors):
+        if min(task.shares - 1, (2 * before + tensor.size) * task.shares // max(1, 2 * total)) == task.share:
+            mine.append(index)
+        before += tensor.size
+    return mine
+
+
+def _row(tensor: Tensor, slot: str, index: int, model: Model) -> dict[str, Any]:
+    figures = stats.measure(tensor, detail=_setup.detail == "full")
+    layout = tensor.layout
+    row: dict[str, Any] = {
+        "slot": printable(slot),
+        "shape": tensor.shape,
+        "canonical_shape": layout.canonical_shape(tensor.shape) if layout else tensor.shape,
+        "dtype": tensor.dtype,
+        "role": tensor.role,
+        "direction": tensor.direction,
+        "gate": tensor.gate,
+        "layer": None if tensor.layer is None else printable(tensor.layer),
+        "layer_class": None if tensor.layer_class is None else printable(tensor.layer_class),
+        "layer_index": tensor.layer_index,
+        "tensor_index": index,
+        "trainable": tensor.trainable,
+        "layer_config": _config(tensor.layer_config),
+        "kind": tensor.kind,
+        "tensor": printable(tensor.name),
+        "format": model.format,
+        "framework": _said(model.framework),
+        "framework_version": _said(model.framework_version),
+        "backend": _said(model.backend),
+        "unit_axes": layout.unit_axes if layout and layout.unit_axes else None,
+        **{name: getattr(figures, name) for name in figures.__dataclass_fields__},
+    }
+    row["gates"] = None if figures.gates is None else [_plain(gate) for gate in figures.gates]
+    for name in ("histogram", "sample", "grid", "units"):
+        value = getattr(figures, name)
+        row[name] = None if value is None else _plain(value)
+    for name in ("zero", "near_zero", "nan"):
+        row[f"{name}_fraction"] = row[f"{name}_count"] / figures.value_count if figures.value_count else None
+    return row
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A dataclass as a mapping, one level deep where it holds arrays."""
+    return {
+        name: _plain(item) if hasattr(item := getattr(value, name), "__dataclass_fields__") else item
+        for name in value.__dataclass_fields__
+    }
+
+
+def _config(config: Mapping[str, Any] | None) -> str | None:
+    if config is None:
+        return None
+    text = json.dumps(config, sort_keys=True, default=str)
+    return text if len(text) <= MAX_CONFIG_BYTES else None
+
+
+def _said(text: str | None) -> str | None:
+    return None if text is None else printable(text)[:200]
+
+
+def _weight(row: Mapping[str, Any]) -> int:
+    """Roughly what a row takes on the wire."""
+    total = 2_000
+    for name in ("histogram", "sample", "grid", "units"):
+        total += sum(getattr(value, "nbytes", 0) for value in (row[name] or {}).values())
+    for gate in row["gates"] or ():
+        total += 500 + sum(getattr(value, "nbytes", 0) for value in gate["histogram"].values())
+    return total
