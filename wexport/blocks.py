@@ -17,8 +17,8 @@ from wexport.errors import PluginError
 from wexport.streams import Streams
 from wexport.tensors import Tensor
 
-BLOCK = 1 << 15
-"""Values in a block, at most: a block and its float64 copies stay in a core's second-level cache."""
+BLOCK = 1 << 16
+"""Values in a block, at most: few enough for its float64 copies to stay in cache, enough for calls not to matter."""
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ def chunks_of(tensor: Tensor, dtype: np.dtype[Any], limit: int) -> Iterator[Arra
         if due < 0:
             break
         if not (chunk.flags.c_contiguous and chunk.flags.aligned and chunk.dtype.isnative):
-            chunk = np.require(chunk.astype(dtype), requirements="CA")
+            chunk = np.require(chunk.astype(dtype), requirements=["C", "A"])
         yield chunk
     if due:
         raise _broken(tensor, f"its chunks hold {-due} values too many" if due < 0 else f"{due} values are missing")
@@ -52,8 +52,8 @@ def _broken(tensor: Tensor, what: str) -> PluginError:
 class Blocks:
     """Cuts chunks into the blocks of a tensor's streams and hands each on.
 
-    take(stream, start, block): called for every block, in the file's order; `start` is the place of its first value
-    in the stream. The block is contiguous and may be overwritten after the call.
+    take(stream, start, block): called for every block, in the file's order; streams are numbered in the canonical
+    order of their gates, and `start` is the place of the block's first value in its stream. The block is contiguous and may be overwritten after the call.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Blocks:
         self._held = np.empty(0, dtype)
         self._filled = 0
         self._gate = np.empty(0, dtype)
+        self._canonical = [streams.stored.index(gate) for gate in range(streams.count)]
 
     def _spanned(self, gates: int) -> int:
         """Stored values of a block, or of one block per gate; 0 where rows have to be divided."""
@@ -87,10 +88,8 @@ class Blocks:
         while place < chunk.size:
             length = self._length()
             share = min(length - self._filled, chunk.size - place)
-            if share == length:
-                block = chunk[place : place + length]
-            else:
-                block = self._hold(chunk[place : place + share], length)
+            part = chunk[place : place + share]
+            block = part if share == length else self._hold(part, length)
             place += share
             if block.size == length:
                 self._hand_on(block)
@@ -110,7 +109,7 @@ class Blocks:
             self._take(0, self._start, block)
         elif not self._span:
             row, gate = divmod(self._start // run, gates)
-            self._take(gate, row * run + self._start % run, block)
+            self._take(self._canonical[gate], row * run + self._start % run, block)
         else:
             values = block.reshape(-1, gates, run)
             if self._gate.size < block.size // gates:
@@ -118,4 +117,4 @@ class Blocks:
             for gate in range(gates):
                 part = self._gate[: block.size // gates]
                 np.copyto(part.reshape(-1, run), values[:, gate])
-                self._take(gate, self._start // gates, part)
+                self._take(self._canonical[gate], self._start // gates, part)

@@ -134,11 +134,14 @@ def _fold_columns(ufunc: np.ufunc, values: Array, offset: int, out: Array) -> No
         ufunc(out[:rest], values[-rest:], out=out[:rest])
         values = values[:-rest]
     if values.size:
-        ufunc(out, _column_totals(ufunc, values, out.size), out=out)
+        ufunc(out, column_totals(ufunc, values, out.size), out=out)
 
 
-def _column_totals(ufunc: np.ufunc, values: Array, width: int) -> Array:
+def column_totals(ufunc: np.ufunc, values: Array, width: int) -> Array:
+    """Reduce rows of `width` values, at least one and all whole, to one."""
     rows = values.size // width
+    if width >= _WIDE or rows == 1:
+        return np.asarray(ufunc.reduce(values.reshape(rows, width), axis=0))
     side = min(max(1, _WIDE // width), rows)
     tail = rows % side * width
     body = values[: values.size - tail]

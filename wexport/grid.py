@@ -7,6 +7,7 @@ Without unit axes the last axis makes the columns; a vector is one row. Index i 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from wexport.workspace import Prepared
 
 Array = NDArray[Any]
 Places = NDArray[np.int64]
+ColumnTotals = Callable[[int], NDArray[np.float64]]
 
 SIDE = 32
 """Blocks along a side, at most."""
@@ -90,7 +92,9 @@ class GridSums:
         """Take a block of a gate's stream, the first value of which stands at `start`."""
         part = self._parts[gate]
         if block.low or block.high:
-            part.add(self._sums.matched(block.squares, block.exponent), start, self._sums.total)
+            squares = self._sums.matched(block.squares, block.exponent)
+            columns = block.column_squares if squares is block.squares else None
+            part.add(squares, start, self._sums.total, columns)
         if block.lost is not None:
             missing = np.zeros_like(self._count)
             part.add(block.flags(block.lost), start, missing)
@@ -100,7 +104,8 @@ class GridSums:
         """The grid over everything taken so far."""
         mean = np.full_like(self._count, np.nan)
         np.divide(self._sums.total, self._count, out=mean, where=self._count > 0)
-        return Grid(*mean.shape, self._sums.root(mean))
+        rows, cols = mean.shape
+        return Grid(rows, cols, self._sums.root(mean))
 
 
 class _Part:
@@ -132,41 +137,45 @@ class _Part:
         elif self.inner <= _REMEMBERED:
             self._bands = self._across.band(np.arange(self.inner))
 
-    def add(self, values: Array, start: int, sums: Array) -> None:
-        """Add values, the first of which stands at `start` of the stream, to the grid's blocks."""
+    def add(self, values: Array, start: int, sums: Array, columns: ColumnTotals | None = None) -> None:
+        """Add values, the first of which stands at `start` of the stream, to the grid's blocks.
+
+        columns: gives the sums of `values` over the columns of rows of a length, if these may be known already.
+        """
         if self._along is self.columns:
             sums = sums.T
         offset = start % self.inner
         head = min(self.inner - offset, values.size) if offset else 0
         body = (values.size - head) // self.inner * self.inner + head
+        if body - head < values.size:
+            columns = None
         for low, high in ((0, head), (head, body), (body, values.size)):
             if low < high:
-                self._add_rows(values[low:high], start + low, sums)
+                self._add_rows(values[low:high], start + low, sums, columns)
 
-    def _add_rows(self, values: Array, start: int, sums: Array) -> None:
+    def _add_rows(self, values: Array, start: int, sums: Array, columns: ColumnTotals | None) -> None:
         """Add whole rows, or a part of one."""
         length = min(self.inner, values.size)
-        rows = values.reshape(-1, length)
-        firsts = start + self.inner * np.arange(len(rows))
+        firsts = start + self.inner * np.arange(values.size // length)
         along = self._along.band(firsts)
-        changes = along[1:] != along[:-1]
-        moving = self._across.depends(self.inner)
-        if moving:
-            across = self._across.band(firsts)
-            if self.inner > 1:
-                changes |= firsts[1:] // self._period() != firsts[:-1] // self._period()
-            else:
-                changes |= across[1:] != across[:-1]
-        starts = np.flatnonzero(np.concatenate(([True], changes)))
-        totals = _segments(rows, starts)
-        if moving or self._bands is None:
+        starts = self._segments(firsts, along)
+        if starts.size == 1 and columns:
+            totals = columns(length)[None]
+        else:
+            totals = _totals(values.reshape(-1, length), starts)
+        if self._bands is None:
             places = firsts[starts][:, None] + np.arange(length)
             np.add.at(sums, (along[starts][:, None], self._across.band(places)), totals)
         else:
             self._fold(totals, start % self.inner, along[starts], sums)
 
-    def _period(self) -> int:
-        return min(stride for stride, extent, _ in self._across.steps if extent > 1 and stride >= self.inner)
+    def _segments(self, firsts: Places, along: Places) -> NDArray[np.intp]:
+        """Where rows begin to add to other blocks of the grid than the row before."""
+        changes = along[1:] != along[:-1]
+        if self._across.depends(self.inner):
+            period = min(stride for stride, extent, _ in self._across.steps if extent > 1 and stride >= self.inner)
+            changes |= firsts[1:] // period != firsts[:-1] // period
+        return np.concatenate((np.zeros(1, np.intp), np.flatnonzero(changes) + 1))
 
     def _fold(self, totals: Array, offset: int, along: Places, sums: Array) -> None:
         assert self._bands is not None
@@ -179,11 +188,16 @@ class _Part:
         last = int(np.searchsorted(self._edges, offset + length, side="left"))
         starts = np.maximum(self._edges[first:last] - offset, 0)
         folded = np.add.reduceat(totals, starts, axis=1)
-        np.add.at(sums, (along[:, None], self._bands[first:last]), folded)
+        if along.size == 1:
+            sums[along[0], self._bands[first:last]] += folded[0]
+        else:
+            np.add.at(sums, (along[:, None], self._bands[first:last]), folded)
 
 
-def _segments(rows: Array, starts: NDArray[np.intp]) -> Array:
+def _totals(rows: Array, starts: NDArray[np.intp]) -> Array:
     """Sums over the rows from each start to the next."""
+    if len(rows) == 1:
+        return rows
     if rows.shape[1] < 64 or len(starts) * _SEGMENT_WORTH > rows.size:
         return np.asarray(np.add.reduceat(rows, starts, axis=0))
     ends = [*starts[1:].tolist(), len(rows)]

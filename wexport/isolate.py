@@ -22,10 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from wexport.errors import WexportError
+
 MEMORY_BYTES = 144 << 20
 """What a child may allocate beyond what it holds when it is ready."""
 BUFFERED_BYTES = 24 << 20
 """How much of finished work may wait for its turn in the parent."""
+START_SECONDS = 60.0
+"""How long a child may take to load the plugins."""
 LOOK_AHEAD = 64
 """How many tasks past the oldest unfinished one may be handed out."""
 
@@ -110,6 +114,8 @@ class Pool:
                 yield from events
         finally:
             self.close()
+            for thread in (*threads, watch):
+                thread.join(2.0)
 
     def close(self) -> None:
         """Stop at once: every child is killed."""
@@ -129,10 +135,10 @@ class Pool:
                     child = self._spawn()
                 outcome = self._converse(child, task)
                 if outcome.failure in ("crashed", "timed out", "memory"):
-                    child.kill()
                     with self._lock:
                         if child in self._children:
                             self._children.remove(child)
+                    child.finish()
                     child = None
                 self._put(outcome)
         except BaseException as error:  # handed to the caller's thread, which raises it
@@ -159,6 +165,16 @@ class Pool:
             if self._stop:
                 child.kill()
             self._children.append(child)
+        child.deadline = time.monotonic() + START_SECONDS
+        try:
+            child.receive()  # it says that it is ready; loading is not charged to any file
+        except EOFError:
+            if not self._stop:
+                raise WexportError(
+                    f"a process to read files with did not start: {child.death()}",
+                    hint="a plugin may be at fault: try without --plugin, and see `wexport plugins`",
+                ) from None
+        child.deadline = None
         return child
 
     def _converse(self, child: _Child, task: int) -> Done:
@@ -264,9 +280,6 @@ class _Child:
         except subprocess.TimeoutExpired:
             self.kill()
             code = self._process.wait()
-        for stream in (self._in, self._out):
-            with contextlib.suppress(OSError):
-                stream.close()
         if code < 0:
             with contextlib.suppress(ValueError):
                 return f"the process that read it died of {signal.Signals(-code).name}"
@@ -303,6 +316,7 @@ def child() -> None:
     function = _find(start["function"])
     _find(start["prepare"])(start["setup"])
     _limit_memory(start["memory"])
+    _write(outgoing, ("ready", None))
     while True:
         try:
             task, _ = _read(incoming)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _DOT_LENGTH = 8192  # BLAS may share longer ones between threads, and then the sum depends on their number
+_ONES = np.ones(_DOT_LENGTH)
 _SAFE_EXPONENT = 200  # fourth powers of 2**200 times 2**60 values, and of 2**-200, are ordinary numbers
 _NOTHING = -(10**6)  # exponent of a block of zeros: it never decides the scale
 
@@ -118,8 +119,8 @@ def of_block(x: Floats, squares: Floats, spare: Floats, low: float, high: float,
     if low == high:
         value = math.ldexp(low, -exponent)
         return Moments(n, value, l1=n * abs(value), low=low, high=high, exponent=exponent if value else _NOTHING)
-    total = float(np.add.reduce(x))
-    l1 = abs(total) if low >= 0 or high <= 0 else float(np.add.reduce(np.abs(x, out=spare)))
+    total = _total(x)
+    l1 = abs(total) if low >= 0 or high <= 0 else _total(np.abs(x, out=spare))
     center = total / n
     second = _dot(x, x)
     if center * total > second / 4:
@@ -152,6 +153,13 @@ def _dot(a: Floats, b: Floats) -> float:
         return rest
     rows = (-1, _DOT_LENGTH)
     return rest + float(np.add.reduce(np.vecdot(a[:whole].reshape(rows), b[:whole].reshape(rows))))
+
+
+def _total(a: Floats) -> float:
+    # As a product with ones it is twice as fast as np.add.reduce, and as exact to the tolerance that counts here.
+    whole = a.size - a.size % _DOT_LENGTH
+    rest = float(np.add.reduce(a[whole:]))
+    return rest + float(np.add.reduce(np.vecdot(a[:whole].reshape(-1, _DOT_LENGTH), _ONES))) if whole else rest
 
 
 def _unscaled(value: float, exponent: int) -> float:

@@ -225,9 +225,7 @@ def _components(siblings: list[Node]) -> list[str]:
         if not node.fixed and node.class_name is None:
             stem, number = _stem(node.name)
             numbered.setdefault(stem, []).append((number, node.name))
-    ranks = {
-        name: (stem, rank) for stem, names in numbered.items() for rank, (_, name) in enumerate(sorted(names))
-    }
+    ranks = {name: (stem, rank) for stem, names in numbered.items() for rank, (_, name) in enumerate(sorted(names))}
     counts: dict[str, int] = {}
     found = []
     for node in siblings:

@@ -7,13 +7,14 @@ canonical shape and the sample size alone.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wexport.figures import Sample
-from wexport.streams import Streams, stored_positions
+from wexport.streams import stored_positions, streams_of
 from wexport.tensors import Layout, Tensor
 
 Positions = NDArray[np.int64]
@@ -57,14 +58,11 @@ def keep_whole(canonical_shape: tuple[int, ...], layout: Layout | None) -> bool:
 class SampleValues:
     """Picks the sample out of the chunks as they pass."""
 
-    def __init__(self, tensor: Tensor, streams: Streams, sample_size: int) -> None:
-        self._index = positions(streams.canonical_shape, sample_size, tensor.layout)
-        stored = stored_positions(streams, self._index)
-        self._order = np.argsort(stored)
-        self._stored = stored[self._order]
-        self._found = np.empty(stored.size)
+    def __init__(self, tensor: Tensor, sample_size: int) -> None:
+        self._index, self._stored, self._order = _plan(tensor.shape, tensor.layout, sample_size)
+        self._found = np.empty(self._stored.size)
         self._start = self._filled = 0
-        self.whole = stored.size == tensor.size
+        self.whole = self._stored.size == tensor.size
         """Whether every value is kept."""
 
     def add(self, chunk: NDArray[Any]) -> None:
@@ -80,6 +78,21 @@ class SampleValues:
         value = np.empty_like(self._found)
         value[self._order] = self._found
         return Sample(self._index, value)
+
+
+@lru_cache(maxsize=64)  # the models of a folder are alike
+def _plan(
+    shape: tuple[int, ...], layout: Layout | None, sample_size: int
+) -> tuple[Positions, Positions, NDArray[np.intp]]:
+    """Canonical positions; the stored ones, ascending; and the place in the first of each of the second."""
+    streams = streams_of(shape, layout)
+    index = positions(streams.canonical_shape, sample_size, layout)
+    stored = stored_positions(streams, index)
+    order = np.argsort(stored)
+    stored = stored[order]
+    for shared in (index, stored, order):
+        shared.flags.writeable = False
+    return index, stored, order
 
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)

@@ -2,7 +2,8 @@
 
 The values are hashed and sampled as they come, cut anew into blocks (`blocks`), and each block adds to the counts
 (`histogram`), moments (`moments`), units and inputs (`units`) and grid (`grid`) of the gate it belongs to. The figures
-of a tensor with gates are the merged figures of its gates. Every figure is bitwise the same whatever the reader's chunk size.
+of a tensor with gates are the merged figures of its gates. Every figure is bitwise the same
+whatever the reader's chunk size.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from wexport.grid import GridSums
 from wexport.sample import SampleValues
 from wexport.streams import streams_of
 from wexport.tensors import Tensor
-from wexport.units import UnitFigures, fold_of, live_inputs
+from wexport.units import LiveInputs, UnitFigures, fold_of
 from wexport.workspace import Workspace
 
 __all__ = [
@@ -42,7 +43,7 @@ Array = NDArray[Any]
 SAMPLE_SIZE = 1_024
 BLOCK_BYTES = 1 << 20
 """Asked of a reader at a time."""
-SORTED = blocks.BLOCK
+SORTED = 1 << 15
 """Quantiles are exact, by sorting, for tensors of at most so many values."""
 
 
@@ -90,7 +91,7 @@ class _Pass:
                 hint="readers yield integers, bools and floats of at most 64 bits",
             )
         self._tensor, self._dtype, size = tensor, dtype, tensor.size
-        streams = self._streams = streams_of(tensor)
+        streams = self._streams = streams_of(tensor.shape, tensor.layout)
         self._workspace = Workspace(dtype, min(size, blocks.BLOCK))
         counted = self._workspace.counted_dtype
         self._sums = [
@@ -98,8 +99,9 @@ class _Pass:
         ]
         units = fold_of(streams, streams.unit_axes) if size else None
         self._units = UnitFigures(units, size, listed=detail) if units else None
-        self._inputs = live_inputs(streams) if size else []
-        self._sample = SampleValues(tensor, streams, sample_size) if detail else None
+        inputs = fold_of(streams, streams.input_axes) if size else None
+        self._inputs = LiveInputs(inputs) if inputs else None
+        self._sample = SampleValues(tensor, sample_size) if detail else None
         self._grid = GridSums(streams) if self._sample and not self._sample.whole else None
 
     def run(self, limit: int) -> Figures:
@@ -125,21 +127,20 @@ class _Pass:
         if self._units:
             self._units.add(block, start)
         if self._inputs:
-            self._inputs[gate].add(block, start)
+            self._inputs.add(block, start)
         if self._grid:
             self._grid.add(gate, block, start)
 
     def _figures(self, content_hash: str) -> Figures:
         pairs = zip(self._streams.gates, self._sums, strict=False)  # a tensor without gates has one sum all the same
         gates = tuple(GateFigures(gate=name, **sums.figures()) for name, sums in pairs)
-        inputs = {id(found): found for found in self._inputs}.values()
         units = self._units
         return Figures(
             **reduce(DistributionSums.absorb, self._sums).figures(),
             content_hash=content_hash,
             unit_count=units.fold.groups if units else None,
             zero_unit_count=units.zero_count() if units else None,
-            zero_input_count=sum(found.zero_count() for found in inputs) if inputs else None,
+            zero_input_count=self._inputs.zero_count() if self._inputs else None,
             units=units.figures() if units else None,
             sample=self._sample.figures() if self._sample else None,
             grid=self._grid.figures() if self._grid else None,
@@ -147,7 +148,7 @@ class _Pass:
         )
 
 
-def _little_endian(chunk: Array) -> Array:
+def _little_endian(chunk: Array) -> memoryview:
     if sys.byteorder == "big":
         chunk = chunk.byteswap()
-    return chunk.view(np.uint8)
+    return chunk.view(np.uint8).data

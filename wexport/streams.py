@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wexport.errors import PluginError
-from wexport.tensors import Layout, Tensor
+from wexport.tensors import Layout
 
 Positions = NDArray[np.int64]
 
@@ -58,18 +59,19 @@ class Streams:
         return self.dims[self.axes.index(axis)]
 
 
-def streams_of(tensor: Tensor) -> Streams:
-    """The streams of a tensor.
+@lru_cache(maxsize=256)  # the models of a folder are alike
+def streams_of(shape: tuple[int, ...], layout: Layout | None) -> Streams:
+    """The streams of a tensor of this stored shape.
 
-    Raises PluginError for a layout that does not fit the tensor's shape.
+    Raises PluginError for a layout that does not fit the shape.
     """
-    layout = tensor.layout or Layout()
-    view = tensor.shape if layout.view is None else layout.view
+    layout = layout or Layout()
+    view = shape if layout.view is None else layout.view
     order = tuple(range(len(view))) if layout.permutation is None else layout.permutation
-    problem = _problem(tensor, layout, view, order)
+    problem = _problem(shape, layout, view, order)
     if problem:
         raise PluginError(
-            f"{tensor.name}: {problem} (shape {tensor.shape}, {layout})",
+            f"a layout does not fit its tensor: {problem} (stored shape {shape}, {layout})",
             hint="the reader that described this tensor has to be corrected",
         )
     axes = tuple(order.index(axis) for axis in range(len(view)))
@@ -92,7 +94,7 @@ def streams_of(tensor: Tensor) -> Streams:
         unit_axes=layout.unit_axes,
         input_axes=layout.input_axes,
         gate_axis=layout.gate_axis if layout.gates else None,
-        canonical_shape=layout.canonical_shape(tensor.shape),
+        canonical_shape=layout.canonical_shape(shape),
     )
 
 
@@ -104,8 +106,8 @@ def gate_order(stored: Sequence[str]) -> tuple[int, ...]:
     return tuple(range(len(stored)))
 
 
-def _problem(tensor: Tensor, layout: Layout, view: tuple[int, ...], order: tuple[int, ...]) -> str:
-    if math.prod(view) != tensor.size:
+def _problem(shape: tuple[int, ...], layout: Layout, view: tuple[int, ...], order: tuple[int, ...]) -> str:
+    if math.prod(view) != math.prod(shape):
         return "the view holds another number of values"
     if sorted(order) != list(range(len(view))):
         return "the permutation does not name each axis once"

@@ -52,8 +52,7 @@ class UnitFigures:
         """Take a block of any stream, the first value of which stands at `start` of that stream."""
         self.fold.maximum(block.absolute(), start, self._abs_max)
         if self._listed and (block.low or block.high):
-            matched = self._squares.matched(block.squares, block.exponent)
-            self.fold.add(matched, start, self._squares.total)
+            self._add_squares(block, start)
         if block.lost is not None:
             if not self._lost.size:
                 self._lost = np.zeros(self.fold.groups)
@@ -63,6 +62,14 @@ class UnitFigures:
             if block.lost is not None:
                 zero &= ~block.lost
             self.fold.add(block.flags(zero), start, self._zeros)
+
+    def _add_squares(self, block: Prepared, start: int) -> None:
+        groups = self.fold.groups
+        if self.fold.row == groups and self.fold.inner == 1 and not start % groups and not block.x.size % groups:
+            squares, start = block.column_squares(groups), 0  # the grid wants the same sums
+        else:
+            squares = block.squares
+        self.fold.add(self._squares.matched(squares, block.exponent), start, self._squares.total)
 
     def zero_count(self) -> int:
         """Units all of whose weights are near zero; a NaN or an infinity is not."""
@@ -98,7 +105,7 @@ class LiveInputs:
             return
         absolute = block.absolute()
         if block.lost is not None:
-            absolute[block.lost] = np.inf
+            absolute = np.where(block.lost, np.inf, absolute)
         inner, groups = self._fold.inner, self._fold.groups
         whole = self._fold.row == inner > 1 and not start % inner and not absolute.size % inner
         if whole:
@@ -125,13 +132,3 @@ class LiveInputs:
     def zero_count(self) -> int:
         """Inputs all of whose weights are near zero."""
         return int(np.count_nonzero(~self._alive))
-
-
-def live_inputs(streams: Streams) -> list[LiveInputs]:
-    """One per stream: the same object for all of them, unless gates divide the inputs themselves."""
-    fold = fold_of(streams, streams.input_axes)
-    if fold is None:
-        return []
-    if streams.gate_axis in streams.input_axes:
-        return [LiveInputs(fold) for _ in range(streams.count)]
-    return [LiveInputs(fold)] * streams.count

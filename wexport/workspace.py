@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.folds import column_totals
 from wexport.moments import scale_of
 
 Array = NDArray[Any]
@@ -37,7 +38,9 @@ class Prepared:
     x: Floats
     squares: Floats
     spare: Floats
-    absolute_room: Array
+    _absolute: Array
+    _ready: bool = False
+    _columns: dict[int, Floats] = field(default_factory=dict)
 
     @property
     def finite(self) -> int:
@@ -45,8 +48,17 @@ class Prepared:
         return self.values.size - self.nan - self.inf
 
     def absolute(self) -> Array:
-        """|values|, in the workspace."""
-        return np.asarray(np.abs(self.values, out=self.absolute_room))
+        """|values|."""
+        if not self._ready:
+            np.abs(self.values, out=self._absolute)
+            self._ready = True
+        return self._absolute
+
+    def column_squares(self, width: int) -> Floats:
+        """Sums of `squares` over the columns of rows of `width`, which divides the block."""
+        if width not in self._columns:
+            self._columns[width] = column_totals(np.add, self.squares, width)
+        return self._columns[width]
 
     def flags(self, where: NDArray[np.bool_]) -> Floats:
         """1.0 where true, in the room that `spare` names."""
@@ -67,6 +79,7 @@ class Workspace:
         self._counts_stored = self.counted_dtype == dtype
         self._narrow = np.empty(length if self._converts else 0, self._work)
         self._absolute = np.empty(length, self._work)
+        self._zero = np.empty(length, np.bool_)
         self._wide, self._squares, self._spare = (np.empty(length) for _ in range(3))
 
     def prepare(self, block: Array) -> Prepared:
@@ -85,7 +98,9 @@ class Workspace:
             nan = int(np.count_nonzero(np.isnan(values)))
             inf = n - nan - finite.size
             low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        zeros = n - int(np.count_nonzero(values)) if low <= 0 <= high else 0
+        zeros = 0
+        if low <= 0 <= high:
+            zeros = int(np.count_nonzero(np.equal(values, 0, out=self._zero[:n])))
         if lost is not None:
             values = np.where(lost, values.dtype.type(0), values)
         exponent = scale_of(low, high) if values.dtype == np.float64 else 0

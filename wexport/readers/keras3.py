@@ -22,7 +22,9 @@ from wexport.tensors import Layout, Model, Reader, Skipped, Source, Tensor
 
 MAX_METADATA_BYTES = 1 << 20
 _SEEDS = frozenset({"seed_generator", "_seed_generator", "random_generator", "_random_generator"})
+_METRICS = "metrics"
 _LISTS_OF_2_13 = "_layer_checkpoint_dependencies"
+_RANKS = {name: rank for names in keras_config.FIXED_ORDERS for rank, name in enumerate(names)}
 Group = tuple[str, ...]
 
 
@@ -51,7 +53,8 @@ def open_(source: Source) -> Model:
     """The model in a Keras 3 file.
 
     Layers are in the config's order, or else in the order in which their values were written, which Keras does
-    layer by layer. layer_index is then the rank among the groups that hold weights. Raises ReadError for a damaged
+    layer by layer. layer_index is then the rank among the model's layers that hold weights, and None for what is
+    an attribute of the model's own code, which Keras writes in alphabetical order. Raises ReadError for a damaged
     file, HostileFileError for a zip that names a member twice, BudgetError for one that unpacks to too much.
     """
     if not source.head.startswith(keras_zip.SIGNATURES):
@@ -110,9 +113,7 @@ class _Group:
         return min(dataset.position for dataset in self.variables.values())
 
 
-def _model(
-    source: Source, tree: Tree, config: Mapping[str, Any], metadata: Mapping[str, Any], container: str
-) -> Model:
+def _model(source: Source, tree: Tree, config: Mapping[str, Any], metadata: Mapping[str, Any], container: str) -> Model:
     tree.walk()
     groups: dict[Group, _Group] = {}
     tensors: list[Tensor] = []
@@ -124,6 +125,8 @@ def _model(
             strays.append(_tensor(dataset))
         elif _SEEDS & set(found[0]):
             skipped.append(Skipped("seed generator state", path))
+        elif found[0][:1] == (_METRICS,):
+            skipped.append(Skipped("metric state", path))
         else:
             group = groups.setdefault(found[0], _Group(found[0], {}))
             if found[1] in group.variables:  # two spellings of one path: keep both visible
@@ -135,8 +138,11 @@ def _model(
     holders = keras_config.holders(config) if config else []
     reading = _Reading({holder.group: holder for holder in holders}, names, _lists(tree, names))
     known = {holder.group: place for place, holder in enumerate(holders)}
-    for index, group in enumerate(_ordered(groups.values(), known)):
-        tensors += reading.tensors(group, index if not known else None)
+    places: dict[Group, int] = {}
+    ranked = not known and all(path[:1] == ("layers",) for path in groups)
+    for group in _ordered(groups.values(), known):
+        index = places.setdefault(group.path[:2], len(places)) if ranked else None
+        tensors += reading.tensors(group, index)
     if source.optimizer:
         tensors += _optimizer_tensors(optimizer)
     elif optimizer:
@@ -181,8 +187,36 @@ def _lists(tree: Tree, names: Mapping[Group, str]) -> frozenset[Group]:
 
 
 def _ordered(groups: Iterable[_Group], known: Mapping[Group, int]) -> list[_Group]:
-    """Groups in the config's order, the rest behind in the order they were written, items of a list by number."""
-    return sorted(groups, key=lambda group: (known.get(group.path, len(known)), group.order, group.path))
+    """Groups in the config's order, those it does not tell of behind them."""
+    return sorted(_as_written(list(groups)), key=lambda group: known.get(group.path, len(known)))
+
+
+def _as_written(groups: list[_Group]) -> list[_Group]:
+    """Groups in the order in which they were written, but what Keras numbers or sorts by name in its own order."""
+    first: dict[Group, int] = {}
+    children: dict[Group, list[Group]] = {}
+    for group in groups:
+        for depth in range(1, len(group.path) + 1):
+            path = group.path[:depth]
+            if path not in first:
+                children.setdefault(path[:-1], []).append(path)
+            first[path] = min(first.get(path, group.order), group.order)
+    ranks = {path: rank for paths in children.values() for rank, path in enumerate(_siblings(paths, first))}
+    return sorted(groups, key=lambda group: [ranks[group.path[:depth]] for depth in range(1, len(group.path) + 1)])
+
+
+def _siblings(paths: list[Group], first: Mapping[Group, int]) -> list[Group]:
+    """HDF5 puts small datasets into gaps, so of `dense`, `dense_1`, ... the numbers are to be trusted, not the places."""
+    ordered = sorted(paths, key=lambda path: (_RANKS.get(path[-1], 0), first[path], path))
+    stems: dict[str, list[Group]] = {}
+    for path in ordered:
+        stems.setdefault(keras_config.class_word(path[-1]), []).append(path)
+    numbered = {stem: iter(sorted(same, key=lambda path: _natural(path[-1]))) for stem, same in stems.items()}
+    return [next(numbered[keras_config.class_word(path[-1])]) for path in ordered]
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 @dataclass
@@ -200,8 +234,8 @@ class _Reading:
         place = keras_config.place(group.path, self.lists)
         told = keras_layers.told(place.word, shapes) if whole else None
         holder = self.holders.get(group.path)
-        own = holder.variables if holder is not None else told
-        words = own if own is not None and len(own) == len(numbers) and whole else None
+        own = holder.variables if holder is not None else None
+        words = own if own is not None and len(own) == len(numbers) and whole else told
         found = []
         for number, shape in zip(numbers, shapes, strict=True):
             role = words[number] if words else "unknown"

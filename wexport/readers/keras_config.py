@@ -23,6 +23,8 @@ _ATTENTION_PARTS = {"query_dense": "query", "key_dense": "key", "gate_dense": "g
 ATTENTION_PARTS = {**_ATTENTION_PARTS, "output_dense": "attention_output"}
 """Attribute of an attention layer's dense part in Keras 3's groups -> the part's own name."""
 _DIRECTIONS = {"forward_layer": "forward", "backward_layer": "backward"}
+FIXED_ORDERS = (tuple(_DIRECTIONS), tuple(ATTENTION_PARTS))
+"""Attributes that are in this order in the layer, though Keras saves them in alphabetical order."""
 _ELEMENTS = ("layers", "cells")
 """Attributes that are lists of layers, whose items Keras 3 calls by class and number."""
 
@@ -62,9 +64,8 @@ class Holder:
         """Whether training may change a variable of this role."""
         if role in STATISTICS:
             return False
-        if self.variables is None and self.trainable is not False:
-            return None
-        return self.trainable
+        told = self.variables is not None and role != "unknown" and not keras_layers.quantization(self.config)
+        return self.trainable if told or self.trainable is False else None
 
 
 def parse(text: str | bytes | None) -> Mapping[str, Any] | None:
@@ -106,7 +107,8 @@ def _walk(
     if depth > MAX_NESTING or class_name is None:
         return
     name = _text(config.get("name")) or _text(layer.get("name"))
-    names = (*names, name) if name else names
+    # A cell is part of its recurrent layer.
+    names = (*names, name) if name and group[-1] != "cell" else names
     sublayers = _layers(layer, config)
     known = keras_layers.modern(class_name)
     trainable = _trainable(config, trainable, default=True if sublayers else None)
@@ -158,12 +160,10 @@ def _renamed(layer: Mapping[str, Any], direction: str) -> Mapping[str, Any]:
     return {**layer, "config": {**config, "name": f"{direction}_{bare}"}}
 
 
-def _numbered(
-    layers: list[Any], prefix: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+def _numbered(layers: list[Any], prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     counts: dict[str, int] = {}
     for layer in layers:
-        if not _is_layer(layer):
+        if not _is_layer(layer) or _is_operation(layer):
             continue
         word = snake_case(keras_layers.modern(str(layer["class_name"])))
         number = counts.get(word, 0)
@@ -187,6 +187,11 @@ def _is_sequential(model: Mapping[str, Any]) -> bool:
 
 def _is_layer(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("class_name"), str) and "config" in value
+
+
+def _is_operation(layer: Mapping[str, Any]) -> bool:
+    """Whether it is a function that Keras 3 recorded (`a + b`), which is not among `model.layers`."""
+    return str(layer.get("module", "")).startswith("keras.src.ops.")
 
 
 def _config(layer: Mapping[str, Any]) -> Mapping[str, Any]:

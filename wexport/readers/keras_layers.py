@@ -16,13 +16,13 @@ from wexport.tensors import Layout
 Shape = tuple[int, ...]
 Config = Mapping[str, Any]
 
-ATTENTION = frozenset({"MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention"})
-RECURRENT = frozenset(
-    {"LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "CuDNNLSTM", "CuDNNGRU"}
-)
+ATTENTION = frozenset({"MultiHeadAttention", "GroupedQueryAttention"})
+RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "CuDNNLSTM", "CuDNNGRU"})
 """Layers that keep their variables in a cell of their own."""
 _CELLS = frozenset({"LSTMCell", "GRUCell", "SimpleRNNCell"})
 
+_EXPORTED = {"GroupQueryAttention": "GroupedQueryAttention"}
+"""Classes whose name in a config is not the one that groups and automatic names are made of."""
 _KERAS1_CLASSES = {
     "Convolution1D": "Conv1D",
     "Convolution2D": "Conv2D",
@@ -49,7 +49,7 @@ _NORMALIZATION_V1 = frozenset({"BatchNormalization", "SyncBatchNormalization", "
 def modern(class_name: str) -> str:
     """Keras 3's name for a class: `Convolution2D` of Keras 1 is `Conv2D`; a registered package is cut off."""
     bare = class_name.rsplit(">", 1)[-1]
-    return _KERAS1_CLASSES.get(bare, bare)
+    return _EXPORTED.get(bare) or _KERAS1_CLASSES.get(bare, bare)
 
 
 def variables(class_name: str, config: Config) -> tuple[str, ...] | None:
@@ -60,11 +60,10 @@ def variables(class_name: str, config: Config) -> tuple[str, ...] | None:
     name = modern(class_name)
     if name in _WITHOUT_OWN:
         return ()
-    if config.get("lora_rank") or config.get("quantization_config"):
+    if config.get("lora_rank"):
         return None
-    if name in _KERNEL_BIAS:
-        bias = config.get("bias_axes") is not None if name == "EinsumDense" else _flag(config, "use_bias", "bias")
-        return ("kernel", "bias") if bias else ("kernel",)
+    if name in _KERNEL_BIAS or name == "Embedding":
+        return _with_scale(_kernel_bias(name, config), config)
     if name in RECURRENT or name in _CELLS:
         bias = _flag(config, "use_bias") or name.startswith("CuDNN")
         return ("kernel", "recurrent_kernel", "bias") if bias else ("kernel", "recurrent_kernel")
@@ -76,6 +75,39 @@ def variables(class_name: str, config: Config) -> tuple[str, ...] | None:
     return _other_variables(name, config)
 
 
+def _kernel_bias(name: str, config: Config) -> tuple[str, ...]:
+    if name == "Embedding":
+        return ("embeddings",)
+    bias = config.get("bias_axes") is not None if name == "EinsumDense" else _flag(config, "use_bias", "bias")
+    return ("kernel", "bias") if bias else ("kernel",)
+
+
+def _with_scale(plain: tuple[str, ...], config: Config) -> tuple[str, ...] | None:
+    """A layer quantised to int8 has a scale behind its variables, for which there is no role; other modes vary."""
+    mode = quantization(config)
+    if mode is None:
+        return plain
+    return (*plain, "unknown") if mode == "int8" else None
+
+
+QUANTIZABLE = frozenset({"Dense", "EinsumDense", "Embedding"})
+
+
+def quantization(config: Config) -> str | None:
+    """The mode in which Keras 3 quantised a layer (`int8`), None if it did not."""
+    name = dtype_policy(config)
+    return name.partition("_from_")[0] if name is not None and "_from_" in name else None
+
+
+def dtype_policy(config: Config) -> str | None:
+    """The name of a layer's dtype policy, such as `float32` or `mixed_float16`."""
+    dtype = config.get("dtype")
+    if isinstance(dtype, Mapping) and isinstance(dtype.get("config"), Mapping):
+        inner = dtype["config"]
+        dtype = inner.get("name") or f"{inner.get('mode')}_from_{inner.get('source_name')}"
+    return dtype if isinstance(dtype, str) else None
+
+
 def _other_variables(name: str, config: Config) -> tuple[str, ...] | None:
     scale = ("gamma",) if _flag(config, "scale") else ()
     center = ("beta",) if _flag(config, "center") else ()
@@ -83,8 +115,6 @@ def _other_variables(name: str, config: Config) -> tuple[str, ...] | None:
         return None if config.get("renorm") else (*scale, *center, "moving_mean", "moving_variance")
     if name in ("LayerNormalization", "GroupNormalization"):
         return ("gamma",) if config.get("rms_scaling") else (*scale, *center)
-    if name == "Embedding":
-        return ("embeddings",)
     if name == "PReLU":
         return ("alpha",)
     if name == "RMSNormalization":
@@ -169,12 +199,19 @@ _TOLD: dict[str, dict[int, tuple[str, ...]]] = {
     "rms_normalization": {1: ("scale",)},
     "embedding": {1: ("embeddings",)},
     "p_re_lu": {1: ("alpha",)},
-    "separable_conv1d": {2: ("depthwise_kernel", "pointwise_kernel"), 3: ("depthwise_kernel", "pointwise_kernel", "bias")},
-    "separable_conv2d": {2: ("depthwise_kernel", "pointwise_kernel"), 3: ("depthwise_kernel", "pointwise_kernel", "bias")},
+    "separable_conv1d": {
+        2: ("depthwise_kernel", "pointwise_kernel"),
+        3: ("depthwise_kernel", "pointwise_kernel", "bias"),
+    },
+    "separable_conv2d": {
+        2: ("depthwise_kernel", "pointwise_kernel"),
+        3: ("depthwise_kernel", "pointwise_kernel", "bias"),
+    },
     "attention part": {1: ("kernel",), 2: ("kernel", "bias")},
     "normalization": {2: ("mean", "variance"), 3: ("mean", "variance", "count")},
     "additive_attention": {1: ("scale",)},
-    "spectral_normalization": {1: ("vector_u",)},
+    # It holds its layer's kernel a second time, under its own name.
+    "spectral_normalization": {1: ("vector_u",), 2: ("kernel", "vector_u")},
 }
 CLASS_OF_GROUP = {
     roles.snake_case(name): name
@@ -227,10 +264,12 @@ def _attention_layout(part: str, role: str, shape: Shape) -> Layout:
     return Layout(unit_axes=(1, 2), input_axes=(0,))
 
 
-def _einsum_layout(config: Config, role: str, shape: Shape) -> Layout:
+def _einsum_layout(config: Config, role: str, shape: Shape) -> Layout | None:
     match = re.fullmatch(r"([a-zA-Z.]+),([a-zA-Z]+)->([a-zA-Z.]+)", str(config.get("equation", "")).replace(" ", ""))
-    if role != "kernel" or match is None or len(match[2]) != len(shape):
+    if role != "kernel":
         return Layout()
+    if match is None or len(match[2]) != len(shape):
+        return None
     inputs, kernel, outputs = match.groups()
     return Layout(
         unit_axes=tuple(axis for axis, letter in enumerate(kernel) if letter in outputs and letter not in inputs),

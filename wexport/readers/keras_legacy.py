@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wexport.errors import ReadError
-from wexport.readers import hdf5_walk, keras_config, keras_layers, keras_names
+from wexport.readers import hdf5_values, hdf5_walk, keras_config, keras_layers, keras_names
 from wexport.readers.hdf5_values import Dataset
 from wexport.readers.hdf5_walk import Tree
 from wexport.readers.keras_config import Holder
@@ -69,7 +69,7 @@ def open_(source: Source) -> Model:
         framework="keras",
         framework_version=reading.version,
         backend=tree.text(root, "backend") or tree.text("", "backend"),
-        skipped=[*tree.skipped, *reading.skipped],
+        skipped=reading.passed_over(),
     )
 
 
@@ -101,11 +101,16 @@ class _Reading:
     tensors: list[Tensor] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
+    _read_after_all: set[str] = field(default_factory=set)
 
     @property
     def _keras3(self) -> bool:
         """Whether slots must agree with Keras 3's other containers, which know variables by number only."""
-        return bool(self.version) and str(self.version).split(".")[0].isdecimal() and int(str(self.version).split(".")[0]) >= 3
+        return (
+            bool(self.version)
+            and str(self.version).split(".")[0].isdecimal()
+            and int(str(self.version).split(".")[0]) >= 3
+        )
 
     def add_layer(self, root: str, layer: str, index: int | None) -> None:
         """Make tensors of one entry of `layer_names`."""
@@ -117,26 +122,41 @@ class _Reading:
             names = self._below(group)
             if names and not _is_numbered(names):
                 self._miss("missing weight names", group, "its weights are taken in name order")
-        stored = list(self._stored(group, names))
+        holders = self.config.get(layer, ())
+        stored = list(self._stored(group, names, holders))
         if not stored:
             return
-        holders = self.config.get(layer, ())
         expected = _expected(holders, stored, len(names))
         if expected is not None:
             self.tensors += [self._of_config(*item, index) for item in expected]
         else:
             self.tensors += self._of_names(layer, stored, holders, index)
 
-    def _stored(self, group: str, names: Sequence[str]) -> Iterator[_Stored]:
+    def _stored(self, group: str, names: Sequence[str], holders: Sequence[Holder]) -> Iterator[_Stored]:
         for place, name in enumerate(names):
             path = _join(group, name)
-            dataset = self.tree.datasets.get(path)
+            dataset = self.tree.datasets.get(path) or self._bfloat16(path, holders)
             if dataset is None:
-                if not any(item.name == path for item in self.tree.skipped):
+                passed = [item for item in self.tree.skipped if item.name == path]
+                if not passed:
                     self._miss("missing weight", path, "`weight_names` lists it, but there is no such dataset")
+                elif not any(item.problem for item in passed):
+                    self._miss("weight without numbers", path, f"it is stored as {passed[0].what}")
             elif path not in self._taken:
                 self._taken.add(path)
                 yield _Stored(dataset, name, place)
+
+    def _bfloat16(self, path: str, holders: Sequence[Holder]) -> Dataset | None:
+        """A weight that Keras 3 wrote as two opaque bytes, which only the layer's dtype policy explains."""
+        passed = next((item for item in self.tree.skipped if item.name == path and item.what == "opaque"), None)
+        policies = {keras_layers.dtype_policy(holder.config) for holder in holders}
+        if passed is None or policies != {"bfloat16"}:
+            return None
+        found = hdf5_values.describe(self.tree.object(path), path, "bfloat16", self.tree)
+        if isinstance(found, Skipped):
+            return None
+        self._read_after_all.add(path)
+        return found
 
     def _miss(self, what: str, name: str, detail: str) -> None:
         self.skipped.append(Skipped(what, name, True, detail))
@@ -147,6 +167,11 @@ class _Reading:
         names = [path.removeprefix(prefix) for path in self.tree.datasets if path.startswith(prefix)]
         return sorted(names, key=lambda name: (len(name), name)) if _is_numbered(names) else names
 
+    def passed_over(self) -> list[Skipped]:
+        """What gave no tensor, in this reader and in the walk before it."""
+        walked = [item for item in self.tree.skipped if item.name not in self._read_after_all]
+        return [*walked, *self.skipped]
+
     # -- tensors -------------------------------------------------------------------------------------------------
 
     def _of_config(
@@ -154,9 +179,6 @@ class _Reading:
     ) -> Tensor:
         """A variable whose layer and role the config tells."""
         place = keras_config.place(holder.group)
-        word = keras_names.read("/".join(holder.names), [stored.name])[0]
-        if word.role in ("depthwise_kernel",) and role == "kernel":
-            role = word.role  # Keras 2's word for it
         leaf = None
         if self._keras3:
             told = keras_layers.told(place.word, shapes)
@@ -182,7 +204,10 @@ class _Reading:
         """Variables of a layer that the config does not tell of, or not enough."""
         holder = holders[0] if len(holders) == 1 else None
         named = keras_names.read(layer, [item.name for item in stored])
+        if holder and self._keras3 and holder.known_class in keras_layers.QUANTIZABLE:
+            stored, named = _as_numbered(stored, named)
         outer = self._outer(layer, holders)
+        told = self._told(holder, stored, named)
         counts: dict[tuple[Any, ...], int] = {}
         for item, words in zip(stored, named, strict=True):
             here = (words.inside, words.direction)
@@ -199,7 +224,9 @@ class _Reading:
             if own and own.variables is not None:
                 layout = keras_layers.layout(own.class_name, own.config, words.role, shape, gate=words.gate)
             trainable = own.trains(words.role) if own else _trainable_of(holders, words.role)
-            leaf = str(number) if self._keras3 else None
+            leaf = None
+            if own and self._keras3:
+                leaf = told[number] if number < len(told) else str(number)
             names = layer.split("/") if not holders else [layer]
             yield replace(
                 _tensor(item.dataset),
@@ -216,6 +243,21 @@ class _Reading:
                 trainable=trainable,
                 layout=layout,
             )
+
+    def _told(
+        self, holder: Holder | None, stored: Sequence[_Stored], named: Sequence[keras_names.Named]
+    ) -> tuple[str, ...]:
+        """Leaves of the slots of a layer's own variables, as Keras 3's other containers would tell them.
+
+        The low-rank factors of LoRA are merged into the kernel there, so they do not count.
+        """
+        shapes = [
+            item.dataset.shape
+            for item, words in zip(stored, named, strict=True)
+            if not words.inside and "lora_" not in item.name.rsplit("/", 1)[-1]
+        ]
+        place = keras_config.place(holder.group) if holder else None
+        return (keras_layers.told(place.word, shapes) or ()) if place else ()
 
     def _outer(self, layer: str, holders: Sequence[Holder]) -> tuple[Node, ...]:
         if not holders:
@@ -245,6 +287,17 @@ class _Reading:
                 self.tensors.append(replace(_tensor(dataset), kind="weight" if inside else "array"))
 
 
+def _as_numbered(
+    stored: Sequence[_Stored], named: Sequence[keras_names.Named]
+) -> tuple[list[_Stored], list[keras_names.Named]]:
+    """A layer's variables in the order in which Keras 3 numbers them: a quantised kernel, not being trained, stands
+    behind the bias in `weight_names`, but is number 0.
+    """
+    first = {"kernel": 0, "embeddings": 0, "bias": 1}
+    pairs = sorted(zip(stored, named, strict=True), key=lambda pair: first.get(pair[1].role, 2))
+    return [item for item, _ in pairs], [words for _, words in pairs]
+
+
 def _tensor(dataset: Dataset) -> Tensor:
     return Tensor(name=dataset.path, shape=dataset.shape, dtype=dataset.type.name, chunks=dataset.chunks)
 
@@ -257,9 +310,7 @@ def _expected(
     Keras stores trainable variables first, over all layers of a nested model. Layers whose variables are not known
     are taken to have none, which holds if the others account for all there are and every known word agrees.
     """
-    slots = [
-        (holder, role, number) for holder in holders for number, role in enumerate(holder.variables or ())
-    ]
+    slots = [(holder, role, number) for holder in holders for number, role in enumerate(holder.variables or ())]
     if not slots or len(slots) != count:
         return None
     by_place = [slot for late in (False, True) for slot in slots if _is_late(slot[0], slot[1]) is late]
@@ -267,7 +318,7 @@ def _expected(
     for item in stored:
         holder, role, number = by_place[item.place]
         word = keras_names.read("/".join(holder.names), [item.name])[0]
-        if word.gate or word.role not in ("unknown", role) and (word.role, role) != ("depthwise_kernel", "kernel"):
+        if word.gate or (word.role not in ("unknown", role) and not (word.depthwise and "kernel" in role)):
             return None
         found[id(holder), number] = item
     result = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wexport import roles
 from wexport.readers.keras_layers import Shape, cell_gate_count
@@ -38,6 +38,7 @@ class Named:
     direction: "forward" or "backward" where a Bidirectional's two copies stand side by side.
     role: "unknown" if the last word is none of Keras' own.
     keras1: the name is of Keras 1's form, `dense_1_W`, whose kernels may be in Theano's order.
+    depthwise: Keras 2's `depthwise_kernel` without a pointwise one, which Keras 3 calls `kernel`.
     """
 
     inside: tuple[str, ...]
@@ -45,6 +46,7 @@ class Named:
     role: str
     gate: str | None
     keras1: bool
+    depthwise: bool = False
 
 
 def read(layer: str, weight_names: Sequence[str]) -> list[Named]:
@@ -70,7 +72,7 @@ def _split(layer: str, name: str) -> tuple[tuple[str, ...], str]:
     whole = "/".join([*path, match["layer"]]) if match["layer"] else "/".join(path)
     if whole == layer or not match["layer"]:
         return (), word
-    return (*path, match["layer"]), word
+    return (tuple(path), last) if path else ((match["layer"],), word)
 
 
 def _role(word: str) -> tuple[str, str | None, bool]:
@@ -84,18 +86,23 @@ def _role(word: str) -> tuple[str, str | None, bool]:
 
 
 def _without_prefix(layer: str, paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Cut what repeats the layer's own name off the paths: `dense`, or `dense_2` left from another session."""
+    """Cut off what leads to the layer itself: the models around it and its own name, or that of another session.
+
+    Keras 3 repeats both (`model/dense/kernel` in layer `dense`); Keras 2 leaves `dense_2` in layer `dense`.
+    """
     own = tuple(layer.split("/"))
-    shared = {path[0] for path in paths if path}
-    stale = len(shared) == 1 and all(paths) and re.fullmatch(re.escape(layer) + r"_\d+", next(iter(shared)))
-    cut = []
-    for path in paths:
-        if stale:
-            path = path[1:]
-        while path[: len(own)] == own:
-            path = path[len(own) :]
-        cut.append(path)
-    return cut
+    first = {path[0] for path in paths if path}
+    if len(first) == 1 and all(paths) and re.fullmatch(re.escape(layer) + r"_\d+", next(iter(first))):
+        return [path[1:] for path in paths]
+    return [path[_end_of(own, path) :] for path in paths]
+
+
+def _end_of(own: tuple[str, ...], path: tuple[str, ...]) -> int:
+    """Where the first run of `own` in `path` ends; 0 if there is none."""
+    end = next((k + len(own) for k in range(len(path)) if path[k : k + len(own)] == own), 0)
+    while end and path[end : end + len(own)] == own:
+        end += len(own)
+    return end
 
 
 def _directions(paths: list[tuple[str, ...]]) -> list[str | None]:
@@ -117,8 +124,10 @@ def _checked(named: list[Named]) -> list[Named]:
     found = []
     for here in named:
         beside = {other.role for other in named if other.inside == here.inside}
+        if here.role == "depthwise_kernel" and not here.keras1 and "pointwise_kernel" not in beside:
+            here = replace(here, role="kernel", depthwise=True)
         lone = here.keras1 and here.role == "kernel" and not here.gate and not beside & {"bias", "recurrent_kernel"}
-        found.append(Named(here.inside, here.direction, "unknown", None, True) if lone else here)
+        found.append(replace(here, role="unknown") if lone else here)
     return found
 
 
@@ -132,10 +141,7 @@ def _without_cells(named: list[Named]) -> list[Named]:
         and all(other.inside == here.inside for other in named if other.inside[:-1] == here.inside[:-1])
         and (here.direction is None or len(here.inside) > 1)
     }
-    return [
-        Named(here.inside[:-1], here.direction, here.role, here.gate, here.keras1) if here.inside in cells else here
-        for here in named
-    ]
+    return [replace(here, inside=here.inside[:-1]) if here.inside in cells else here for here in named]
 
 
 def layout(named: Named, shape: Shape, beside: Mapping[str, Shape]) -> Layout | None:
@@ -154,6 +160,8 @@ def layout(named: Named, shape: Shape, beside: Mapping[str, Shape]) -> Layout | 
         return roles.layout("SimpleRNN", role, shape) if len(shape) <= 2 else None
     if role in ("kernel", "recurrent_kernel", "bias") and {"kernel", "recurrent_kernel"} <= beside.keys():
         return _recurrent_layout(role, shape, beside)
+    if named.depthwise:
+        return roles.layout(f"DepthwiseConv{len(shape) - 2}D", role, shape)
     if role == "kernel":
         return _kernel_layout(named, shape, beside.get("bias"))
     if role in ("depthwise_kernel", "pointwise_kernel") and len(shape) in (3, 4) and not named.keras1:

@@ -1,0 +1,365 @@
+"""`stats.measure` against a plain NumPy oracle that holds the whole canonical array in float64."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import math
+import pickle
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import ml_dtypes
+import numpy as np
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from wexport.errors import PluginError, UsageError, WexportError
+from wexport.stats import SORTED, Figures, dtype_named, measure
+from wexport.tensors import Layout, Tensor
+
+CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
+DTYPES = [
+    *("float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "bool"),
+    *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
+]
+ORDERS = {"ifco": "ifco", "icfo": "ifco", "rzh": "zrh", "zrh": "zrh", "ab": "ab"}
+GATED = {"icfo": ("i", "c", "f", "o"), "ifco": ("i", "f", "c", "o"), "rzh": ("r", "z", "h"), "ab": ("a", "b")}
+QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
+
+
+# --- the oracle -----------------------------------------------------------------------------------------------
+
+
+def canonical(array: np.ndarray, layout: Layout | None) -> np.ndarray:
+    """The canonical array, by plain reshapes and transposes."""
+    layout = layout or Layout()
+    seen = array.reshape(layout.view or array.shape)
+    if layout.cudnn_kernel:
+        inputs, width = seen.shape
+        units = width // len(layout.gates)
+        blocks = [seen[:, start : start + units] for start in range(0, width, units)]
+        seen = np.concatenate([block.ravel().reshape(units, inputs).T for block in blocks], axis=1)
+    if layout.permutation is not None:
+        seen = seen.transpose(layout.permutation)
+    if layout.gates:
+        by_name = gate_parts(seen, layout.gates, layout.gate_axis)
+        seen = np.concatenate([by_name[gate] for gate in gate_names(layout)], axis=layout.gate_axis)
+    return seen
+
+
+def gate_names(layout: Layout) -> list[str]:
+    return list(ORDERS["".join(layout.gates)])
+
+
+def gate_parts(seen: np.ndarray, gates: Any, axis: int | None) -> dict[str, np.ndarray]:
+    return dict(zip(gates, np.split(seen, len(gates), axis=axis), strict=True))
+
+
+def per_unit(array: np.ndarray, layout: Layout, axes: tuple[int, ...]) -> np.ndarray:
+    """(units, weights of each) of a canonical array, gates grouped."""
+    split, keep, axis = array, list(axes), layout.gate_axis
+    if layout.gates and axis is not None:
+        shape = array.shape
+        split = array.reshape(*shape[:axis], len(layout.gates), shape[axis] // len(layout.gates), *shape[axis + 1 :])
+        keep = [place + (place >= axis) for place in axes]
+    count = math.prod(split.shape[place] for place in keep)
+    rest = [place for place in range(split.ndim) if place not in keep]
+    return split.transpose(*keep, *rest).reshape(count, -1)
+
+
+def distribution_of(values: np.ndarray) -> dict[str, Any]:
+    """Scalar figures of float64 (or longer) values by their textbook definitions."""
+    finite = values[np.isfinite(values)]
+    found: dict[str, Any] = {
+        "value_count": values.size,
+        "nan_count": int(np.isnan(values).sum()),
+        "inf_count": int(np.isinf(values).sum()),
+        "zero_count": int((values == 0).sum()),
+        "near_zero_count": int((np.abs(values) < 2.0**-10).sum()),
+    }
+    if finite.size:
+        wide = finite.astype(np.longdouble)
+        distance = wide - wide.mean()
+        spread = wide.min() < wide.max()
+        variance = (distance**2).mean() if spread else np.longdouble(0)
+        found |= {
+            "mean": wide.mean(),
+            "std": np.sqrt(variance),
+            "skewness": (distance**3).mean() / variance**1.5 if spread else None,
+            "kurtosis": (distance**4).mean() / variance**2 - 3 if spread else None,
+            "min": wide.min(),
+            "max": wide.max(),
+            "abs_max": np.abs(wide).max(),
+            "abs_mean": np.abs(wide).mean(),
+            "l1_norm": np.abs(wide).sum(),
+            "l2_norm": np.sqrt((wide**2).sum()),
+        }
+    return found
+
+
+def assert_distribution(figures: Any, values: np.ndarray, *, exact: bool) -> None:
+    expected = distribution_of(values)
+    if "mean" not in expected:
+        names = ("mean", "std", "skewness", "kurtosis", "min", "max", "abs_max", "abs_mean", "l1_norm", "l2_norm")
+        assert {name: getattr(figures, name) for name in (*names, *QUANTILES)} == dict.fromkeys((*names, *QUANTILES))
+    for name, value in expected.items():
+        actual = getattr(figures, name)
+        if name in ("skewness", "kurtosis"):
+            assert (actual is None) == (value is None)
+            if value is not None:
+                # Rounding the mean already moves these where the spread is a few of float64's last digits.
+                digits = float(expected["abs_max"] / expected["std"]) * 1e-14
+                assert actual == pytest.approx(float(value), rel=1e-9 + digits, abs=1e-6 + digits * 1e3), name
+        elif name == "mean":
+            assert abs(actual - float(value)) <= 1e-9 * float(expected["abs_max"])
+        elif name == "std":
+            assert actual == pytest.approx(float(value), rel=1e-9, abs=1e-15 * float(expected["abs_max"]))
+        elif isinstance(value, int):
+            assert actual == value, name
+        else:
+            assert actual == pytest.approx(float(value), rel=1e-9, abs=0), name
+    finite = values[np.isfinite(values)].astype(np.float64)
+    assert figures.histogram.count.sum() == finite.size
+    if finite.size:
+        assert_quantiles(figures, np.sort(finite), exact=exact)
+
+
+def assert_quantiles(figures: Any, ordered: np.ndarray, *, exact: bool) -> None:
+    for name, probability in QUANTILES.items():
+        place = probability * (ordered.size - 1)
+        below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
+        value = below * (1 - place % 1) + above * (place % 1)
+        largest = max(abs(below), abs(above))
+        bound = 1e-15 * largest if exact else max(2.0**-7 * largest, 2.0**-133)
+        assert abs(getattr(figures, name) - value) <= bound, name
+
+
+def assert_figures(figures: Figures, stored: np.ndarray, layout: Layout | None, sample_size: int = 1024) -> None:
+    array = canonical(stored, layout).astype(np.float64)
+    exact = array.size <= SORTED or stored.dtype.itemsize <= 2
+    assert_distribution(figures, array.ravel(), exact=exact)
+    layout = layout or Layout()
+    if layout.gates:
+        assert figures.gates is not None
+        parts = gate_parts(array, gate_names(layout), layout.gate_axis)
+        assert [gate.gate for gate in figures.gates] == list(parts)
+        for gate in figures.gates:
+            assert_distribution(gate, parts[gate.gate].ravel(), exact=exact)
+    else:
+        assert figures.gates is None
+    assert_units(figures, array, layout)
+    assert_sample(figures, array, sample_size)
+    assert_grid(figures, array, layout)
+
+
+def assert_units(figures: Figures, array: np.ndarray, layout: Layout) -> None:
+    counts = [figures.unit_count, figures.zero_unit_count, figures.zero_input_count]
+    if array.ndim < 2 or not array.size:
+        assert (counts, figures.units) == ([None] * 3, None)
+        return
+    if layout.input_axes:
+        inputs = per_unit(array, layout, layout.input_axes)
+        assert figures.zero_input_count == (np.abs(inputs) < 2.0**-10).all(axis=1).sum()
+    else:
+        assert figures.zero_input_count is None
+    if not layout.unit_axes:
+        assert (counts[:2], figures.units) == ([None] * 2, None)
+        return
+    units = per_unit(array, layout, layout.unit_axes)
+    assert figures.unit_count == len(units)
+    assert figures.zero_unit_count == (np.abs(units) < 2.0**-10).all(axis=1).sum()
+    assert figures.units is not None
+    finite = np.isfinite(units)
+    known = finite.any(axis=1)
+    largest = np.abs(units, where=finite, out=np.zeros_like(units)).max(axis=1)
+    np.testing.assert_array_equal(figures.units.abs_max, np.where(known, largest, np.nan))
+    norm = np.sqrt((np.where(finite, units, 0).astype(np.longdouble) ** 2).sum(axis=1)).astype(np.float64)
+    # Beside a much larger unit a tiny one may underflow.
+    floor = 1e-150 * largest.max()
+    np.testing.assert_allclose(figures.units.l2_norm, np.where(known, norm, np.nan), rtol=1e-9, atol=floor)
+    np.testing.assert_allclose(figures.units.zero_fraction, (units == 0).mean(axis=1), rtol=1e-12)
+
+
+def assert_sample(figures: Figures, array: np.ndarray, sample_size: int) -> None:
+    assert figures.sample is not None
+    index, value = figures.sample.index, figures.sample.value
+    assert (np.diff(index) > 0).all()
+    assert index.size == min(array.size, sample_size) or index.size == array.size
+    np.testing.assert_array_equal(value, array.ravel()[index])
+
+
+def assert_grid(figures: Figures, array: np.ndarray, layout: Layout) -> None:
+    assert figures.sample is not None
+    if figures.sample.index.size == array.size:
+        assert figures.grid is None
+        return
+    columns = layout.unit_axes or (array.ndim - 1,)
+    rows = tuple(axis for axis in range(array.ndim) if axis not in columns)
+    matrix = array.transpose(rows + columns).reshape(-1, math.prod(array.shape[axis] for axis in columns))
+    assert figures.grid is not None
+    shape = (min(32, matrix.shape[0]), min(32, matrix.shape[1]))
+    assert (figures.grid.rows, figures.grid.cols) == figures.grid.rms.shape == shape
+    row_band = np.arange(matrix.shape[0]) * shape[0] // matrix.shape[0]
+    column_band = np.arange(matrix.shape[1]) * shape[1] // matrix.shape[1]
+    largest = np.abs(matrix[np.isfinite(matrix)]).max(initial=0)
+    for row, column in itertools.product(range(shape[0]), range(shape[1])):
+        block = matrix[np.ix_(row_band == row, column_band == column)].astype(np.longdouble)
+        finite = block[np.isfinite(block)]
+        expected = float(np.sqrt((finite**2).mean())) if finite.size else math.nan
+        actual = figures.grid.rms[row, column]
+        assert actual == pytest.approx(expected, rel=1e-9, abs=1e-150 * largest, nan_ok=True)
+
+
+# --- data -----------------------------------------------------------------------------------------------------
+
+
+def tensor_of(array: np.ndarray, layout: Layout | None = None, cuts: Iterator[int] | None = None) -> Tensor:
+    """A tensor over an array; `cuts` are chunk lengths, and each chunk is wiped when the next is asked for."""
+    if cuts is None:
+        return Tensor.of_array("t", array, layout=layout)
+
+    def chunks(limit: int) -> Iterator[np.ndarray]:
+        flat, start = array.reshape(-1), 0
+        for cut in cuts:
+            if start >= flat.size:
+                return
+            chunk = flat[start : start + cut].copy()
+            yield chunk
+            chunk.view(np.uint8)[:] = 255
+            start += cut
+
+    return Tensor(name="t", shape=array.shape, dtype=array.dtype.name, chunks=chunks, layout=layout)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Bitwise equality of figures, NaN being equal to itself."""
+    if dataclasses.is_dataclass(a):
+        return type(a) is type(b) and all(
+            same(getattr(a, item.name), getattr(b, item.name)) for item in dataclasses.fields(a)
+        )
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return type(a) is type(b) and a == b
+
+
+def weights(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> np.ndarray:
+    """Something like trained weights: heavy tails, exact zeros, a dead unit on each side."""
+    generator = np.random.default_rng(seed)
+    array = generator.standard_t(4, shape) * 0.05
+    array[generator.random(shape) < 0.1] = 0.0
+    if array.ndim > 1 and min(array.shape[0], array.shape[-1]) > 2:
+        array[..., 1] = 1e-5
+        array[2] = -1e-4
+    return array.astype(np.dtype(getattr(ml_dtypes, dtype, dtype)))
+
+
+@st.composite
+def layouts(draw: st.DrawFn, most: int = 6) -> tuple[tuple[int, ...], Layout]:
+    """A stored shape and a layout that fits it: any rank, permutation, axes and gates."""
+    view = list(draw(st.lists(st.integers(1, most), min_size=1, max_size=5)))
+    rank = len(view)
+    permutation = tuple(draw(st.permutations(range(rank))))
+    axes = draw(st.permutations(range(rank)))
+    units = draw(st.integers(0, rank))
+    inputs = draw(st.integers(0, rank - units))
+    meaning: dict[str, Any] = {"unit_axes": tuple(axes[:units]), "input_axes": tuple(axes[units : units + inputs])}
+    if draw(st.booleans()):
+        gates = draw(st.sampled_from(sorted(GATED)))
+        axis = draw(st.integers(0, rank - 1))
+        view[permutation[axis]] *= len(GATED[gates])
+        meaning |= {"gates": GATED[gates], "gate_axis": axis}
+    if draw(st.booleans()):
+        return (math.prod(view),), Layout(view=tuple(view), permutation=permutation, **meaning)
+    return tuple(view), Layout(permutation=permutation, **meaning)
+
+
+def numbers(dtype: str, shape: Any) -> st.SearchStrategy[np.ndarray]:
+    """Arrays of any type, with NaN, infinities, denormals, constants and both zeros."""
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    if kind.kind in "iub" or kind == np.float32 or kind == np.float64 or kind == np.float16:
+        return hnp.arrays(kind, shape)
+    patterns = hnp.arrays(np.dtype(f"u{kind.itemsize}"), shape)
+    return patterns.map(lambda array: array.view(kind))
+
+
+# --- against the oracle -----------------------------------------------------------------------------------------
+
+
+@given(data=st.data(), dtype=st.sampled_from(DTYPES))
+def test_any_small_array(data: st.DataObject, dtype: str) -> None:
+    array = data.draw(numbers(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=8)))
+    with np.errstate(all="ignore"):
+        assert_figures(measure(tensor_of(array)), array, None)
+
+
+@given(case=layouts(), dtype=st.sampled_from(["float32", "float64", "bfloat16", "int8"]), sample=st.integers(1, 50))
+@settings(max_examples=300)
+def test_any_layout(case: tuple[tuple[int, ...], Layout], dtype: str, sample: int) -> None:
+    shape, layout = case
+    array = weights(shape, seed=math.prod(shape), dtype=dtype)
+    assert_figures(measure(tensor_of(array, layout), sample_size=sample), array, layout, sample)
+
+
+@given(inputs=st.integers(1, 9), units=st.integers(1, 9), gates=st.sampled_from(sorted(GATED)))
+def test_cudnn_kernels(inputs: int, units: int, gates: str) -> None:
+    layout = Layout(unit_axes=(1,), input_axes=(0,), gates=GATED[gates], gate_axis=1, cudnn_kernel=True)
+    array = weights((inputs, units * len(GATED[gates])), seed=units)
+    assert_figures(measure(tensor_of(array, layout), sample_size=20), array, layout, 20)
+
+
+LARGE = {
+    "vector": ((70_001,), Layout()),
+    "unknown": ((301, 257), None),
+    "dense": ((333, 257), Layout(unit_axes=(1,), input_axes=(0,))),
+    "dense, one unit": ((40_001, 1), Layout(unit_axes=(1,), input_axes=(0,))),
+    "dense, torch": ((257, 333), Layout(permutation=(1, 0), unit_axes=(1,), input_axes=(0,))),
+    "dense, few units": ((40_001, 3), Layout(unit_axes=(1,), input_axes=(0,))),
+    "dense, torch, few units": ((3, 40_001), Layout(permutation=(1, 0), unit_axes=(1,), input_axes=(0,))),
+    "conv": ((3, 3, 65, 67), Layout(unit_axes=(3,), input_axes=(2,))),
+    "conv, theano": ((67, 65, 3, 3), Layout(permutation=(2, 3, 1, 0), unit_axes=(3,), input_axes=(2,))),
+    "conv, transposed": ((3, 3, 65, 67), Layout(unit_axes=(2,), input_axes=(3,))),
+    "depthwise": ((5, 5, 700, 2), Layout(unit_axes=(2, 3), input_axes=(2,))),
+    "attention": ((130, 4, 65), Layout(unit_axes=(1, 2), input_axes=(0,))),
+    "attention, out": ((4, 65, 130), Layout(unit_axes=(2,), input_axes=(0, 1))),
+    "embedding": ((9_001, 8), Layout(unit_axes=(1,), input_axes=(0,))),
+    "lstm": ((101, 4 * 90), Layout(unit_axes=(1,), input_axes=(0,), gates=GATED["icfo"], gate_axis=1)),
+    "lstm, wide": (
+        (40_001, 4, 3),
+        Layout(permutation=(2, 1, 0), unit_axes=(0,), input_axes=(2,), gates=GATED["icfo"], gate_axis=1),
+    ),
+    "lstm, long gates": (
+        (4 * 3, 40_001),
+        Layout(permutation=(1, 0), unit_axes=(1,), input_axes=(0,), gates=GATED["icfo"], gate_axis=1),
+    ),
+    "lstm, torch": (
+        (4 * 90, 101),
+        Layout(permutation=(1, 0), unit_axes=(1,), input_axes=(0,), gates=GATED["icfo"], gate_axis=1),
+    ),
+    "lstm, cudnn": (
+        (101, 4 * 90),
+        Layout(unit_axes=(1,), input_axes=(0,), gates=GATED["icfo"], gate_axis=1, cudnn_kernel=True),
+    ),
+    "gru bias": ((2, 3 * 15_000), Layout(gates=("z", "r", "h"), gate_axis=1)),
+    "conv lstm": ((3, 3, 20, 4 * 60), Layout(unit_axes=(3,), input_axes=(2,), gates=GATED["ifco"], gate_axis=3)),
+    "scattered units": ((30, 7, 31, 13), Layout(unit_axes=(2, 0), input_axes=(3, 1))),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64"])
+def test_tensors_of_many_blocks(name: str, dtype: str) -> None:
+    shape, layout = LARGE[name]
+    array = weights(shape, dtype="float64")
+    array = (array * 2000).astype(dtype) if dtype == "int64" else array.astype(dtype)
+    figures = measure(tensor_of(array, layout))
+    assert_figures(figures, array, layout)
