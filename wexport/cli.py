@@ -19,7 +19,8 @@ from wexport import __version__
 from wexport.errors import UsageError, WexportError
 
 if TYPE_CHECKING:
-    from wexport.ingestion import IngestResult, ModelResult
+    from wexport.ingestion import IngestResult
+    from wexport.reading import ModelResult
 
 EXIT_SOME_FAILED, EXIT_USAGE, EXIT_NOTHING_DONE, EXIT_INTERRUPTED = 1, 2, 3, 130
 SHOWN_MODELS = 40
@@ -77,9 +78,7 @@ def _reading_options(command: F) -> F:
     for option in (
         click.option("--optimizer", is_flag=True, help="Optimizer state too."),
         click.option("--reader", metavar="NAME", help="Use this reader, whatever the content says."),
-        click.option(
-            "--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file."
-        ),
+        click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file."),
         click.option(
             "--timeout",
             type=float,
@@ -102,9 +101,7 @@ def _reading_options(command: F) -> F:
     metavar="TABLE",
     help="weights.parquet, or a folder (dir/) for one part per model.",
 )
-@click.option(
-    "--append", is_flag=True, help="Add to the table; models read from the same file before are replaced."
-)
+@click.option("--append", is_flag=True, help="Add to the table; models read from the same file before are replaced.")
 @click.option(
     "--detail",
     type=click.Choice(["full", "summary"]),
@@ -113,9 +110,7 @@ def _reading_options(command: F) -> F:
     help="summary leaves out sample, grid and units.",
 )
 @click.option("--name", metavar="PATTERN", help="Names models; may use {stem} {name} {parent} {path}.")
-@click.option(
-    "--series", metavar="REGEX", help="Reads run and step from names; groups (?P<step>) and (?P<run>)."
-)
+@click.option("--series", metavar="REGEX", help="Reads run and step from names; groups (?P<step>) and (?P<run>).")
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes; one per core by default.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no summary; failures are still told.")
 @_reading_options
@@ -143,9 +138,7 @@ def _listed(paths: Sequence[str]) -> list[str]:
     """The arguments, with `-` replaced by the lines of standard input."""
     found: list[str] = []
     for path in paths:
-        found.extend(
-            line.rstrip("\r\n") for line in sys.stdin if line.strip()
-        ) if path == "-" else found.append(path)
+        found.extend(line.rstrip("\r\n") for line in sys.stdin if line.strip()) if path == "-" else found.append(path)
     return found
 
 
@@ -194,8 +187,7 @@ def _summary(result: IngestResult) -> None:
     if len(models) > len(shown):
         print(f"... and {len(models) - len(shown):,} more")
     counts = {
-        status: len(result.with_status(status))
-        for status in ("failed", "partial", "empty", "unchanged", "skipped")
+        status: len(result.with_status(status)) for status in ("failed", "partial", "empty", "unchanged", "skipped")
     }
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
     read = len(result.with_status("ok", "partial", "empty"))
@@ -217,10 +209,9 @@ def _report_problems(result: IngestResult, quiet: bool) -> None:
             _say(f"note: {model.source}: {note}")
         if model.status == "partial":
             first = model.problems[0]
+            detail = f": {first.detail}" if first.detail else ""
             more = f" (and {len(model.problems) - 1:,} more)" if len(model.problems) > 1 else ""
-            _say(
-                f"warning: {model.source}: {first.name}: {first.what}{f': {first.detail}' if first.detail else ''}{more}"
-            )
+            _say(f"warning: {model.source}: {first.name}: {first.what}{detail}{more}")
         if not quiet and model.left_out:
             what = ", ".join(
                 f"{len(names):,} {sort} ({names[0]}{', ...' if len(names) > 1 else ''})"

@@ -16,9 +16,11 @@ from wexport.workspace import Prepared
 class DistributionSums:
     """What is known of the values so far."""
 
-    def __init__(self, dtype: np.dtype[Any], size: int, *, exact: bool) -> None:
-        """dtype: that of `Prepared.counted`; size: values to come; exact: keep them all, for exact quantiles."""
-        self._counter = None if exact else Counter(dtype, size)
+    def __init__(self, size: int, *, exact: bool) -> None:
+        """size: values to come; exact: keep them all, for exact quantiles."""
+        self._size = size
+        self._exact = exact
+        self._counters: dict[np.dtype[Any], Counter] = {}  # more than one only for float64 of both sides of 2**128
         self._kept: list[NDArray[Any]] = []
         self._moments = moments.Moments()
         self._nan = self._inf = self._zeros = self._values = 0
@@ -33,10 +35,13 @@ class DistributionSums:
         if block.lost is not None:
             keep = ~block.lost
             x, squares, spare, finite = x[keep], squares[keep], spare[keep], finite[keep]
-        if self._counter:
-            self._counter.add(block.counted, block.zeros)
-        else:
+        if self._exact:
             self._kept.append(finite.copy())
+        else:
+            dtype = block.counted.dtype
+            if dtype not in self._counters:
+                self._counters[dtype] = Counter(dtype, self._size)
+            self._counters[dtype].add(block.counted, block.zeros, block.negative_zeros)
         if x.size:
             found = moments.of_block(x, squares, spare, block.low, block.high, block.exponent)
             self._moments = self._moments.merge(found)
@@ -48,17 +53,20 @@ class DistributionSums:
         self._inf += other._inf
         self._zeros += other._zeros
         self._kept += other._kept
-        if self._counter and other._counter:
-            self._counter.absorb(other._counter)
+        for dtype, counter in other._counters.items():
+            if dtype in self._counters:
+                self._counters[dtype].absorb(counter)
+            else:
+                self._counters[dtype] = counter
         self._moments = self._moments.merge(other._moments)
         return self
 
     def figures(self) -> dict[str, Any]:
         """The fields of `figures.Distribution` by name."""
-        if self._counter:
-            cells = self._counter.cells()
-        else:
+        if self._exact:
             cells = Cells.of_values(np.concatenate(self._kept) if self._kept else np.zeros(0))
+        else:
+            cells = Cells.union([counter.cells() for counter in self._counters.values()])
         quantiles: list[float] | list[None] = [None] * len(PROBABILITIES)
         if self._moments.n:
             quantiles = cells.quantiles(PROBABILITIES, self._moments.low, self._moments.high)

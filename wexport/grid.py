@@ -159,10 +159,8 @@ class _Part:
         firsts = start + self.inner * np.arange(values.size // length)
         along = self._along.band(firsts)
         starts = self._segments(firsts, along)
-        if starts.size == 1 and columns:
-            totals = columns(length)[None]
-        else:
-            totals = _totals(values.reshape(-1, length), starts)
+        known = columns(length)[None] if columns and starts.size == 1 else None
+        totals = _totals(values.reshape(-1, length), starts) if known is None else known
         if self._bands is None:
             places = firsts[starts][:, None] + np.arange(length)
             np.add.at(sums, (along[starts][:, None], self._across.band(places)), totals)

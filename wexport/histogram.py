@@ -32,8 +32,8 @@ SMALLEST_EDGE = 2.0**-126
 NEAR_ZERO = 2.0**-10
 """|w| below it counts as near zero; an edge of the bins."""
 
-_BATCH = {8: 1 << 16, 16: 1 << 18, 32: 1 << 18, 64: 1 << 18}
-"""Keys counted at once, by bits of the type: enough for the pass over the whole table not to matter."""
+_BATCH = 1 << 18
+"""Keys counted at once: enough for the pass over the whole table not to matter."""
 _MANTISSA_BITS = 52
 _SUB_BITS = BINS_PER_OCTAVE.bit_length() - 1
 _FIRST = (1023 - 126) << _SUB_BITS  # the upper bits of 2**-126 as a float64
@@ -79,19 +79,34 @@ class Cells:
         ordered = np.sort(values).astype(np.float64)
         return cls(ordered, ordered, np.ones(ordered.size, np.int64))
 
+    @classmethod
+    def union(cls, parts: Sequence[Cells]) -> Cells:
+        """All values of several lots together."""
+        if len(parts) == 1:
+            return parts[0]
+        lower, upper, count = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("lower", "upper", "count")
+        )
+        order = np.lexsort((upper, lower))
+        return cls(lower[order], upper[order], count[order])
+
     def near_zero_count(self) -> int:
         """Values with |w| < 2**-10; exact, because that is an edge of the cells."""
-        single = self.lower == self.upper
-        at_edge = single & (np.abs(self.lower) == NEAR_ZERO)
-        inside = (self.lower >= -NEAR_ZERO) & (self.upper <= NEAR_ZERO) & ~at_edge
-        return int(self.count[inside].sum())
+        inside = self._middle()
+        first, last = np.searchsorted(inside, -NEAR_ZERO, "right"), np.searchsorted(inside, NEAR_ZERO, "left")
+        return int(self.count[first:last].sum())
 
     def histogram(self) -> Histogram:
         """The cells gathered into bins."""
-        near = np.where(self.lower >= 0, self.lower, self.upper)
-        # The end nearer to zero lies in the cell; where that end is zero itself, the other one names the bin.
-        near = np.where(near == 0, self.lower + self.upper, near)
-        return _gathered(bin_of(near), self.count)
+        keys = bin_of(self._middle())
+        starts = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+        starts = np.concatenate((np.zeros(min(1, keys.size), starts.dtype), starts))
+        total = np.add.reduceat(self.count, starts) if starts.size else self.count
+        return Histogram(*bounds(keys[starts]), total)
+
+    def _middle(self) -> Floats:
+        """A value inside each cell, ascending."""
+        return self.lower if self.lower is self.upper else self.lower + (self.upper - self.lower) / 2
 
     def quantiles(self, probabilities: Sequence[float], low: float, high: float) -> list[float]:
         """NumPy's "linear" quantiles to the bound stated above, clipped to [low, high]; at least one value."""
@@ -110,33 +125,42 @@ class Cells:
         return statistics
 
 
+def as_cells(values: Floats, out: NDArray[np.float32], room: Floats) -> NDArray[np.float32]:
+    """Float32 numbers in the cells of finite float64 ones below 2**128 in magnitude, and none where there were none.
+
+    Casting rounds, and would move values near an edge to the next cell; the bits below a cell's are cut off first.
+    room: as large as `values`, overwritten.
+    """
+    np.bitwise_and(values.view(np.uint64), _CELL_BITS, out=room.view(np.uint64))
+    np.copyto(out, room, casting="same_kind")
+    return out
+
+
+_CELL_BITS = np.uint64(((1 << 64) - 1) ^ ((1 << 45) - 1))
+
+
 class Counter:
     """Counts the values of one stored type into cells, block by block.
 
-    Memory: a table of 8 bytes a cell (512 KiB; 4 MiB for float64) and a buffer of keys up to four times that.
+    Memory: a table of 8 bytes a cell (512 KiB; 4 MiB for float64) and a buffer of keys of 2 MiB at most.
     """
 
     def __init__(self, dtype: np.dtype[Any], size: int) -> None:
-        """Ready for about `size` values of `dtype`: a float, an integer or a bool of at most 64 bits.
-
-        float64 stands for all types that are counted as float64, 32-bit and 64-bit integers among them.
-        """
+        """Ready for about `size` values of `dtype`: float32, float64 or any type of at most 16 bits."""
         self._dtype = dtype
         self._exact = dtype.itemsize <= 2
         bits = 8 * dtype.itemsize
         self._words = np.dtype(f"u{dtype.itemsize}")
         self._shift = {32: 16, 64: 45}.get(bits, 0)
         self._table = np.zeros(1 << (bits - self._shift), np.intp)
-        self._keys = np.empty(max(1, min(size, _BATCH[bits])), np.intp)
+        self._keys = np.empty(max(1, min(size, _BATCH)), np.intp)
         self._filled = 0
         self._zeros = np.zeros(2, np.int64)  # of either sign, +0 first
 
-    def add(self, block: NDArray[Any], zeros: int) -> None:
-        """Count a contiguous block in native byte order, of which `zeros` values are zero."""
+    def add(self, block: NDArray[Any], zeros: int, negative_zeros: int) -> None:
+        """Count a contiguous block in native byte order, so many values of which are zero, and -0.0 among these."""
+        self._zeros += (zeros - negative_zeros, negative_zeros)
         words = block.view(self._words)
-        if zeros and not self._exact:
-            positive = np.count_nonzero(words == 0)
-            self._zeros += (positive, zeros - positive)
         for start in range(0, words.size, self._keys.size):
             self._append(words[start : start + self._keys.size])
 
@@ -169,7 +193,8 @@ class Counter:
 
     def _values(self) -> Cells:
         patterns = np.flatnonzero(self._table)
-        values = patterns.astype(self._words).view(self._dtype).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # among the patterns may be NaN
+            values = patterns.astype(self._words).view(self._dtype).astype(np.float64)
         finite = np.isfinite(values)
         patterns, values = patterns[finite], values[finite]
         order = np.argsort(values, kind="stable")
@@ -200,13 +225,6 @@ class Counter:
         # 2**128 is a number still, but no longer a float32.
         beyond = 2.0**128 if self._dtype.itemsize == 4 else np.finfo(np.float64).max
         return np.minimum(edges.astype(np.float64), beyond)
-
-
-def _gathered(keys: Ints, count: Ints) -> Histogram:
-    starts = np.flatnonzero(keys[1:] != keys[:-1]) + 1
-    starts = np.concatenate((np.zeros(min(1, keys.size), starts.dtype), starts))
-    total = np.add.reduceat(count, starts) if starts.size else count
-    return Histogram(*bounds(keys[starts]), total)
 
 
 def _between(first: float, second: float, share: float) -> float:

@@ -149,6 +149,11 @@ def series_pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
+def source_name(path: Path) -> str:
+    """The file as the table names it: its absolute path, links not followed."""
+    return printable(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links
+
+
 def printable(text: str) -> str:
-    """Text that any table can hold: bytes that were not UTF-8, kept as surrogates, are written as \\udcNN."""
+    r"""Text that any table can hold: bytes that were not UTF-8, kept as surrogates, are written as \\udcNN."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

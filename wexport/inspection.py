@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import ReadError
-from wexport.ingestion import ModelResult, Options, measured
 from wexport.inputs import Input, model_names
+from wexport.reading import ModelResult, Options, Readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Inspection:
 def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
     """Read one model file, in a child process, and return what its rows would be.
 
-    options: the fields of `wexport.ingestion.Options` that concern reading: optimizer, reader, plugins, timeout, detail.
+    options: the fields of `wexport.reading.Options` that concern reading: optimizer, reader, plugins, timeout, detail.
     Raises ReadError if it cannot be read.
     """
     chosen = Options(**{"jobs": 1, **options})
@@ -47,9 +47,10 @@ def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
     (name,) = model_names([file])
     result = ModelResult(name, file)
     rows: list[dict[str, Any]] = []
-    for _, piece in measured([(Input(file, named=True), result)], chosen):
-        if piece is not None:
-            rows.extend(piece.rows)
+    with Readers(chosen, 1) as readers:
+        for _, piece in readers.measure([(Input(file, named=True), result)]):
+            if piece is not None:
+                rows.extend(piece.rows)
     if result.status == "failed":
         raise ReadError(result.reason, hint=result.hint)
     return Inspection(result, sorted(rows, key=lambda row: row["tensor_index"]))

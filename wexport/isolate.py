@@ -57,7 +57,7 @@ class Done:
     reason: str = ""
 
 
-# -- the parent's side --------------------------------------------------------------------------------------------------
+# -- the parent's side -----------------------------------------------------------------------------------------------
 
 
 class Pool:
@@ -85,6 +85,14 @@ class Pool:
         self._lock = threading.Condition()
         self._stop = False
         self._children: list[_Child] = []
+        self._waiting: list[_Child] = []
+
+    def warm(self, tasks: int) -> None:
+        """Start the children that `tasks` tasks will need; they load while the caller does other things."""
+        for _ in range(min(self._jobs, tasks)):
+            child = _Child(self._start)
+            self._children.append(child)
+            self._waiting.append(child)
 
     def run(self, tasks: Sequence[Any]) -> Iterator[Item | Done]:
         """Yields every task's items and then its `Done`, tasks in order."""
@@ -92,9 +100,7 @@ class Pool:
         self._ready: dict[int, list[Item | Done]] = {}
         self._buffered = 0
         self._errors: list[BaseException] = []
-        threads = [
-            threading.Thread(target=self._serve, daemon=True) for _ in range(min(self._jobs, len(tasks)))
-        ]
+        threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(min(self._jobs, len(tasks)))]
         watch = threading.Thread(target=self._watch, daemon=True)
         for thread in (*threads, watch):
             thread.start()
@@ -122,9 +128,12 @@ class Pool:
         with self._lock:
             self._stop = True
             children, self._children = self._children, []
+            waiting, self._waiting = self._waiting, []
             self._lock.notify_all()
         for child in children:
             child.kill()
+        for child in waiting:
+            child.finish()
 
     def _serve(self) -> None:
         """One thread per child: hands out tasks and collects what comes back."""
@@ -160,11 +169,14 @@ class Pool:
             return self._next - 1
 
     def _spawn(self) -> _Child:
-        child = _Child(self._start)
         with self._lock:
-            if self._stop:
-                child.kill()
-            self._children.append(child)
+            child = self._waiting.pop() if self._waiting else None
+        if child is None:
+            child = _Child(self._start)
+            with self._lock:
+                if self._stop:
+                    child.kill()
+                self._children.append(child)
         child.deadline = time.monotonic() + START_SECONDS
         try:
             child.receive()  # it says that it is ready; loading is not charged to any file
@@ -246,8 +258,7 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
-            start_new_session=os.name
-            == "posix",  # Ctrl-C reaches the parent alone, which then ends its children
+            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, which then ends its children
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -305,7 +316,7 @@ def _read(stream: IO[bytes]) -> tuple[Any, int]:
     return pickle.loads(data), size
 
 
-# -- the child's side -----------------------------------------------------------------------------------------------------
+# -- the child's side ------------------------------------------------------------------------------------------------
 
 
 def child() -> None:

@@ -244,7 +244,7 @@ def _components(siblings: list[Node]) -> list[str]:
 
 def _stem(name: str) -> tuple[str, int]:
     """`gru_12` is ("gru", 12), `gru` comes before `gru_0`; a name that is all number is its own stem."""
-    match = re.fullmatch(r"(.+?)_?([0-9]{1,18})", name, re.DOTALL)
+    match = re.fullmatch(r"(.*[^0-9_]|.+(?=_))_?([0-9]{1,18})", name, re.DOTALL)
     return (match[1], int(match[2])) if match else (name, -1)
 
 

@@ -43,7 +43,7 @@ Array = NDArray[Any]
 SAMPLE_SIZE = 1_024
 BLOCK_BYTES = 1 << 20
 """Asked of a reader at a time."""
-SORTED = 1 << 15
+SORTED = 1 << 16
 """Quantiles are exact, by sorting, for tensors of at most so many values."""
 
 
@@ -93,10 +93,7 @@ class _Pass:
         self._tensor, self._dtype, size = tensor, dtype, tensor.size
         streams = self._streams = streams_of(tensor.shape, tensor.layout)
         self._workspace = Workspace(dtype, min(size, blocks.BLOCK))
-        counted = self._workspace.counted_dtype
-        self._sums = [
-            DistributionSums(counted, streams.size, exact=size <= SORTED) for _ in range(streams.count)
-        ]
+        self._sums = [DistributionSums(streams.size, exact=size <= SORTED) for _ in range(streams.count)]
         units = fold_of(streams, streams.unit_axes) if size else None
         self._units = UnitFigures(units, size, listed=detail) if units else None
         inputs = fold_of(streams, streams.input_axes) if size else None

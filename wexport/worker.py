@@ -4,70 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from wexport import plugins as plugin_host
 from wexport import roles, stats
 from wexport.errors import PluginError, ReadError, WexportError
 from wexport.inputs import printable
+from wexport.messages import Failed, Opened, Rows, Setup, Task
 from wexport.tensors import Model, Skipped, Source, Tensor
 
 MAX_CONFIG_BYTES = 16 << 10
 BATCH_BYTES = 256 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What all children of one run share.
-
-    plugins: paths given with --plugin. reader: the one forced with --reader. optimizer: whether its state is wanted.
-    detail: "full" or "summary".
-    """
-
-    plugins: tuple[str, ...] = ()
-    reader: str | None = None
-    optimizer: bool = False
-    detail: str = "full"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A file, or one of several shares of its tensors. named: the user named it, so it must be readable."""
-
-    path: Path
-    named: bool = True
-    share: int = 0
-    shares: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What the file turned out to be."""
-
-    reader: str
-    format: str
-    tensor_count: int
-    skipped: tuple[Skipped, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows of the table, with what they are in bytes, and what could not be read."""
-
-    rows: list[dict[str, Any]]
-    problems: tuple[Skipped, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The file cannot be read. foreign: it is no model, and nobody said that it was."""
-
-    reason: str
-    hint: str = ""
-    foreign: bool = False
 
 
 _setup = Setup()
@@ -93,9 +40,7 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
     try:
         reader = _plugins.choose(source, _setup.reader)
     except ReadError as error:
-        foreign = not task.named and not task.path.name.lower().endswith(
-            tuple(plugin_host.suffixes(_plugins.readers))
-        )
+        foreign = not task.named and not task.path.name.lower().endswith(tuple(plugin_host.suffixes(_plugins.readers)))
         yield Failed(str(error), error.hint, foreign)
         return
     try:
@@ -130,9 +75,7 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         except MemoryError:
             raise
         except Exception as error:  # as above, for one tensor: the others are still worth having
-            problems.append(
-                Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}")
-            )
+            problems.append(Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}"))
             continue
         rows.append(row)
         size += _weight(row)

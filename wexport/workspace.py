@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.folds import column_totals
+from wexport.histogram import as_cells
 from wexport.moments import scale_of
 
 Array = NDArray[Any]
@@ -20,8 +21,9 @@ Floats = NDArray[np.float64]
 class Prepared:
     """A block and its views; they share memory with the workspace and live until the next block.
 
-    counted: the values in the type whose bits are counted. values: as float32 or float64, 0 for what is not finite.
-    lost: where values are not finite; None when all are. nan, inf, zeros: how many.
+    counted: the values in a type whose bits can be counted. values: as float32 or float64, 0 for what is not finite.
+    lost: where values are not finite; None when all are. nan, inf, zeros, negative_zeros: how many;
+    zeros are of either sign.
     low, high: of the finite values; of no meaning when `finite` is 0.
     x: values * 2**-exponent as float64; squares: x * x; spare: room for as many.
     """
@@ -32,6 +34,7 @@ class Prepared:
     nan: int
     inf: int
     zeros: int
+    negative_zeros: int
     low: float
     high: float
     exponent: int
@@ -74,9 +77,9 @@ class Workspace:
         # Every value of a small type is a float32; larger integers are measured as float64.
         small = dtype.itemsize <= 2 or dtype == np.float32
         self._work = np.dtype(np.float32 if small else np.float64)
-        self.counted_dtype = dtype if small else self._work
         self._converts = dtype != self._work
-        self._counts_stored = self.counted_dtype == dtype
+        self._counts_stored = small
+        self._cells = np.empty(0 if small else length, np.float32)
         self._narrow = np.empty(length if self._converts else 0, self._work)
         self._absolute = np.empty(length, self._work)
         self._zero = np.empty(length, np.bool_)
@@ -89,7 +92,6 @@ class Workspace:
         if self._converts:
             values = self._narrow[:n]
             np.copyto(values, block, casting="unsafe")
-        counted = block if self._counts_stored else values
         low, high = float(np.minimum.reduce(values)), float(np.maximum.reduce(values))
         lost, nan, inf = None, 0, 0
         if not (math.isfinite(low) and math.isfinite(high)):
@@ -98,9 +100,13 @@ class Workspace:
             nan = int(np.count_nonzero(np.isnan(values)))
             inf = n - nan - finite.size
             low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        zeros = 0
+        zeros = negative_zeros = 0
         if low <= 0 <= high:
             zeros = int(np.count_nonzero(np.equal(values, 0, out=self._zero[:n])))
+            negative_zeros = int(np.count_nonzero(np.signbit(values[self._zero[:n]]))) if zeros else 0
+        counted = block if self._counts_stored else values
+        if not self._counts_stored and max(-low, high) < 2.0**128:
+            counted = as_cells(values, self._cells[:n], self._spare[:n])
         if lost is not None:
             values = np.where(lost, values.dtype.type(0), values)
         exponent = scale_of(low, high) if values.dtype == np.float64 else 0
@@ -114,6 +120,7 @@ class Workspace:
             nan,
             inf,
             zeros,
+            negative_zeros,
             low,
             high,
             exponent,

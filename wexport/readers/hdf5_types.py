@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import ml_dtypes
 import numpy as np
 from h5py import h5t
@@ -31,6 +30,8 @@ _SMALL_FLOATS = {
     (1, 5, 2, 15): "float8_e5m2",
 }
 
+_DOUBLE_EXPONENT_BITS, _DOUBLE_MANTISSA_BITS = 11, 52
+
 NAMED = {
     name: np.dtype(getattr(ml_dtypes, name))
     for name in (
@@ -49,13 +50,15 @@ NAMED = {
 class NumericType:
     """How to read a numeric HDF5 type.
 
-    name: the stored type as the table names it, without byte order.
+    name: the type as the table names it, without byte order.
     dtype: NumPy type of the values that reading yields.
+    memory: the HDF5 type that describes those values.
     raw: True if the file's bytes are those values as they stand (after filters), so HDF5 need not convert.
     """
 
     name: str
     dtype: np.dtype[Any]
+    memory: Any
     raw: bool
 
 
@@ -64,35 +67,47 @@ def numeric_type(type_id: Any, declared: str | None) -> NumericType | str:
 
     type_id: the dataset's `h5py.h5t.TypeID`.
     declared: the dataset's attribute `dtype`, if any (Keras 3 stores bfloat16 as opaque with this beside it).
+
+    A float that neither NumPy nor ml_dtypes has is read as float64 if that holds all its values, else it is left out.
     """
     kind = type_id.get_class()
-    if kind == h5t.OPAQUE and declared in NAMED and type_id.get_size() == NAMED[declared].itemsize:
-        return NumericType(declared, NAMED[declared], raw=True)
+    size = type_id.get_size()
+    if kind == h5t.OPAQUE and declared in NAMED and size == NAMED[declared].itemsize:
+        return NumericType(declared, NAMED[declared], type_id, raw=True)
+    if kind == h5t.ENUM and _is_bool(type_id):
+        return "bool"
     if kind in _NO_NUMBERS:
         return _NO_NUMBERS[kind]
-    size = type_id.get_size()
     if kind == h5t.INTEGER:
-        if size not in (1, 2, 4, 8):
-            return f"{8 * size}-bit integer"
-        return _standard(type_id)
+        return _standard(type_id, type_id.dtype) if size in (1, 2, 4, 8) else f"{8 * size}-bit integer"
     if kind == h5t.FLOAT:
-        _, _, exponent_bits, _, mantissa_bits = type_id.get_fields()
-        key = (size, exponent_bits, mantissa_bits, type_id.get_ebias())
-        if key in _SMALL_FLOATS and type_id.get_order() == h5t.ORDER_LE:
-            name = _SMALL_FLOATS[key]
-            return NumericType(name, NAMED[name], raw=True)
-        if size in (2, 4, 8) and (exponent_bits, mantissa_bits) in ((5, 10), (8, 23), (11, 52)):
-            return _standard(type_id)
-        if exponent_bits <= 11 and mantissa_bits <= 52:
-            return NumericType(f"float{8 * size}", np.dtype(np.float64), raw=False)
-        # Wider than float64: HDF5 rounds the values to the nearest float64.
-        return NumericType(f"float{8 * size}", np.dtype(np.float64), raw=False)
+        return _float(type_id, size)
     return "unknown type"
 
 
-def _standard(type_id: Any) -> NumericType:
-    """A type of NumPy's own, in either byte order, possibly with unused bits (then HDF5 must convert)."""
-    dtype = type_id.dtype
-    return NumericType(
-        dtype.newbyteorder("=").name, dtype, raw=bool(type_id.equal(h5py.h5t.py_create(dtype)))
-    )
+def _float(type_id: Any, size: int) -> NumericType | str:
+    _, _, exponent_bits, _, mantissa_bits = type_id.get_fields()
+    small = _SMALL_FLOATS.get((size, exponent_bits, mantissa_bits, type_id.get_ebias()))
+    if small is not None and type_id.get_norm() == h5t.NORM_IMPLIED:
+        memory = type_id.copy()
+        memory.set_order(h5t.ORDER_LE)
+        return NumericType(small, NAMED[small], memory, raw=size == 1 or bool(type_id.equal(memory)))
+    for dtype in (np.dtype(f"{order}f{size}") for order in "<>" if size in (2, 4, 8)):
+        if type_id.equal(h5t.py_create(dtype)):
+            return _standard(type_id, dtype)
+    if exponent_bits <= _DOUBLE_EXPONENT_BITS and mantissa_bits <= _DOUBLE_MANTISSA_BITS:
+        return _standard(type_id, np.dtype(np.float64))
+    return f"{8 * size}-bit float"
+
+
+def _standard(type_id: Any, dtype: np.dtype[Any]) -> NumericType:
+    """A type of NumPy's own; HDF5 must convert to it where the file's type has unused bits or is no such type."""
+    memory = h5t.py_create(dtype)
+    return NumericType(dtype.newbyteorder("=").name, dtype, memory, raw=bool(type_id.equal(memory)))
+
+
+def _is_bool(type_id: Any) -> bool:
+    """Whether this is the enumeration as which h5py stores booleans."""
+    if type_id.get_size() != 1 or type_id.get_nmembers() != 2:
+        return False
+    return {type_id.get_member_name(number) for number in range(2)} == {b"FALSE", b"TRUE"}

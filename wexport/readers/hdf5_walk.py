@@ -10,21 +10,23 @@ Names are str; bytes that are not UTF-8 are kept by surrogateescape.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import h5py
-import numpy as np
-from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5p, h5s, h5t
+from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5p, h5t
 
 from wexport.errors import HostileFileError, ReadError
-from wexport.readers.hdf5_values import Budget, Dataset, Window, describe
+from wexport.readers.hdf5_attributes import as_texts, attribute_value
+from wexport.readers.hdf5_budget import Budget
+from wexport.readers.hdf5_links import MAX_LINKS, links_of, only_inside
+from wexport.readers.hdf5_values import Dataset, Window, describe
 from wexport.tensors import Skipped, Source
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MAX_OBJECTS = 200_000
 MAX_DEPTH = 256
-MAX_ATTRIBUTE_BYTES = 64 << 20
+MAX_PATH = 8192
 
 # What h5py raises on damaged objects; none of these may end the whole file.
 H5_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, MemoryError)
@@ -64,7 +66,7 @@ def open_window(source: Source, window: Window) -> Tree:
     access.set_fclose_degree(h5f.CLOSE_STRONG)
     access.set_cache(0, 521, 1 << 20, 0.75)
     try:
-        if window.start == 0 and window.size == source.size:
+        if window.base is source.file and window.size == source.size:
             access.set_file_locking(False, True)
             file = h5f.open(os.fsencode(source.path), h5f.ACC_RDONLY, fapl=access)
         else:
@@ -76,12 +78,13 @@ def open_window(source: Source, window: Window) -> Tree:
             hint="the file is damaged or cut short; copy or save it again",
         ) from None
     source.closing(file)
-    return Tree(file=file, window=window, where=str(source.path), budget=Budget(file_bytes=source.size))
+    return Tree(file=file, window=window, where=str(source.path), budget=Budget(source.size, window.size))
 
 
 def reason(error: BaseException) -> str:
     """The HDF5 library's own reason, without its call stack."""
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # str() of it adds quotes
+    text = said.strip().splitlines()[0] if said.strip() else type(error).__name__
     return text[text.find("(") + 1 : -1] if text.endswith(")") and "(" in text else text
 
 
@@ -102,6 +105,9 @@ class Tree:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     _walked: bool = False
+    _refusal: HostileFileError | None = None
+    _link_count: int = 0
+    _inside: Any = field(default_factory=lambda: only_inside(), repr=False)
 
     # -- looking at single things, before or after the walk ------------------------------------------------------
 
@@ -113,19 +119,26 @@ class Tree:
         """Names in a group, in name order; empty if it is no group or cannot be listed."""
         group = self.object(path)
         try:
-            return [name for name, _ in _links(group)] if isinstance(group, h5g.GroupID) else []
+            links = links_of(group) if isinstance(group, h5g.GroupID) else []
+            return [link.name for link in links if not link.fault]
         except H5_ERRORS:
             return []
 
     def attribute(self, path: str, name: str) -> Any:
-        """An attribute as str, list of str or NumPy array; None if absent, unreadable, too large or no text or number."""
+        """An attribute as str, list of str or NumPy array; None if it is absent or neither text nor number.
+
+        One that is unreadable or too large is None too, and stands in `skipped`.
+        """
         try:
             holder = self.object(path)
             encoded = _encode(name)
             if holder is None or not h5a.exists(holder, encoded):
                 return None
-            return _attribute_value(h5a.open(holder, encoded))
-        except H5_ERRORS:
+            return attribute_value(h5a.open(holder, encoded))
+        except H5_ERRORS as error:
+            mention = Skipped("unreadable attribute", f"{path}@{name}", True, reason(error))
+            if mention not in self.skipped:
+                self.skipped.append(mention)
             return None
 
     def text(self, path: str, name: str) -> str | None:
@@ -138,12 +151,12 @@ class Tree:
 
         None if the file has neither form. An empty array of whatever type is the empty list.
         """
-        whole = _as_texts(self.attribute(path, name))
+        whole = as_texts(self.attribute(path, name))
         if whole is not None:
             return whole
         joined: list[str] | None = None
         number = 0
-        while (part := _as_texts(self.attribute(path, f"{name}{number}"))) is not None:
+        while (part := as_texts(self.attribute(path, f"{name}{number}"))) is not None:
             joined = (joined or []) + part
             number += 1
         return joined
@@ -151,14 +164,14 @@ class Tree:
     def object(self, path: str) -> Any:
         """The h5py low-level object at `path`, or None. Only hard links are followed, so it lies in this file."""
         try:
-            here = h5o.open(self.file, b"/")
+            here = h5o.open(self.file, b"/", lapl=self._inside)
             for name in _parts(path):
                 if not isinstance(here, h5g.GroupID):
                     return None
                 encoded = _encode(name)
-                if encoded not in here or here.links.get_info(encoded).type != h5l.TYPE_HARD:
+                if encoded not in here or here.links.get_info(encoded, lapl=self._inside).type != h5l.TYPE_HARD:
                     return None
-                here = h5o.open(here, encoded)
+                here = h5o.open(here, encoded, lapl=self._inside)
             return here
         except H5_ERRORS:
             return None
@@ -170,61 +183,88 @@ class Tree:
 
         Raises HostileFileError for a tree deeper or larger than any model's.
         """
-        if self._walked:
-            return self
-        self._walked = True
-        root = h5o.open(self.file, b"/")
-        info = h5o.get_info(root)
-        seen = {(info.fileno, info.addr)}
-        waiting: list[tuple[str, Any, int]] = [("", root, 0)]
-        while waiting:
-            path, group, depth = waiting.pop()
-            self.groups.append(path)
+        if self._refusal is not None:
+            raise self._refusal
+        if not self._walked:
+            self._walked = True
             try:
-                links = _links(group)
-            except H5_ERRORS as error:
-                self.skipped.append(Skipped("unreadable group", path or "/", True, reason(error)))
-                continue
-            below: list[tuple[str, Any, int]] = []
-            for name, link in links:
-                child = f"{path}/{name}" if path else name
-                if link != h5l.TYPE_HARD:
-                    self._skip_link(child, link)
-                    continue
-                try:
-                    info = h5o.get_info(group, _encode(name))
-                    if (info.fileno, info.addr) in seen:
-                        self.skipped.append(Skipped("second link to the same object", child))
-                        continue
-                    seen.add((info.fileno, info.addr))
-                    if info.type == h5o.TYPE_GROUP:
-                        below.append((child, h5g.open(group, _encode(name)), depth + 1))
-                    elif info.type == h5o.TYPE_DATASET:
-                        self._look_at(child, h5d.open(group, _encode(name)))
-                except H5_ERRORS as error:
-                    self.skipped.append(Skipped("unreadable object", child, True, reason(error)))
-                if len(seen) > MAX_OBJECTS:
-                    raise HostileFileError(
-                        f"{self.where}: holds more than {MAX_OBJECTS:,} objects",
-                        hint="no model is that many pieces",
-                    )
-            if below and depth + 1 > MAX_DEPTH:
-                raise HostileFileError(
-                    f"{self.where}: groups are nested more than {MAX_DEPTH} deep",
-                    hint="no model is nested like that",
-                )
-            waiting.extend(reversed(below))
-        self.groups.sort()
-        self.datasets = dict(sorted(self.datasets.items()))
+                self._visit_all()
+            except HostileFileError as refusal:
+                self._refusal = refusal
+                raise
+            self.groups.sort()
+            self.datasets = dict(sorted(self.datasets.items()))
         return self
 
-    def _look_at(self, path: str, dataset: Any) -> None:
-        """Sort one dataset into `datasets` or `skipped`."""
-        declared = None
-        if dataset.get_type().get_class() == h5t.OPAQUE and h5a.exists(dataset, b"dtype"):
-            value = _attribute_value(h5a.open(dataset, b"dtype"))
-            declared = value if isinstance(value, str) else None
-        found = describe(dataset, path, declared, self)
+    def _visit_all(self) -> None:
+        seen = {_identity(h5o.get_info(h5o.open(self.file, b"/", lapl=self._inside)))}
+        # A group is opened when its turn comes, through its parent: few are open at a time, however many there are.
+        waiting: list[tuple[str, Any, bytes, int]] = [("", self.file, b"/", 0)]
+        while waiting:
+            path, parent, encoded, depth = waiting.pop()
+            if depth > MAX_DEPTH:
+                raise HostileFileError(
+                    f"{self.where}: groups are nested more than {MAX_DEPTH} deep", hint="no model is nested like that"
+                )
+            self.groups.append(path)
+            below = []
+            try:
+                group = h5o.open(parent, encoded, lapl=self._inside)
+                for child, name in self._hardlinks_of(group, path):
+                    info = self._info(group, name, child)
+                    if info is None:
+                        continue
+                    if _identity(info) in seen:
+                        self.skipped.append(Skipped("second link to the same object", child))
+                        continue
+                    seen.add(_identity(info))
+                    if info.type == h5o.TYPE_GROUP:
+                        below.append((child, group, name, depth + 1))
+                    else:
+                        self._look_at(child, group, name, info)
+            except H5_ERRORS as error:
+                self.skipped.append(Skipped("unreadable group", path or "/", True, reason(error)))
+            waiting.extend(reversed(below))
+
+    def _hardlinks_of(self, group: Any, path: str) -> Iterator[tuple[str, bytes]]:
+        """(path, encoded name) of what a group holds in this file itself; all else goes to `skipped`."""
+        links = links_of(group, MAX_LINKS - self._link_count)
+        self._link_count += len(links)
+        if self._link_count > MAX_LINKS:
+            raise HostileFileError(
+                f"{self.where}: holds more than {MAX_LINKS:,} links", hint="no model is that many pieces"
+            )
+        for link in links:
+            child = f"{path}/{link.name}" if path else link.name
+            fault = link.fault or ("too long" if len(child) > MAX_PATH else "")
+            if fault:
+                self.skipped.append(Skipped("unusable name", child[:MAX_PATH], True, f"its name is {fault}"))
+            elif link.kind == h5l.TYPE_HARD:
+                yield child, _encode(link.name)
+            else:
+                self._skip_link(child, link.kind)
+
+    def _info(self, group: Any, name: bytes, path: str) -> Any:
+        try:
+            return h5o.get_info(group, name, lapl=self._inside)
+        except H5_ERRORS as error:
+            self.skipped.append(Skipped("unreadable object", path, True, reason(error)))
+            return None
+
+    def _look_at(self, path: str, group: Any, name: bytes, info: Any) -> None:
+        """Sort one object that is no group into `datasets` or `skipped`."""
+        try:
+            thing = h5o.open(group, name, lapl=self._inside)
+            if not isinstance(thing, h5d.DatasetID):
+                self.skipped.append(Skipped("named type", path))
+                return
+            declared = None
+            if thing.get_type().get_class() == h5t.OPAQUE and h5a.exists(thing, b"dtype"):
+                value = attribute_value(h5a.open(thing, b"dtype"))
+                declared = value if isinstance(value, str) else None
+            found = describe(thing, path, declared, info.addr, self)
+        except H5_ERRORS as error:
+            found = Skipped("unreadable object", path, True, reason(error))
         if isinstance(found, Skipped):
             self.skipped.append(found)
         else:
@@ -235,23 +275,13 @@ class Tree:
             # Its target, if it is in the file, is met under its own name.
             self.skipped.append(Skipped("soft link", path))
         elif kind == h5l.TYPE_EXTERNAL:
-            self.skipped.append(
-                Skipped("external link", path, True, "links to another file are not followed")
-            )
+            self.skipped.append(Skipped("external link", path, True, "links to another file are not followed"))
         else:
             self.skipped.append(Skipped("user-defined link", path, True, "only HDF5 itself could follow it"))
 
 
-def _links(group: Any) -> list[tuple[str, int]]:
-    """(name, link type) of a group's links in name order; stops at a number no model has."""
-    found: list[tuple[str, int]] = []
-
-    def take(name: bytes, info: Any) -> bool | None:
-        found.append((name.decode("utf-8", "surrogateescape"), int(info.type)))  # h5py reuses the info object
-        return True if len(found) > MAX_OBJECTS else None
-
-    group.links.iterate(take, info=True)
-    return found
+def _identity(info: Any) -> tuple[int, int]:
+    return info.fileno, info.addr
 
 
 def _parts(path: str) -> list[str]:
@@ -260,34 +290,3 @@ def _parts(path: str) -> list[str]:
 
 def _encode(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
-
-
-def _decode(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    return str(value)
-
-
-def _attribute_value(attribute: Any) -> Any:
-    kind = attribute.get_type().get_class()
-    if kind not in (h5t.STRING, h5t.INTEGER, h5t.FLOAT) or attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
-        return None
-    space = attribute.get_space()
-    if space.get_simple_extent_type() == h5s.NULL:
-        return None
-    shape = space.get_simple_extent_dims()
-    if 0 in shape:
-        return np.empty(shape)
-    values = np.empty(shape, dtype=attribute.dtype)
-    attribute.read(values)
-    if kind != h5t.STRING:
-        return values
-    return _decode(values[()]) if shape == () else [_decode(value) for value in values.reshape(-1)]
-
-
-def _as_texts(value: Any) -> list[str] | None:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, list):
-        return value
-    return [] if isinstance(value, np.ndarray) and value.size == 0 else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from wexport import roles
 from wexport.errors import ReadError
-from wexport.readers import hdf5_walk, keras_config, keras_layers, keras_zip
+from wexport.readers import hdf5_walk, keras_config, keras_layers, keras_layouts, keras_legacy, keras_zip
 from wexport.readers.hdf5_values import Dataset
 from wexport.readers.hdf5_walk import Tree
 from wexport.readers.keras_config import Holder
@@ -41,7 +41,7 @@ def sniff(source: Source) -> float:
         if hdf5_walk.signature_offset(source) is None:
             return 0.0
         tree = hdf5_walk.open_file(source)
-        if tree.texts("", "layer_names") is not None or tree.is_group("model_weights"):
+        if keras_legacy.sniff(source):
             return 0.0
         tree.walk()
     except ReadError:
@@ -96,9 +96,13 @@ def _variable(path: str) -> tuple[Group, int] | None:
 
 
 def _canonical(path: str) -> Group:
-    """Parts of a path: as Keras 2.12 and later call them, and without the backslashes of Windows."""
+    """Parts of a path in the words that the config leads to, whatever the release and the system that wrote it."""
     parts = path.replace("\\", "/").split("/")
-    return tuple("layers" if part == _LISTS_OF_2_13 else part for part in parts)
+    canonical = ["layers" if part == _LISTS_OF_2_13 else part for part in parts]
+    for depth in range(1, len(canonical)):
+        if keras_config.class_word(canonical[depth - 1]) in keras_config.SNAKE_ATTENTION:
+            canonical[depth] = canonical[depth].removeprefix("_")
+    return tuple(canonical)
 
 
 @dataclass
@@ -206,7 +210,7 @@ def _as_written(groups: list[_Group]) -> list[_Group]:
 
 
 def _siblings(paths: list[Group], first: Mapping[Group, int]) -> list[Group]:
-    """HDF5 puts small datasets into gaps, so of `dense`, `dense_1`, ... the numbers are to be trusted, not the places."""
+    """HDF5 puts small datasets into gaps, so for `dense`, `dense_1`, ... numbers are right where places are not."""
     ordered = sorted(paths, key=lambda path: (_RANKS.get(path[-1], 0), first[path], path))
     stems: dict[str, list[Group]] = {}
     for path in ordered:
@@ -271,12 +275,12 @@ class _Reading:
         if role == "unknown":
             return None
         if holder is not None:
-            return keras_layers.layout(holder.class_name, holder.config, role, shape, part=holder.part)
+            return keras_layouts.layout(holder.class_name, holder.config, role, shape, part=holder.part)
         if place.word == "cell":
             count = keras_layers.cell_gate_count(shapes)
             cell = {4: "LSTM", 3: "GRU"}.get(count or 0, "SimpleRNN") if len(shapes[1]) == 2 else "ConvLSTM2D"
             return roles.layout(_class(place) or cell, role, shape)
-        return keras_layers.layout(_class(place) or "", {}, role, shape, part=place.part)
+        return keras_layouts.layout(_class(place) or "", {}, role, shape, part=place.part)
 
 
 def _class(place: keras_config.Place) -> str | None:

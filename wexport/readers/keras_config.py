@@ -86,17 +86,16 @@ def holders(model: Mapping[str, Any]) -> list[Holder]:
     list's order, input layers and layers without variables included.
     """
     config = _config(model)
-    found: list[Holder] = []
-    names = {"": 0}
-    for index, (group, layer) in enumerate(_numbered(_layers(model, config), ("layers",))):
+    layers = list(_numbered(_layers(model, config), ("layers",)))
+    if "input_layers" not in config:
         # A Sequential's own list of layers leaves its input layer out, and so does `layer_names`.
-        shift = names[""] if _is_sequential(model) else 0
-        if layer.get("class_name") == "InputLayer" and _is_sequential(model):
-            names[""] += 1
-            continue
-        below = _walk(layer, group, (), _trainable(config, True, default=True), 0)
-        found += [replace(holder, index=index - shift) for holder in below]
-    return found
+        layers = [item for item in layers if item[1]["class_name"] != "InputLayer"]
+    trainable = _trainable(config, True, default=True)
+    return [
+        replace(holder, index=index)
+        for index, (group, layer) in enumerate(layers)
+        for holder in _walk(layer, group, (), trainable, 0)
+    ]
 
 
 def _walk(
@@ -140,17 +139,18 @@ def _wrapped(
     depth: int,
 ) -> Iterator[Holder]:
     """The layers inside a wrapper or a recurrent layer that takes its cell as an argument."""
-    inner = config.get("layer")
-    if known == "Bidirectional" and _is_layer(inner):
-        backward = config.get("backward_layer")
-        for attribute, direction in _DIRECTIONS.items():
-            given = backward if direction == "backward" and _is_layer(backward) else inner
-            layer = given if given is backward else _renamed(given, direction)
-            yield from _walk(layer, (*group, attribute), names, trainable, depth + 1)
-    elif _is_layer(inner):
+    inner, backward, cell = (_as_layer(config.get(word)) for word in ("layer", "backward_layer", "cell"))
+    if known == "Bidirectional" and inner:
+        if "backward_layer" in group or "forward_layer" in group:
+            return  # Not a thing Keras can build, and one that would double at each level.
+        forward = _renamed(inner, "forward")
+        yield from _walk(forward, (*group, "forward_layer"), names, trainable, depth + 1)
+        backward = backward or _renamed(inner, "backward")
+        yield from _walk(backward, (*group, "backward_layer"), names, trainable, depth + 1)
+    elif inner:
         yield from _walk(inner, (*group, "layer"), names, trainable, depth + 1)
-    elif _is_layer(config.get("cell")):
-        yield from _walk(config["cell"], (*group, "cell"), names, trainable, depth + 1)
+    elif cell:
+        yield from _walk(cell, (*group, "cell"), names, trainable, depth + 1)
 
 
 def _renamed(layer: Mapping[str, Any], direction: str) -> Mapping[str, Any]:
@@ -172,17 +172,9 @@ def _numbered(layers: list[Any], prefix: tuple[str, ...]) -> Iterator[tuple[tupl
 
 
 def _layers(layer: Mapping[str, Any], config: Mapping[str, Any]) -> list[Any]:
-    """The layers of a model's config; old Sequential configs are the list itself. Empty for a layer that is no model."""
-    if isinstance(layer.get("config"), list):
-        found = layer["config"]
-    else:
-        found = config.get("layers")
+    """The layers of a model's config, which in an old Sequential's is the list itself; empty for a mere layer."""
+    found = layer["config"] if isinstance(layer.get("config"), list) else config.get("layers")
     return found if isinstance(found, list) and all(_is_layer(item) for item in found) else []
-
-
-def _is_sequential(model: Mapping[str, Any]) -> bool:
-    config = model.get("config")
-    return isinstance(config, list) or "input_layers" not in _config(model)
 
 
 def _is_layer(value: Any) -> bool:
@@ -192,6 +184,10 @@ def _is_layer(value: Any) -> bool:
 def _is_operation(layer: Mapping[str, Any]) -> bool:
     """Whether it is a function that Keras 3 recorded (`a + b`), which is not among `model.layers`."""
     return str(layer.get("module", "")).startswith("keras.src.ops.")
+
+
+def _as_layer(value: Any) -> Mapping[str, Any] | None:
+    return value if _is_layer(value) else None
 
 
 def _config(layer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -254,8 +250,8 @@ def place(group: tuple[str, ...], lists: frozenset[tuple[str, ...]] = frozenset(
             direction, word = _DIRECTIONS[name], "direction"
         elif name == "cell" and (word in ("rnn", "direction") or word in keras_layers.SNAKE_RECURRENT):
             word = "cell"
-        elif name.lstrip("_") in ATTENTION_PARTS and element in _SNAKE_ATTENTION and word == element:
-            part, word = ATTENTION_PARTS[name.lstrip("_")], "attention part"
+        elif name in ATTENTION_PARTS and element in SNAKE_ATTENTION and word == element:
+            part, word = ATTENTION_PARTS[name], "attention part"
             lineage.append(Node(part, fixed=True))
         else:
             word = None
@@ -269,4 +265,4 @@ def class_word(name: str) -> str:
     return stem if stem and number.isdecimal() else name
 
 
-_SNAKE_ATTENTION = frozenset(snake_case(name) for name in keras_layers.ATTENTION)
+SNAKE_ATTENTION = frozenset(snake_case(name) for name in keras_layers.ATTENTION)

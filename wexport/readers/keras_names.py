@@ -120,26 +120,35 @@ def _directions(paths: list[tuple[str, ...]]) -> list[str | None]:
 
 
 def _checked(named: list[Named]) -> list[Named]:
-    """Take back what a word alone does not tell: Keras 1's `W` is an Embedding's too, unless `b` or `U` is beside it."""
+    """Take back what a word alone does not tell: Keras 1's `W` is an Embedding's too, without `b` or `U` beside it."""
+    beside: dict[tuple[str, ...], set[str]] = {}
+    for here in named:
+        beside.setdefault(here.inside, set()).add(here.role)
     found = []
     for here in named:
-        beside = {other.role for other in named if other.inside == here.inside}
-        if here.role == "depthwise_kernel" and not here.keras1 and "pointwise_kernel" not in beside:
+        roles_here = beside[here.inside]
+        if here.role == "depthwise_kernel" and not here.keras1 and "pointwise_kernel" not in roles_here:
             here = replace(here, role="kernel", depthwise=True)
-        lone = here.keras1 and here.role == "kernel" and not here.gate and not beside & {"bias", "recurrent_kernel"}
-        found.append(replace(here, role="unknown") if lone else here)
+        elif here.keras1 and here.role == "kernel" and not here.gate and not roles_here & {"bias", "recurrent_kernel"}:
+            here = replace(here, role="unknown")
+        found.append(here)
     return found
 
 
 def _without_cells(named: list[Named]) -> list[Named]:
     """Drop the name of a recurrent layer's own cell, which is no layer that a user made."""
+    below: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for here in named:
+        if here.inside:
+            below.setdefault(here.inside[:-1], set()).add(here.inside)
+    direct = {here.inside for here in named}
     cells = {
         here.inside
         for here in named
         if here.role == "recurrent_kernel"
-        and here.inside
-        and all(other.inside == here.inside for other in named if other.inside[:-1] == here.inside[:-1])
-        and (here.direction is None or len(here.inside) > 1)
+        and len(here.inside) > (0 if here.direction is None else 1)
+        and below[here.inside[:-1]] == {here.inside}
+        and here.inside[:-1] not in direct
     }
     return [replace(here, inside=here.inside[:-1]) if here.inside in cells else here for here in named]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -15,8 +16,9 @@ from wexport.tensors import Source
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_MEMBERS = 100_000
-MAX_DIRECTORY_BYTES = 64 << 20
 _LOCAL_HEADER_BYTES = 30
+# What zipfile raises on damaged or hostile archives.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Archive:
         try:
             with self.file.open(info) as member:
                 data = member.read(limit + 1)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+        except _ZIP_ERRORS as error:
             raise ReadError(f"{self.source.path}: {name} cannot be read: {error}") from None
         return data[:limit]
 
@@ -57,17 +59,17 @@ class Archive:
                 f"{self.source.path}: {name} declares {info.file_size:,} bytes, {limit:,} are allowed",
                 hint="save the model again with its members uncompressed, as Keras does",
             )
-        unpacked = self.source.closing(cast(BinaryIO, tempfile.TemporaryFile(buffering=0)))
+        unpacked = self.source.closing(cast(BinaryIO, tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115  # closed with the source
         try:
             with self.file.open(info) as member:
                 # zipfile stops at the declared size and checks the CRC there, so the limit above bounds this.
                 shutil.copyfileobj(member, unpacked, 1 << 20)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+        except _ZIP_ERRORS as error:
             raise ReadError(f"{self.source.path}: {name} cannot be unpacked: {error}") from None
         return Window(unpacked, 0, unpacked.tell())
 
     def _in_place(self, info: zipfile.ZipInfo) -> Window:
-        """A stored member's bytes begin behind its local header, whose name and extra field have lengths of their own."""
+        """A stored member begins behind its local header, whose name and extra field have lengths of their own."""
         header = self.source.read_at(info.header_offset, _LOCAL_HEADER_BYTES)
         start = info.header_offset + _LOCAL_HEADER_BYTES
         if len(header) == _LOCAL_HEADER_BYTES and header.startswith(SIGNATURES[0]):
@@ -91,7 +93,7 @@ def open_archive(source: Source) -> Archive:
 def _open(source: Source) -> Archive:
     try:
         file = source.closing(zipfile.ZipFile(Window(source.file, 0, source.size)))
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+    except _ZIP_ERRORS as error:
         raise ReadError(f"{source.path}: the zip's directory cannot be read: {error}") from None
     members: dict[str, zipfile.ZipInfo] = {}
     for info in file.infolist():
@@ -101,5 +103,7 @@ def _open(source: Source) -> Archive:
             raise HostileFileError(f"{source.path}: the zip's member {info.filename!r} is encrypted")
         if len(members) >= MAX_MEMBERS:
             raise HostileFileError(f"{source.path}: the zip holds more than {MAX_MEMBERS:,} members")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            continue  # Keras writes no others, and their decoders give out more at a time than we want
         members[info.filename] = info
     return Archive(source, file, members)

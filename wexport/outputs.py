@@ -1,0 +1,121 @@
+"""Where the rows go: one table, or a folder with one part per model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wexport import __version__, dataset, inputs
+from wexport.dataset import TableWriter
+from wexport.errors import TableError
+from wexport.reading import ModelResult, Options, Readers, Work
+from wexport.schema import SCHEMA_VERSION
+
+Ended = Callable[[ModelResult], None]
+"""Told of each file as it ends."""
+
+
+def write_table(target: Path, work: Work, options: Options, readers: Readers, ended: Ended) -> tuple[int, bool]:
+    if not target.parent.is_dir():
+        raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
+    adding = options.append and target.exists()
+    if adding:
+        _check_addition(target, work, options)
+    with TableWriter(target, _metadata(options)) as writer:
+        for result, rows in readers.measure(work):
+            if rows is not None:
+                writer.add(rows.rows, rows.size)
+                continue
+            if result.status == "failed":
+                writer.take_back(result.model)
+            ended(result)
+        read = {result.model for _, result in work if result.status in ("ok", "partial", "empty")}
+        if not read:
+            return 0, False
+        if adding:
+            for group in dataset.row_groups(target):
+                writer.add_table(dataset.without_models(group, read))
+        writer.commit()
+        return writer.rows, True
+
+
+def _check_addition(target: Path, work: Work, options: Options) -> None:
+    """Refuse to mix what does not belong in one table."""
+    before = dataset.read_metadata(target)
+    now = _metadata(options)
+    for key in ("schema_version", "options"):
+        if before.get(key) != now[key]:
+            raise TableError(
+                f"{target}: was written with {key} {before.get(key)}, not {now[key]}",
+                hint="use the same options, or name another --out",
+            )
+    sources = dataset.model_sources(target)
+    for item, result in work:
+        if sources.get(result.model, inputs.source_name(item.path)) != inputs.source_name(item.path):
+            raise TableError(
+                f"{target}: has a model {result.model!r} already, read from {sources[result.model]}",
+                hint=f"give {item.path} another name with --name, e.g. --name '{{parent}}/{{stem}}'",
+            )
+
+
+def write_parts(folder: Path, work: Work, options: Options, readers: Readers, ended: Ended) -> tuple[int, bool]:
+    """One part per model; a part whose source has not changed is left as it is."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise TableError(f"{folder}: cannot be made: {error.strerror}", hint="name another --out") from None
+    due: Work = []
+    for item, result in work:
+        if dataset.is_current(dataset.part_path(folder, result.model), _stamp(item.path, result.model, options)):
+            result.status = "unchanged"
+            ended(result)
+        else:
+            due.append((item, result))
+    total = 0
+    written = False
+    writer: TableWriter | None = None
+    try:
+        for result, rows in readers.measure(due):
+            if writer is None and (rows is not None or result.status in ("ok", "partial", "empty")):
+                stamp = _stamp(result.source, result.model, options)
+                writer = TableWriter(dataset.part_path(folder, result.model), stamp)
+            if rows is not None:
+                assert writer is not None
+                writer.add(rows.rows, rows.size)
+                continue
+            if writer is not None:
+                if result.status in ("ok", "partial", "empty"):
+                    writer.commit()
+                    total += writer.rows
+                    written = True
+                writer.discard()
+                writer = None
+            ended(result)
+    finally:
+        if writer is not None:
+            writer.discard()
+    return total, written
+
+
+def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:
+    """What a part remembers, so that the next run sees whether it is up to date."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return _metadata(options)  # reading it will fail and say why
+    source = {"path": inputs.source_name(path), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "model": model}
+    return {
+        **_metadata(options),
+        "source": source,
+        "naming": {"series": options.series, "reader": options.reader},
+    }
+
+
+def _metadata(options: Options) -> dict[str, Any]:
+    """What the table remembers: the versions, and every option that shaped its rows."""
+    return {
+        "wexport_version": __version__,
+        "schema_version": SCHEMA_VERSION,
+        "options": {"detail": options.detail, "optimizer": options.optimizer},
+    }

@@ -1,0 +1,214 @@
+"""Reading many files: options in, rows and how each file ended out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wexport import inputs, isolate
+from wexport.inputs import Input
+from wexport.messages import Failed, Opened, Rows, Setup, Task
+from wexport.tensors import Skipped
+
+SHARE_BYTES = 64 << 20
+"""A file larger than this is measured by several children, each taking some of its tensors."""
+CHILD_BYTES = 256 << 20
+"""Memory to count on for one child, when deciding how many there may be."""
+MAX_SHARES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to ingest.
+
+    detail: "full", or "summary" without sample, grid and units, for mailing.
+    optimizer: rows for the optimizer's state too.
+    append: add to the table, replacing models that were read from the same file before.
+    name: how models are named, see `inputs.model_names`.
+    series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
+    reader: the reader to use for every file.
+    plugins: paths of Python files with readers.
+    jobs: child processes; None is one per core, fewer if memory is short.
+    timeout: seconds that one file may take.
+    """
+
+    detail: str = "full"
+    optimizer: bool = False
+    append: bool = False
+    name: str | None = None
+    series: str | None = None
+    reader: str | None = None
+    plugins: tuple[str, ...] = ()
+    jobs: int | None = None
+    timeout: float = 600.0
+
+
+@dataclass(slots=True)
+class ModelResult:
+    """How one file ended.
+
+    status: "ok"; "partial" (some objects could not be read); "empty" (no numbers in it); "failed"; "unchanged" (its
+        part is up to date); "skipped" (met in a folder, and no model).
+    problems: what could not be read though it should be. left_out: how many objects of each sort hold no numbers.
+    """
+
+    model: str
+    source: Path
+    status: str = "ok"
+    reason: str = ""
+    hint: str = ""
+    format: str = ""
+    reader: str = ""
+    tensors: int = 0
+    parameters: int = 0
+    source_bytes: int = 0
+    problems: list[Skipped] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+Work = list[tuple[Input, ModelResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows of one model, of about `size` bytes."""
+
+    rows: list[dict[str, Any]]
+    size: int
+
+
+class Readers:
+    """Child processes that read model files; they begin to load at once, while the caller does other things.
+
+    A context manager: leaving it ends the children.
+    """
+
+    def __init__(self, options: Options, files: int) -> None:
+        self._options = options
+        self._pattern = inputs.series_pattern(options.series) if options.series is not None else None
+        self._jobs = _job_count(options.jobs)
+        self._pool = isolate.Pool(
+            "wexport.worker:measure_file",
+            jobs=self._jobs,
+            timeout=options.timeout,
+            prepare="wexport.worker:prepare",
+            setup=Setup(options.plugins, options.reader, options.optimizer, options.detail),
+            budget_of=lambda task: task.path,
+        )
+        self._pool.warm(files)
+
+    def __enter__(self) -> Readers:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.close()
+
+    def measure(self, work: Work) -> Iterator[tuple[ModelResult, Piece | None]]:
+        """Each model's rows in pieces, and then (result, None) when it has ended. Large files come first."""
+        sizes = [_size(item.path) for item, _ in work]
+        tasks, owners = self._tasks(work, sizes)
+        for event in self._pool.run(tasks):
+            number = owners[event.task]
+            result = work[number][1]
+            if isinstance(event, isolate.Done):
+                if event.failure is not None and result.status != "failed":
+                    _fail(result, f"{result.source}: {event.reason}", _HINTS.get(event.failure, ""))
+                if event.task + 1 == len(tasks) or owners[event.task + 1] != number:
+                    _conclude(result)
+                    yield result, None
+            elif isinstance(event.value, Rows):
+                result.problems.extend(event.value.problems)
+                result.tensors += len(event.value.rows)
+                result.parameters += sum(row["value_count"] for row in event.value.rows if row["kind"] != "optimizer")
+                run, step = inputs.series(result.model, self._pattern)
+                common = {
+                    "model": result.model,
+                    "source": inputs.source_name(result.source),
+                    "source_bytes": sizes[number],
+                    "run": run,
+                    "step": step,
+                }
+                for row in event.value.rows:
+                    row.update(common)
+                if result.status != "failed" and event.value.rows:
+                    yield result, Piece(event.value.rows, event.size)
+            elif isinstance(event.value, Opened):
+                _note_opening(result, event.value, tasks[event.task], sizes[number])
+            elif isinstance(event.value, Failed):
+                _fail(result, event.value.reason, event.value.hint)
+                if event.value.foreign:
+                    result.status = "skipped"
+
+    def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[Task], list[int]]:
+        """The tasks in the order to hand them out, and which file of `work` each belongs to."""
+        tasks: list[Task] = []
+        owners: list[int] = []
+        for number in sorted(range(len(work)), key=lambda number: -sizes[number] if sizes[number] > SHARE_BYTES else 0):
+            large = self._jobs > 1 and sizes[number] > SHARE_BYTES
+            shares = min(MAX_SHARES, -(-sizes[number] // SHARE_BYTES)) if large else 1
+            item = work[number][0]
+            tasks.extend(Task(item.path, item.named, share, shares) for share in range(shares))
+            owners.extend([number] * shares)
+        return tasks, owners
+
+
+_HINTS = {
+    "timed out": "give it longer with --timeout SECONDS, or leave it out",
+    "memory": "the file asks for more than any of its tensors should; it may be damaged or hostile",
+    "crashed": "the file is damaged or hostile; copy or save it again",
+}
+
+
+def _fail(result: ModelResult, reason: str, hint: str) -> None:
+    if result.status != "failed":
+        result.status, result.reason, result.hint = "failed", reason, hint
+
+
+def _note_opening(result: ModelResult, opened: Opened, task: Task, size: int) -> None:
+    if task.share:
+        return  # every share opens the file; the first has told already
+    result.format, result.reader, result.source_bytes = opened.format, opened.reader, size
+    result.notes.extend(opened.notes)
+    for skipped in opened.skipped:
+        if skipped.problem:
+            result.problems.append(skipped)
+        else:
+            result.left_out.setdefault(skipped.what, []).append(skipped.name)
+
+
+def _conclude(result: ModelResult) -> None:
+    if result.status != "ok":
+        return
+    if result.tensors:
+        result.status = "partial" if result.problems else "ok"
+    elif result.problems:
+        first = result.problems[0]
+        _fail(
+            result,
+            f"{result.source}: none of its tensors can be read; the first, {first.name}: {first.what}"
+            + (f" ({first.detail})" if first.detail else ""),
+            "",
+        )
+    else:
+        result.status, result.reason = "empty", "it holds no numbers"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _job_count(asked: int | None) -> int:
+    """One child per core, fewer where memory would not hold them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # not every platform tells
+        memory = 1 << 62
+    return max(1, min(asked or cores, memory // CHILD_BYTES))
