@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,11 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DATA = Path(__file__).parent / "data"
+DATA = Path(tempfile.mkdtemp(prefix="wexport-tests-"))
+"""Real models written by real frameworks, unpacked: `DATA / "keras3"` and `DATA / "tfkeras215"`."""
+atexit.register(shutil.rmtree, DATA, ignore_errors=True)
+for _archive in (Path(__file__).parent / "data").glob("*.zip"):
+    zipfile.ZipFile(_archive).extractall(DATA)
 EXAMPLES = ROOT / "wexport" / "examples"
 CORPUS = ROOT.parent / "shared" / "corpus"
 

@@ -20,6 +20,7 @@ from wexport.readers import keras_config, keras_legacy
 from wexport.readers.keras3 import READER
 from wexport.roles import ROLES, slots
 from wexport.tensors import Model, Source, Tensor
+from wexport.testing import ReaderTests
 
 FILES = [
     pytest.param(oracle, name, id=f"{oracle.parent.name}-{name}")
@@ -45,6 +46,11 @@ def sha256(tensor: Tensor) -> str:
     for chunk in tensor.chunks(1 << 20):
         digest.update(chunk.tobytes())
     return digest.hexdigest()
+
+
+class TestContract(ReaderTests):
+    reader = READER
+    path = DATA / "keras3" / "recurrent.keras"
 
 
 # -- files written by the frameworks, against what the frameworks said -----------------------------------------------
@@ -296,6 +302,7 @@ def test_a_zip_of_something_else_is_not_claimed(tmp_path: Path) -> None:
 
 def _open(path: Path) -> Model:
     with Source(path) as source:
+        assert READER.sniff(source) == 0.95
         return READER.open(source)
 
 

@@ -16,6 +16,7 @@ from tests.conftest import CORPUS, DATA
 from wexport.readers.keras_legacy import READER
 from wexport.roles import ROLES, slots
 from wexport.tensors import Model, Source, Tensor
+from wexport.testing import ReaderTests
 
 ORACLES = sorted(DATA.glob("*/*.json"))
 LEGACY = [
@@ -56,6 +57,11 @@ def expected_role(weight: Mapping[str, Any]) -> str:
     if weight["role"] == "depthwise_kernel" and weight["classes"][-1].startswith("DepthwiseConv"):
         return "kernel"
     return weight["role"] if weight["role"] in ROLES else "unknown"
+
+
+class TestContract(ReaderTests):
+    reader = READER
+    path = DATA / "tfkeras215" / "cnn.h5"
 
 
 # -- files written by the frameworks, against what the frameworks said -----------------------------------------------
@@ -232,6 +238,13 @@ def test_a_config_tells_the_order_of_convolutions(
     assert kernel.role == "kernel"
     assert kernel.layout is not None
     assert kernel.layout.canonical_shape(shape) == canonical
+
+
+def test_a_users_class_of_an_old_name_is_left_alone(tmp_path: Path) -> None:
+    config = {"class_name": "Sequential", "config": {"layers": [layer("Deconv2D", "x_1", size=2)]}}
+    path = write(tmp_path / "a.h5", {"x_1": {"x_1/kernel:0": zeros(3, 3, 2, 2)}}, config)
+    (kernel,) = read(path)[0].tensors
+    assert (kernel.layer_class, kernel.layout) == ("Deconv2D", None)
 
 
 def test_keras1_gates_are_tensors_of_their_own(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class Blocks:
     """Cuts chunks into the blocks of a tensor's streams and hands each on.
 
     take(stream, start, block): called for every block, in the file's order; streams are numbered in the canonical
-    order of their gates, and `start` is the place of the block's first value in its stream. The block is contiguous and may be overwritten after the call.
+    order of their gates, and `start` is the place of the block's first value in its stream. The block is contiguous
+    and may be overwritten after the call.
     """
 
     def __init__(

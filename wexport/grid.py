@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ ColumnTotals = Callable[[int], NDArray[np.float64]]
 SIDE = 32
 """Blocks along a side, at most."""
 
-_REMEMBERED = 1 << 20
+_REMEMBERED = 1 << 18
 """Up to so many places of a row, their bands are worked out once."""
 _SEGMENT_WORTH = 1_000
 """Values that can be summed in the time of one call."""
@@ -74,11 +75,7 @@ class GridSums:
     """Sums of squares per block of the grid."""
 
     def __init__(self, streams: Streams) -> None:
-        self._streams = streams
-        rank = len(streams.canonical_shape)
-        self._columns = streams.unit_axes or ((rank - 1,) if rank else ())
-        self._rows = tuple(axis for axis in range(rank) if axis not in self._columns)
-        self._parts = [_Part(streams, gate, self._rows, self._columns) for gate in range(streams.count)]
+        self._parts = [_part(streams, gate) for gate in range(streams.count)]
         rows, columns = self._parts[0].rows, self._parts[0].columns
         self._sums = ScaledSums((rows.bands, columns.bands))
         self._count = np.multiply.outer(rows.sizes(), columns.sizes())
@@ -124,7 +121,7 @@ class _Part:
         self._across = self.columns if axes == columns else self.rows
         self._along = self.rows if axes == columns else self.columns
         self._edges: Places | None = None
-        self._bands: Places | None = None
+        self._bands: NDArray[np.uint8] | None = None
         if self._across.depends(self.inner):
             return
         if self._across.runs_on(self.inner):
@@ -133,9 +130,9 @@ class _Part:
             first = int(np.searchsorted(edges, 0, side="right")) - 1
             last = int(np.searchsorted(edges, self.inner, side="left"))
             self._edges = np.maximum(edges[first:last], 0)
-            self._bands = np.arange(first, last)
+            self._bands = np.arange(first, last, dtype=np.uint8)
         elif self.inner <= _REMEMBERED:
-            self._bands = self._across.band(np.arange(self.inner))
+            self._bands = self._across.band(np.arange(self.inner)).astype(np.uint8)
 
     def add(self, values: Array, start: int, sums: Array, columns: ColumnTotals | None = None) -> None:
         """Add values, the first of which stands at `start` of the stream, to the grid's blocks.
@@ -190,6 +187,14 @@ class _Part:
             sums[along[0], self._bands[first:last]] += folded[0]
         else:
             np.add.at(sums, (along[:, None], self._bands[first:last]), folded)
+
+
+@lru_cache(maxsize=64)  # the models of a folder are alike
+def _part(streams: Streams, gate: int) -> _Part:
+    rank = len(streams.canonical_shape)
+    columns = streams.unit_axes or ((rank - 1,) if rank else ())
+    rows = tuple(axis for axis in range(rank) if axis not in columns)
+    return _Part(streams, gate, rows, columns)
 
 
 def _totals(rows: Array, starts: NDArray[np.intp]) -> Array:

@@ -5,10 +5,10 @@ mirrored for negative values. Zero has a bin of its own; the other values below 
 bin's key is an integer whose order is the order of the values: 0 is zero, 1 is (0, 2**-126), 2 is
 [2**-126, 1.125 * 2**-126), and -key mirrors key.
 
-Counting is finer than the bins: 128 cells an octave, told apart by the upper bits of the number (16 of a
-float32, 19 of a float64); types of at most 16 bits are counted value by value. A quantile is NumPy's "linear" one
-with its two order statistics placed inside their cells by rank, so each is off by less than 2**-7 of its magnitude
-(2**-133 below 2**-126), and not at all for types of at most 16 bits or where `stats` sorts.
+Counting is finer than the bins: 128 cells an octave, told apart by the upper 16 bits of a float32, which is also how
+float64 is counted below 2**128; types of at most 16 bits are counted value by value. A quantile is NumPy's "linear"
+one with its two order statistics placed inside their cells by rank, so each is off by less than 2**-7 of its
+magnitude (2**-133 below 2**-126), and not at all for types of at most 16 bits or where `stats` sorts.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from wexport.errors import PluginError, UsageError
 from wexport.figures import Distribution, Figures, GateFigures, Grid, Histogram, Sample, Units
 from wexport.grid import GridSums
 from wexport.sample import SampleValues
-from wexport.streams import streams_of
+from wexport.streams import Streams, streams_of
 from wexport.tensors import Tensor
 from wexport.units import LiveInputs, UnitFigures, fold_of
 from wexport.workspace import Workspace
@@ -91,7 +91,7 @@ class _Pass:
                 hint="readers yield integers, bools and floats of at most 64 bits",
             )
         self._tensor, self._dtype, size = tensor, dtype, tensor.size
-        streams = self._streams = streams_of(tensor.shape, tensor.layout)
+        streams = self._streams = _streams_of(tensor)
         self._workspace = Workspace(dtype, min(size, blocks.BLOCK))
         self._sums = [DistributionSums(streams.size, exact=size <= SORTED) for _ in range(streams.count)]
         units = fold_of(streams, streams.unit_axes) if size else None
@@ -104,7 +104,8 @@ class _Pass:
     def run(self, limit: int) -> Figures:
         import xxhash
 
-        hasher = xxhash.xxh3_128(f"{self._tensor.dtype} {self._tensor.shape}\n".encode())
+        shape = tuple(int(length) for length in self._tensor.shape)  # NumPy's integers print otherwise
+        hasher = xxhash.xxh3_128(f"{self._dtype.name} {shape}\n".encode())
         cutter = blocks.Blocks(self._streams, self._row(), self._dtype, self._take)
         for chunk in blocks.chunks_of(self._tensor, self._dtype, limit):
             hasher.update(_little_endian(chunk))
@@ -143,6 +144,16 @@ class _Pass:
             grid=self._grid.figures() if self._grid else None,
             gates=gates or None,
         )
+
+
+def _streams_of(tensor: Tensor) -> Streams:
+    try:
+        return streams_of(tensor.shape, tensor.layout)
+    except (TypeError, ValueError) as error:  # TypeError: a list where a tuple belongs
+        raise PluginError(
+            f"{tensor.name}: stored shape {tensor.shape} and {tensor.layout} do not go together: {error}",
+            hint="the reader that described this tensor has to be corrected",
+        ) from None
 
 
 def _little_endian(chunk: Array) -> memoryview:

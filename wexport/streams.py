@@ -14,7 +14,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.errors import PluginError
 from wexport.tensors import Layout
 
 Positions = NDArray[np.int64]
@@ -63,17 +62,14 @@ class Streams:
 def streams_of(shape: tuple[int, ...], layout: Layout | None) -> Streams:
     """The streams of a tensor of this stored shape.
 
-    Raises PluginError for a layout that does not fit the shape.
+    Raises ValueError, saying why, for a layout that does not fit the shape.
     """
     layout = layout or Layout()
     view = shape if layout.view is None else layout.view
     order = tuple(range(len(view))) if layout.permutation is None else layout.permutation
     problem = _problem(shape, layout, view, order)
     if problem:
-        raise PluginError(
-            f"a layout does not fit its tensor: {problem} (stored shape {shape}, {layout})",
-            hint="the reader that described this tensor has to be corrected",
-        )
+        raise ValueError(problem)
     axes = tuple(order.index(axis) for axis in range(len(view)))
     dims, run = view, math.prod(view)
     stored: tuple[int, ...] = (0,)

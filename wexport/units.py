@@ -6,6 +6,7 @@ kernel has u units. Tensors without unit axes, or of one dimension, have none.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ _PROBED = 4
 """Columns looked at before a whole row is: most inputs are found alive at once."""
 
 
+@lru_cache(maxsize=256)  # the models of a folder are alike
 def fold_of(streams: Streams, axes: tuple[int, ...]) -> Fold | None:
     """The fold onto these axes; None where there are no groups to speak of, or too many."""
     if not axes or len(streams.canonical_shape) < 2:

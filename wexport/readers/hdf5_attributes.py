@@ -19,14 +19,14 @@ def attribute_value(attribute: Any) -> Any:
     kind = attribute.get_type().get_class()
     if kind not in (h5t.STRING, h5t.INTEGER, h5t.FLOAT):
         return None
-    if (size := attribute.get_storage_size()) > MAX_ATTRIBUTE_BYTES:
-        raise ValueError(f"{size:,} bytes, more than {MAX_ATTRIBUTE_BYTES:,}")
     space = attribute.get_space()
     if space.get_simple_extent_type() == h5s.NULL:
         return None
     shape = space.get_simple_extent_dims()
-    if 0 in shape:
+    if 0 in shape:  # before its storage size, which h5py takes for an error if it is 0
         return np.empty(shape)
+    if (size := attribute.get_storage_size()) > MAX_ATTRIBUTE_BYTES:
+        raise ValueError(f"{size:,} bytes, more than {MAX_ATTRIBUTE_BYTES:,}")
     values = np.zeros(shape, dtype=attribute.dtype)
     attribute.read(values)
     if kind != h5t.STRING:

@@ -153,22 +153,19 @@ class Decoder:
         corners = [
             range(first // step * step, last, step) for first, last, step in zip(start, stop, chunk, strict=True)
         ]
-        if count == chunk and start == tuple(axis[0] for axis in corners) and start in self.index:
-            return self._decode(start)
+        if all(len(axis) == 1 for axis in corners) and (corner := tuple(axis[0] for axis in corners)) in self.index:
+            # A large chunk in memory is enough: no copy of it beside.
+            return self._decode(corner)[_overlap(corner, chunk, start, stop, corner)]
         slab = np.empty(count, self.dtype)
         fill: NDArray[Any] | None = None
         for place in np.ndindex(*(len(axis) for axis in corners)):
             corner = tuple(axis[number] for axis, number in zip(corners, place, strict=True))
-            into, out_of = [], []
-            for edge, step, first, last in zip(corner, chunk, start, stop, strict=True):
-                low, high = max(edge, first), min(edge + step, last)
-                into.append(slice(low - first, high - first))
-                out_of.append(slice(low - edge, high - edge))
+            into = _overlap(corner, chunk, start, stop, start)
             if corner in self.index:
-                slab[tuple(into)] = self._decode(corner)[tuple(out_of)]
+                slab[into] = self._decode(corner)[_overlap(corner, chunk, start, stop, corner)]
             else:
                 fill = self.fill(corner) if fill is None else fill
-                slab[tuple(into)] = fill
+                slab[into] = fill
         return slab
 
     def _decode(self, corner: Corner) -> NDArray[Any]:
@@ -185,6 +182,14 @@ class Decoder:
         if len(data) != expected:
             raise HostileFileError(f"{where}: unpacks to {len(data):,} bytes where {expected:,} are declared")
         return np.frombuffer(data, self.dtype).reshape(self.index.chunk)
+
+
+def _overlap(corner: Corner, chunk: Corner, start: Corner, stop: Corner, origin: Corner) -> tuple[slice, ...]:
+    """Where a chunk and the slab from `start` to `stop` overlap, counted from `origin`."""
+    return tuple(
+        slice(max(edge, first) - zero, min(edge + step, last) - zero)
+        for edge, step, first, last, zero in zip(corner, chunk, start, stop, origin, strict=True)
+    )
 
 
 def _undo(step: Filter, data: Bytes, expected: int, where: str) -> Bytes:

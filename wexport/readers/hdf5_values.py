@@ -30,7 +30,7 @@ MAX_CHUNK_BYTES = 48 << 20
 MAX_CHUNKS = 1_000_000
 """How many chunks a dataset may be cut into."""
 BAND_BYTES = 16 << 20
-"""How much of a chunked dataset is read at a time, though fewer bytes be asked for: chunks are costly to read twice."""
+"""How much of a chunked dataset is read at a time, whatever is asked for: chunks are costly to read twice."""
 BAND_CHUNKS = 4096
 """How many chunks the HDF5 library is asked for at a time: it takes some 500 bytes to think about each."""
 _FILTERS = OWN_FILTERS | {h5z.FILTER_SZIP, h5z.FILTER_NBIT, h5z.FILTER_SCALEOFFSET, LZF}
@@ -220,9 +220,7 @@ def _bands(dataset: Any, about: Dataset, limit: int) -> Iterator[NDArray[Any]]:
     elif properties.get_layout() == h5d.CHUNKED:
         chunk = properties.get_chunk()
         read, most = _chunk_reader(dataset, about, chunk, pipeline(properties))
-        for start, count in slabs(
-            about.shape, chunk, max(1, min(max(limit, BAND_BYTES), most) // about.type.dtype.itemsize)
-        ):
+        for start, count in slabs(about.shape, chunk, max(1, most // about.type.dtype.itemsize)):
             yield read(start, count)
     else:
         for start, count in slabs(about.shape, (1,) * len(about.shape), max(1, limit // about.type.dtype.itemsize)):
@@ -232,6 +230,7 @@ def _bands(dataset: Any, about: Dataset, limit: int) -> Iterator[NDArray[Any]]:
 def _chunk_reader(dataset: Any, about: Dataset, chunk: tuple[int, ...], filters: list[Filter]) -> tuple[Read, int]:
     """How to read a slab of a chunked dataset, and how many bytes of it at most."""
     dtype, where, budget = about.type.dtype, about.where, about.tree.budget
+    chunk_bytes = math.prod(chunk) * dtype.itemsize
     index = chunk_index(
         dataset, about.shape, chunk, filtered=bool(filters), file_bytes=about.tree.window.size, where=where
     )
@@ -245,8 +244,7 @@ def _chunk_reader(dataset: Any, about: Dataset, chunk: tuple[int, ...], filters:
             spend=lambda count: budget.spend(count, where),
             where=where,
         )
-        return decoder.read, BAND_BYTES
-    chunk_bytes = math.prod(chunk) * dtype.itemsize
+        return decoder.read, max(BAND_BYTES, chunk_bytes if _is_run(chunk, about.shape) else 0)
 
     def read(start: tuple[int, ...], count: tuple[int, ...]) -> NDArray[Any]:
         if filters:
@@ -257,7 +255,13 @@ def _chunk_reader(dataset: Any, about: Dataset, chunk: tuple[int, ...], filters:
             budget.spend(math.prod(touched) * chunk_bytes, where)
         return _read_through_hdf5(dataset, start, count, about)
 
-    return read, BAND_CHUNKS * chunk_bytes
+    return read, min(BAND_BYTES, BAND_CHUNKS * chunk_bytes)
+
+
+def _is_run(chunk: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether the values of a chunk follow each other in C order: only ones, then any length, then whole axes."""
+    first = next((axis for axis, step in enumerate(chunk) if step > 1), len(chunk))
+    return chunk[first + 1 :] == shape[first + 1 :]
 
 
 def _read_through_hdf5(dataset: Any, start: tuple[int, ...], count: tuple[int, ...], about: Dataset) -> NDArray[Any]:

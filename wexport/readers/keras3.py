@@ -8,12 +8,13 @@ container of a model, so slots are made of it; the config, where there is one, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from wexport import roles
 from wexport.errors import ReadError
+from wexport.hookspecs import hookimpl
 from wexport.readers import hdf5_walk, keras_config, keras_layers, keras_layouts, keras_legacy, keras_zip
 from wexport.readers.hdf5_values import Dataset
 from wexport.readers.hdf5_walk import Tree
@@ -32,11 +33,11 @@ def sniff(source: Source) -> float:
     """0.95 for a zip with Keras' members; 0.9 for an HDF5 file whose datasets lie in numbered `vars` groups."""
     if source.head.startswith(keras_zip.SIGNATURES):
         try:
-            members = keras_zip.open_archive(source).members
+            names = keras_zip.member_names(source)
         except ReadError:
             return 0.0
-        names = {name.partition(".weights.")[0] for name in members}
-        return 0.95 if keras_zip.CONFIG in members and "model" in names else 0.0
+        weights = any(name.startswith("model.weights.") for name in names)
+        return 0.95 if keras_zip.CONFIG in names and weights else 0.0
     try:
         if hdf5_walk.signature_offset(source) is None:
             return 0.0
@@ -67,7 +68,10 @@ def open_(source: Source) -> Model:
         )
     config = keras_config.parse(archive.read(keras_zip.CONFIG, keras_config.MAX_CONFIG_BYTES)) or {}
     metadata = _metadata(archive.read(keras_zip.METADATA, MAX_METADATA_BYTES))
-    return _model(source, hdf5_walk.open_window(source, window), config, metadata, "keras-v3")
+    model = _model(source, hdf5_walk.open_window(source, window), config, metadata, "keras-v3")
+    ours = (keras_zip.CONFIG, keras_zip.METADATA, keras_zip.WEIGHTS)
+    others = [Skipped("asset", name) for name in archive.members if name not in ours]
+    return replace(model, skipped=[*model.skipped, *others])
 
 
 READER = Reader(
@@ -77,6 +81,11 @@ READER = Reader(
     open=open_,
     suffixes=(".keras", ".weights.h5"),
 )
+
+
+@hookimpl
+def wexport_readers() -> Sequence[Reader]:
+    return [READER]
 
 
 def _metadata(data: bytes | None) -> Mapping[str, Any]:
@@ -118,30 +127,13 @@ class _Group:
 
 
 def _model(source: Source, tree: Tree, config: Mapping[str, Any], metadata: Mapping[str, Any], container: str) -> Model:
-    tree.walk()
-    groups: dict[Group, _Group] = {}
-    tensors: list[Tensor] = []
-    strays: list[Tensor] = []
-    skipped = list(tree.skipped)
-    for path, dataset in tree.datasets.items():
-        found = _variable(path)
-        if found is None:
-            strays.append(_tensor(dataset))
-        elif _SEEDS & set(found[0]):
-            skipped.append(Skipped("seed generator state", path))
-        elif found[0][:1] == (_METRICS,):
-            skipped.append(Skipped("metric state", path))
-        else:
-            group = groups.setdefault(found[0], _Group(found[0], {}))
-            if found[1] in group.variables:  # two spellings of one path: keep both visible
-                strays.append(_tensor(dataset))
-            else:
-                group.variables[found[1]] = dataset
+    groups, strays, skipped = _sorted_out(tree.walk())
     optimizer = {path: groups.pop(path) for path in list(groups) if path[:1] == ("optimizer",)}
-    names = _names(tree)
     holders = keras_config.holders(config) if config else []
-    reading = _Reading({holder.group: holder for holder in holders}, names, _lists(tree, names))
     known = {holder.group: place for place, holder in enumerate(holders)}
+    names = _names(tree)
+    reading = _Reading({holder.group: holder for holder in holders}, names, _lists(tree, names))
+    tensors: list[Tensor] = []
     places: dict[Group, int] = {}
     ranked = not known and all(path[:1] == ("layers",) for path in groups)
     for group in _ordered(groups.values(), known):
@@ -160,6 +152,28 @@ def _model(source: Source, tree: Tree, config: Mapping[str, Any], metadata: Mapp
         framework_version=version if isinstance(version, str) else None,
         skipped=skipped,
     )
+
+
+def _sorted_out(tree: Tree) -> tuple[dict[Group, _Group], list[Tensor], list[Skipped]]:
+    """A file's datasets: the variables by group, what lies elsewhere, and what is neither."""
+    groups: dict[Group, _Group] = {}
+    strays: list[Tensor] = []
+    skipped = list(tree.skipped)
+    for path, dataset in tree.datasets.items():
+        found = _variable(path)
+        if found is None:
+            strays.append(_tensor(dataset))
+            continue
+        name, number = found
+        if _SEEDS & set(name):
+            skipped.append(Skipped("seed generator state", path))
+        elif name[:1] == (_METRICS,):
+            skipped.append(Skipped("metric state", path))
+        elif number in groups.setdefault(name, _Group(name, {})).variables:
+            strays.append(_tensor(dataset))  # two spellings of one path
+        else:
+            groups[name].variables[number] = dataset
+    return groups, strays, skipped
 
 
 def _tensor(dataset: Dataset) -> Tensor:

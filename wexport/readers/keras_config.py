@@ -58,7 +58,7 @@ class Holder:
     @property
     def known_class(self) -> str:
         """The innermost class, by Keras 3's name for it."""
-        return keras_layers.modern(self.class_name)
+        return keras_layers.modern(self.class_name, self.config)
 
     def trains(self, role: str) -> bool | None:
         """Whether training may change a variable of this role."""
@@ -109,15 +109,14 @@ def _walk(
     # A cell is part of its recurrent layer.
     names = (*names, name) if name and group[-1] != "cell" else names
     sublayers = _layers(layer, config)
-    known = keras_layers.modern(class_name)
+    known = keras_layers.modern(class_name, config)
     trainable = _trainable(config, trainable, default=True if sublayers else None)
     here = Holder(group, names, class_name, config, trainable)
     if sublayers:
         for below, sublayer in _numbered(sublayers, (*group, "layers")):
             yield from _walk(sublayer, below, names, trainable, depth + 1)
     elif known in keras_layers.ATTENTION:
-        parts = ATTENTION_PARTS.items()
-        for attribute, part in parts:
+        for attribute, part in ATTENTION_PARTS.items():
             if part != "gate" or config.get("use_gate"):
                 yield replace(here, group=(*group, attribute), names=(*names, part), part=part)
     elif known in keras_layers.RECURRENT:
@@ -165,7 +164,7 @@ def _numbered(layers: list[Any], prefix: tuple[str, ...]) -> Iterator[tuple[tupl
     for layer in layers:
         if not _is_layer(layer) or _is_operation(layer):
             continue
-        word = snake_case(keras_layers.modern(str(layer["class_name"])))
+        word = snake_case(keras_layers.modern(str(layer["class_name"]), _config(layer)))
         number = counts.get(word, 0)
         counts[word] = number + 1
         yield (*prefix, f"{word}_{number}" if number else word), layer
@@ -224,6 +223,10 @@ class Place:
     part: str
 
 
+TOP_LEVEL = Node("top_level_model_weights", fixed=True)
+"""Where the variables stand that are the model's own and no layer's; legacy files call their group so."""
+
+
 def place(group: tuple[str, ...], lists: frozenset[tuple[str, ...]] = frozenset()) -> Place:
     """Read a group path as Keras 3's saver writes it.
 
@@ -232,7 +235,7 @@ def place(group: tuple[str, ...], lists: frozenset[tuple[str, ...]] = frozenset(
     Items of `layers` and `cells` are called by class and number; everything else is an attribute of the layer's own
     code and goes into the slot as it stands, but for `cell` and the two directions of a Bidirectional.
     """
-    lineage: list[Node] = []
+    lineage: list[Node] = [] if group else [TOP_LEVEL]
     direction = word = element = None
     part = ""
     for depth, name in enumerate(group):

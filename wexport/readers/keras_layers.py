@@ -19,9 +19,14 @@ RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "
 """Layers that keep their variables in a cell of their own."""
 _CELLS = frozenset({"LSTMCell", "GRUCell", "SimpleRNNCell"})
 
-_EXPORTED = {"GroupQueryAttention": "GroupedQueryAttention"}
-"""Classes whose name in a config is not the one that groups and automatic names are made of."""
-KERAS1_CLASSES = {
+_ALIASES = {
+    "GroupQueryAttention": "GroupedQueryAttention",  # Keras 3's config has the first, its groups the second
+    "BatchNormalizationV1": "BatchNormalization",  # TensorFlow 1.13 to 2.0
+    "BatchNormalizationV2": "BatchNormalization",
+    "UnifiedLSTM": "LSTM",
+    "UnifiedGRU": "GRU",
+}
+_KERAS1_CLASSES = {
     "Convolution1D": "Conv1D",
     "Convolution2D": "Conv2D",
     "Convolution3D": "Conv3D",
@@ -41,13 +46,18 @@ _KERNEL_BIAS = frozenset(
     | {"Dense", "EinsumDense", "LocallyConnected1D", "LocallyConnected2D", "DepthwiseConv1D"}
 )
 _WITHOUT_OWN = frozenset({"TimeDistributed", "Bidirectional", "RNN", "StackedRNNCells", "InputLayer"})
-_NORMALIZATION_V1 = frozenset({"BatchNormalization", "SyncBatchNormalization", "BatchNormalizationV1"})
+_BATCH_NORMALIZATION = frozenset({"BatchNormalization", "SyncBatchNormalization"})
 
 
-def modern(class_name: str) -> str:
+def modern(class_name: str, config: Config) -> str:
     """Keras 3's name for a class: `Convolution2D` of Keras 1 is `Conv2D`; a registered package is cut off."""
     bare = class_name.rsplit(">", 1)[-1]
-    return _EXPORTED.get(bare) or KERAS1_CLASSES.get(bare, bare)
+    return _KERAS1_CLASSES[bare] if is_keras1_convolution(bare, config) else _ALIASES.get(bare, bare)
+
+
+def is_keras1_convolution(class_name: str, config: Config) -> bool:
+    """Whether a layer is one of Keras 1's convolutions, not somebody's own class of that name."""
+    return class_name in _KERAS1_CLASSES and "nb_filter" in config
 
 
 def variables(class_name: str, config: Config) -> tuple[str, ...] | None:
@@ -55,7 +65,7 @@ def variables(class_name: str, config: Config) -> tuple[str, ...] | None:
 
     A recurrent layer's are those of its cell. A layer without variables has the empty tuple only where that is known.
     """
-    name = modern(class_name)
+    name = modern(class_name, config)
     if name in _WITHOUT_OWN:
         return ()
     if config.get("lora_rank"):
@@ -109,7 +119,7 @@ def dtype_policy(config: Config) -> str | None:
 def _other_variables(name: str, config: Config) -> tuple[str, ...] | None:
     scale = ("gamma",) if _flag(config, "scale") else ()
     center = ("beta",) if _flag(config, "center") else ()
-    if name in _NORMALIZATION_V1:
+    if name in _BATCH_NORMALIZATION:
         return None if config.get("renorm") else (*scale, *center, "moving_mean", "moving_variance")
     if name in ("LayerNormalization", "GroupNormalization"):
         return ("gamma",) if config.get("rms_scaling") else (*scale, *center)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from wexport import roles
-from wexport.readers.keras_layers import KERAS1_CLASSES, Config, Shape, modern
+from wexport.readers.keras_layers import Config, Shape, is_keras1_convolution, modern
 from wexport.tensors import Layout
 
 
@@ -21,7 +21,7 @@ def layout(
     part: of an attention layer: "query", "key", "value", "gate" or "attention_output".
     gate: of Keras 1, where each gate has its own variables.
     """
-    name = modern(class_name)
+    name = modern(class_name, config)
     if role == "unknown":
         return None
     if gate is not None:
@@ -32,7 +32,7 @@ def layout(
         return _einsum_layout(config, role, shape)
     if name.startswith("CuDNN"):
         return _cudnn_layout(name, role, shape)
-    if role in ("kernel", "depthwise_kernel", "pointwise_kernel") and _is_keras1(class_name, config):
+    if role in ("kernel", "depthwise_kernel", "pointwise_kernel") and is_keras1_convolution(class_name, config):
         return _keras1_layout(name, config, role, shape)
     return roles.layout(name, role, shape)
 
@@ -69,10 +69,6 @@ def _cudnn_layout(name: str, role: str, shape: Shape) -> Layout:
         view = (2, shape[0] // 2) if len(shape) == 1 and shape[0] % 2 == 0 else None
         return roles.layout(name, role, shape, view=view)
     return roles.layout(name, role, shape, cudnn_kernel=True)
-
-
-def _is_keras1(class_name: str, config: Config) -> bool:
-    return class_name in KERAS1_CLASSES and ("nb_filter" in config or "dim_ordering" in config)
 
 
 def _keras1_layout(name: str, config: Config, role: str, shape: Shape) -> Layout | None:

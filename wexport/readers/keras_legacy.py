@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from wexport.errors import ReadError
+from wexport.hookspecs import hookimpl
 from wexport.readers import hdf5_values, hdf5_walk, keras_config, keras_layers, keras_variables
 from wexport.readers.hdf5_values import Dataset
 from wexport.readers.hdf5_walk import Tree
@@ -75,6 +76,11 @@ READER = Reader(
     open=open_,
     suffixes=(".h5", ".hdf5", ".keras"),
 )
+
+
+@hookimpl
+def wexport_readers() -> Sequence[Reader]:
+    return [READER]
 
 
 @dataclass

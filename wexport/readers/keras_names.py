@@ -86,7 +86,7 @@ def _role(word: str) -> tuple[str, str | None, bool]:
 
 
 def _without_prefix(layer: str, paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Cut off what leads to the layer itself: the models around it and its own name, or that of another session.
+    """Cut off what leads to the layer itself: the models around it and its own name, or its name in an earlier run.
 
     Keras 3 repeats both (`model/dense/kernel` in layer `dense`); Keras 2 leaves `dense_2` in layer `dense`.
     """

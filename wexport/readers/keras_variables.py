@@ -164,7 +164,7 @@ def _of_names(layer: str, stored: Sequence[Stored], holders: Sequence[Holder], k
                 role=words.role,
                 gate=words.gate,
                 variable_index=number,
-                slot_leaf=leaf if keras3 and holder else None,
+                slot_leaf=leaf if keras3 and (holder or not layer) else None,
                 trainable=holder.trains(words.role) if holder else _trains(holders, words.role),
                 layout=_layout(holder, words, item.dataset.shape, beside),
             )
@@ -195,7 +195,7 @@ def _lineage(
         place = keras_config.place(holder.group)
         return place.lineage, place.direction
     if not layer:
-        return (Node("top_level_model_weights", fixed=True),), None
+        return (keras_config.TOP_LEVEL,), None
     outer = keras_config.place(holders[0].group[:2]).lineage if holders else tuple(map(Node, layer.split("/")))
     # The copy of a Bidirectional is in the slot by its direction.
     start = f"{words.direction}_"

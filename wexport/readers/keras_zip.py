@@ -31,7 +31,7 @@ class Archive:
 
     def read(self, name: str, limit: int) -> bytes | None:
         """A small member whole; None if there is none. Raises BudgetError if it is larger than `limit`."""
-        info = self.members.get(name)
+        info = self._member(name)
         if info is None:
             return None
         if info.file_size > limit:
@@ -48,7 +48,7 @@ class Archive:
 
         Raises BudgetError if it would unpack to more than 1 GiB and 200 bytes for each byte on disk.
         """
-        info = self.members.get(name)
+        info = self._member(name)
         if info is None:
             return None
         if info.compress_type == zipfile.ZIP_STORED:
@@ -68,6 +68,16 @@ class Archive:
             raise ReadError(f"{self.source.path}: {name} cannot be unpacked: {error}") from None
         return Window(unpacked, 0, unpacked.tell())
 
+    def _member(self, name: str) -> zipfile.ZipInfo | None:
+        info = self.members.get(name)
+        if info is not None and info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Keras writes no others, and their decoders give out more at a time than we want.
+            raise ReadError(
+                f"{self.source.path}: {name} is compressed by method {info.compress_type}",
+                hint="save the model again with its members uncompressed, as Keras does",
+            )
+        return info
+
     def _in_place(self, info: zipfile.ZipInfo) -> Window:
         """A stored member begins behind its local header, whose name and extra field have lengths of their own."""
         header = self.source.read_at(info.header_offset, _LOCAL_HEADER_BYTES)
@@ -82,19 +92,17 @@ class Archive:
         )
 
 
+def member_names(source: Source) -> frozenset[str]:
+    """What a zip holds, before anything is refused. Raises ReadError for a damaged directory."""
+    return frozenset(source.shared("zip", _zip).namelist())
+
+
 def open_archive(source: Source) -> Archive:
-    """Read and check a zip's directory; once for all who ask.
+    """A zip whose directory has been looked over.
 
     Raises ReadError for a damaged directory, HostileFileError for one that names a member twice or encrypts one.
     """
-    return source.shared("zip", _open)
-
-
-def _open(source: Source) -> Archive:
-    try:
-        file = source.closing(zipfile.ZipFile(Window(source.file, 0, source.size)))
-    except _ZIP_ERRORS as error:
-        raise ReadError(f"{source.path}: the zip's directory cannot be read: {error}") from None
+    file = source.shared("zip", _zip)
     members: dict[str, zipfile.ZipInfo] = {}
     for info in file.infolist():
         if info.filename in members:
@@ -103,7 +111,12 @@ def _open(source: Source) -> Archive:
             raise HostileFileError(f"{source.path}: the zip's member {info.filename!r} is encrypted")
         if len(members) >= MAX_MEMBERS:
             raise HostileFileError(f"{source.path}: the zip holds more than {MAX_MEMBERS:,} members")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            continue  # Keras writes no others, and their decoders give out more at a time than we want
         members[info.filename] = info
     return Archive(source, file, members)
+
+
+def _zip(source: Source) -> zipfile.ZipFile:
+    try:
+        return source.closing(zipfile.ZipFile(Window(source.file, 0, source.size)))
+    except _ZIP_ERRORS as error:
+        raise ReadError(f"{source.path}: the zip's directory cannot be read: {error}") from None
