@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -101,9 +103,13 @@ def test_progress_shows_on_a_terminal_and_ctrl_c_stops_at_once(tmp_path: Path) -
     main, other = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, "ingest", tmp_path / "*.slow", "--out", tmp_path / "w.parquet", "--plugin", plugin],
-        stdin=other, stdout=subprocess.DEVNULL, stderr=other, start_new_session=True, env={**os.environ, "TERM": "xterm"},
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
-    )  # fmt: skip
+        stdin=other,
+        stdout=subprocess.DEVNULL,
+        stderr=other,
+        start_new_session=True,
+        env={**os.environ, "TERM": "xterm"},
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
     os.close(other)
     seen = b""
     deadline = time.monotonic() + 15
@@ -144,7 +150,9 @@ def test_inspect_of_a_bad_file_names_it_and_the_way_out(tmp_path: Path) -> None:
 
 
 def test_inspect_is_not_upset_by_a_closed_pipe() -> None:
-    process = subprocess.Popen([*COMMAND, "inspect", EXAMPLES / "lstm.h5", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*COMMAND, "inspect", EXAMPLES / "lstm.h5", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout is not None
     process.stdout.read(10)
     process.stdout.close()

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wexport.histogram import BINS_PER_OCTAVE, NEAR_ZERO, SMALLEST_EDGE, Cells, Counter, bin_of, bounds
+from wexport.stats.histogram import BINS_PER_OCTAVE, NEAR_ZERO, SMALLEST_EDGE, Cells, Counter, bin_of, bounds
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TYPES = ["float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "int8", "uint16", "bool"]

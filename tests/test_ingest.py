@@ -146,7 +146,7 @@ def test_a_known_format_gets_its_install_line(tmp_path: Path, name: str) -> None
     assert re.fullmatch(r"pip install wexport-(npz|safetensors|gguf)", result.hint)
 
 
-# -- adding to a table ------------------------------------------------------------------------------------------------
+# -- adding to a table ---------------------------------------------------------------------------------------------
 
 
 def test_append_adds_and_replaces(tmp_path: Path, write_h5: WriteH5) -> None:
@@ -220,7 +220,7 @@ def test_summary_leaves_out_the_bulk_and_nothing_else(tmp_path: Path, write_h5: 
     assert full == summary
 
 
-# -- whatever happens ---------------------------------------------------------------------------------------------------
+# -- whatever happens ----------------------------------------------------------------------------------------------
 
 
 def wexport_process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
@@ -238,7 +238,7 @@ def slow_reader(folder: Path) -> Path:
         "    return wexport.Model(format='slow', tensors=[wexport.Tensor.of_array('w', np.ones(1000))])\n"
         "@wexport.hookimpl\n"
         "def wexport_readers():\n"
-        "    return [wexport.Reader(name='slow', reads='slow', open=open_slow, sniff=lambda s: s.head[:4] == b'SLOW')]\n"
+        "    return [wexport.Reader(name='slow', reads='', open=open_slow, sniff=lambda s: s.head[:4] == b'SLOW')]\n"
     )
     return plugin
 
@@ -297,7 +297,8 @@ def test_a_crash_in_the_middle_of_a_file_takes_its_rows_back(tmp_path: Path, wri
         "    yield\n"
         "def open_it(source):\n"
         "    good = [wexport.Tensor.of_array(f'w{n}', np.ones(40_000)) for n in range(60)]\n"
-        "    return wexport.Model(format='c', tensors=[*good, wexport.Tensor(name='x', shape=(1,), dtype='f4', chunks=die)])\n"
+        "    bad = wexport.Tensor(name='x', shape=(1,), dtype='float32', chunks=die)\n"
+        "    return wexport.Model(format='c', tensors=[*good, bad])\n"
         "@wexport.hookimpl\n"
         "def wexport_readers():\n"
         "    return [wexport.Reader(name='crash', reads='', open=open_it, sniff=lambda s: s.head[:5] == b'CRASH')]\n"

@@ -46,7 +46,9 @@ def work(task: tuple[str, Any]) -> Iterator[Any]:
         yield os.getpid()
 
 
-def run(tasks: list[tuple[str, Any]], *, jobs: int = 2, timeout: float = 20.0) -> dict[int, tuple[list[Any], isolate.Done]]:
+def run(
+    tasks: list[tuple[str, Any]], *, jobs: int = 2, timeout: float = 20.0
+) -> dict[int, tuple[list[Any], isolate.Done]]:
     pool = isolate.Pool(
         "tests.test_isolate:work",
         jobs=jobs,

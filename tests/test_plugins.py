@@ -70,9 +70,7 @@ def test_a_broken_plugin_is_named_with_its_reason_and_harms_nothing(tmp_path: Pa
     assert (info.name, info.state) == ("my_plugin", "broken")
     assert reason in info.reason
     assert "hdf5" in {reader.name for reader in loaded.readers}
-    result = wexport.ingest(
-        EXAMPLES / "lstm.h5", tmp_path / "out.parquet", plugins=(str(plugin(tmp_path, text)),)
-    )
+    result = wexport.ingest(EXAMPLES / "lstm.h5", tmp_path / "out.parquet", plugins=(str(plugin(tmp_path, text)),))
     assert result.models[0].status == "ok"
 
 
@@ -102,8 +100,16 @@ def test_the_surest_reader_wins_and_a_tie_names_both(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_fails_while_sniffing_is_noted_and_the_others_decide(tmp_path: Path) -> None:
-    loaded = plugins.load([plugin(tmp_path, GOOD.replace("return 0.9", "raise ValueError('oops')\n    return 0.9").replace(
-        "raise ValueError('oops')\n    return 0.9 if", "return 1 / 0 if"))])
+    loaded = plugins.load(
+        [
+            plugin(
+                tmp_path,
+                GOOD.replace("return 0.9", "raise ValueError('oops')\n    return 0.9").replace(
+                    "raise ValueError('oops')\n    return 0.9 if", "return 1 / 0 if"
+                ),
+            )
+        ]
+    )
     with Source(toy(tmp_path)) as source:
         with pytest.raises(wexport.UnknownFormatError):
             loaded.choose(source)
@@ -127,7 +133,7 @@ def test_a_reader_that_fails_in_open_costs_its_file_only(tmp_path: Path, fault: 
 def test_a_tensor_that_fails_midway_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
     text = GOOD.replace(
         "tensors=[",
-        "tensors=[wexport.Tensor(name='bad', shape=(9,), dtype='float32', chunks=lambda limit: iter([values[:2], 1 / 0])), ",
+        "tensors=[wexport.Tensor(name='bad', shape=(9,), dtype='float32', chunks=lambda limit: [values[:2], 1 / 0]), ",
     )
     result = wexport.ingest(toy(tmp_path), tmp_path / "out.parquet", plugins=(str(plugin(tmp_path, text)),)).models[0]
     assert (result.status, result.tensors) == ("partial", 1)

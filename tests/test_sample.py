@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wexport.sample import FEW_CHANNELS, PICTURE_VALUES, keep_whole, positions
-from wexport.streams import gate_order, stored_positions, streams_of
+from wexport.stats.sample import FEW_CHANNELS, PICTURE_VALUES, keep_whole, positions
+from wexport.stats.streams import gate_order, stored_positions, streams_of
 from wexport.tensors import Layout
 
 CONV = Layout(unit_axes=(3,), input_axes=(2,))

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from wexport.errors import PluginError, UsageError
-from wexport.moments import Moments, of_block
 from wexport.stats import SORTED, Figures, dtype_named, measure
+from wexport.stats.moments import Moments, of_block
 from wexport.tensors import Layout, Tensor
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"

@@ -46,9 +46,7 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         value = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = (
-            value  # `wexport.ingest` is the function, also once the module of that name is loaded
-        )
+        globals()[name] = value  # `wexport.ingest` is the function, also once the module of that name is loaded
         return value
     raise AttributeError(f"module 'wexport' has no attribute {name!r}")
 

@@ -146,7 +146,7 @@ class TableWriter:
         self.rows += table.num_rows
 
     def _settle(self) -> None:
-        """Make the temporary file hold all that was added and not taken back (then it is written anew; this is rare)."""
+        """Make the temporary file hold all that was added but what was taken back, for which it is written anew."""
         self._flush()
         if not self._taken_back:
             return

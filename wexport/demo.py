@@ -15,9 +15,7 @@ def write(folder: Path) -> list[str]:
     Raises UsageError if the folder holds one of them already, so that nothing of the user's is overwritten.
     """
     with resources.as_file(resources.files("wexport") / "examples") as examples:
-        names = sorted(
-            path.relative_to(examples).as_posix() for path in examples.rglob("*") if path.is_file()
-        )
+        names = sorted(path.relative_to(examples).as_posix() for path in examples.rglob("*") if path.is_file())
         taken = [name for name in names if (folder / name).exists()]
         if taken:
             raise UsageError(f"{folder / taken[0]} exists already", hint="name a folder of its own")

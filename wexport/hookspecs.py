@@ -40,6 +40,6 @@ def wexport_readers() -> Sequence[Reader]:  # type: ignore[empty-body]  # a spec
         def wexport_readers():
             return [wexport.Reader(name="toy", reads="TOY1 files", sniff=sniff, open=open_toy, suffixes=(".toy",))]
 
-    Returns the readers; an empty list if the plugin has none on this machine. Both functions run in a child process with
-    a budget of time and memory; what they raise is told to the user as the failure of that one file.
+    Returns the readers; an empty list if the plugin has none on this machine. Both functions run in a child process
+    with a budget of time and memory; what they raise is told to the user as the failure of that one file.
     """

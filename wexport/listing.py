@@ -39,13 +39,11 @@ def as_text(inspection: Inspection) -> None:
             table.add_row(*_cells(row))
     terminal.stdout().print(table)
     for problem in result.problems:
-        print(
-            f"not read: {terminal.safe(problem.name)}: {problem.what}{f': {terminal.safe(problem.detail)}' if problem.detail else ''}"
-        )
+        detail = f": {terminal.safe(problem.detail)}" if problem.detail else ""
+        print(f"not read: {terminal.safe(problem.name)}: {problem.what}{detail}")
     for what, names in result.left_out.items():
-        print(
-            f"left out, no numbers: {len(names):,} {what}: {terminal.safe(', '.join(names[:3]))}{', ...' if len(names) > 3 else ''}"
-        )
+        shown = terminal.safe(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
+        print(f"left out, no numbers: {len(names):,} {what}: {shown}")
 
 
 def _written_by(inspection: Inspection) -> str:
@@ -63,9 +61,7 @@ def _cells(row: dict[str, Any]) -> list[Text]:
         name = f"{name} {row['gate']}"
     histogram = row["histogram"]
     missing = row["nan_count"] + row["inf_count"]
-    bars = terminal.spark(
-        histogram["lower"].tolist(), histogram["upper"].tolist(), histogram["count"].tolist()
-    )
+    bars = terminal.spark(histogram["lower"].tolist(), histogram["upper"].tolist(), histogram["count"].tolist())
     return [
         Text(f"  {terminal.safe(name)}"),
         Text("x".join(map(str, row["shape"])) or "scalar"),
@@ -87,8 +83,7 @@ def to_json(inspection: Inspection) -> str:
             "status": result.status,
             "tensors": [_jsonable(row) for row in inspection.rows],
             "not_read": [
-                {"name": problem.name, "what": problem.what, "detail": problem.detail}
-                for problem in result.problems
+                {"name": problem.name, "what": problem.what, "detail": problem.detail} for problem in result.problems
             ],
             "left_out": result.left_out,
         },

@@ -77,11 +77,7 @@ class Plugins:
             names = ", ".join(sorted(reader.name for reader in self.readers))
             raise PluginError(f"there is no reader {forced!r}", hint=f"the readers are: {names}")
         sure = sorted(
-            (
-                (confidence, reader)
-                for reader in self.readers
-                if (confidence := self._sniff(reader, source)) > 0
-            ),
+            ((confidence, reader) for reader in self.readers if (confidence := self._sniff(reader, source)) > 0),
             key=lambda pair: -pair[0],
         )
         if not sure:
@@ -101,9 +97,7 @@ class Plugins:
         except WexportError as error:
             self.notes.append(f"reader {reader.name}: {error}")
         except Exception as error:  # a plugin may raise anything; the file goes to the others
-            self.notes.append(
-                f"reader {reader.name} failed while looking at the file: {type(error).__name__}: {error}"
-            )
+            self.notes.append(f"reader {reader.name} failed while looking at the file: {type(error).__name__}: {error}")
         return 0.0
 
 
@@ -154,7 +148,7 @@ def _checked(reader: object) -> Reader:
 
 
 def _tell_misspelled(module: object) -> None:
-    """A function that is named like a hook but is none, or is a hook and was not marked, would be ignored in silence."""
+    """Functions named like a hook that are none, or are one and not marked, would be ignored in silence."""
     known = {name for name in vars(hookspecs) if name.startswith("wexport_")}
     for name, value in vars(module).items():
         if not name.startswith("wexport_") or not callable(value):

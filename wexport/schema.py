@@ -16,10 +16,7 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 _GATE_FIGURES: list[tuple[str, pa.DataType]] = [
-    *(
-        (name, pa.int64())
-        for name in ("value_count", "nan_count", "inf_count", "zero_count", "near_zero_count")
-    ),
+    *((name, pa.int64()) for name in ("value_count", "nan_count", "inf_count", "zero_count", "near_zero_count")),
     *(
         (name, pa.float64())
         for name in (
@@ -44,9 +41,7 @@ _HISTOGRAM = pa.struct(
 )
 _SAMPLE = pa.struct([("index", pa.list_(pa.int64())), ("value", pa.list_(pa.float64()))])
 _GRID = pa.struct([("rows", pa.int32()), ("cols", pa.int32()), ("rms", pa.list_(pa.float32()))])
-_UNITS = pa.list_(
-    pa.struct([("l2_norm", pa.float32()), ("abs_max", pa.float32()), ("zero_fraction", pa.float32())])
-)
+_UNITS = pa.list_(pa.struct([("l2_norm", pa.float32()), ("abs_max", pa.float32()), ("zero_fraction", pa.float32())]))
 _GATES = pa.list_(pa.struct([("gate", pa.string()), *_GATE_FIGURES, ("histogram", _HISTOGRAM)]))
 
 
@@ -154,32 +149,32 @@ COLUMNS: tuple[Column, ...] = (
     _count("inf_count", "values", "Values that are infinite."),
     _count("zero_count", "values", "Values that are exactly zero."),
     _count("near_zero_count", "values", "Values with |w| < 2^-10, zeros included."),
-    Column(
-        "gates", _GATES, "", "The same figures and the histogram for each gate: i f c o (LSTM), z r h (GRU)."
-    ),
+    Column("gates", _GATES, "", "The same figures and the histogram for each gate: i f c o (LSTM), z r h (GRU)."),
     Column(
         "units",
         _UNITS,
         "",
-        "Per output unit: L2 norm and largest |w| of its incoming weights, share of exact zeros; NULL above 4,096 units.",
+        "Per output unit: L2 norm, largest |w| and share of zeros of its incoming weights; NULL above 4,096 units.",
     ),
     Column(
         "histogram",
         _HISTOGRAM,
         "",
-        "Finite values in bins whose edges are the same for every tensor; empty bins left out; a zero bin has lower = upper = 0.",
+        "Finite values in bins whose edges are the same for every tensor, 8 to an octave of |w|; empty ones left out; "
+        "the edge nearer zero belongs to a bin; the zero bin has lower = upper = 0.",
     ),
     Column(
         "sample",
         _SAMPLE,
         "",
-        "Values at canonical flat positions: all of a small tensor, else positions that depend on the canonical shape alone.",
+        "Values at canonical flat positions: all up to 1,024 (16,384 for convolutions of at most 4 channels), else 1,024 "
+        "positions that depend on the canonical shape alone.",
     ),
     Column(
         "grid",
         _GRID,
         "",
-        "Root mean square of blocks, rows are inputs, columns are units, at most 32 x 32; only where the sample does not hold all.",
+        "Root mean square of blocks: rows are inputs, columns units, at most 32 x 32; NULL where the sample holds all.",
     ),
     *(
         _figure(f"q{level}", f"{int(level)} % quantile {_QUANTILE}.")
@@ -207,12 +202,9 @@ BULKY = ("sample", "grid", "units")
 def arrow_schema(metadata: Mapping[str, Any] | None = None) -> pa.Schema:
     """The table's Arrow schema, each field with its doc and unit; `metadata` goes in as JSON under `wexport`."""
     fields = [
-        pa.field(column.name, column.type, metadata={"doc": column.doc, "unit": column.unit})
-        for column in COLUMNS
+        pa.field(column.name, column.type, metadata={"doc": column.doc, "unit": column.unit}) for column in COLUMNS
     ]
-    return pa.schema(
-        fields, metadata=None if metadata is None else {"wexport": json.dumps(metadata, sort_keys=True)}
-    )
+    return pa.schema(fields, metadata=None if metadata is None else {"wexport": json.dumps(metadata, sort_keys=True)})
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -229,8 +221,7 @@ def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_struct(kind):
         fields = list(kind)
         children = [
-            to_array([None if value is None else value[field.name] for value in values], field.type)
-            for field in fields
+            to_array([None if value is None else value[field.name] for value in values], field.type) for field in fields
         ]
         return pa.StructArray.from_arrays(children, fields=fields, mask=_missing(values))
     if pa.types.is_list(kind):

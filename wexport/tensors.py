@@ -81,6 +81,8 @@ class Tensor:
     name: the path inside the file, in the file's own words; unique in the model.
     shape: as stored; () for a scalar.
     dtype: NumPy's or ml_dtypes' name of the stored type without byte order: "float32", "bfloat16", "int8".
+    value_dtype: the type of the values that `chunks` yields, where it is not the stored one ("float64" for what is
+        stored in 128 bits).
     chunks: called with a byte limit; yields one-dimensional arrays in C order, in any byte order.
     kind: "weight", "array" (it may be data) or "optimizer".
     layer: the file's own layer names, outermost first, joined by "/".
@@ -101,6 +103,7 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str
     chunks: Chunks
+    value_dtype: str | None = None
     kind: str = "weight"
     layer: str | None = None
     layer_class: str | None = None
@@ -191,9 +194,7 @@ class Source:
     def file(self) -> BinaryIO:
         """The file, open for reading; regular files only, so that a named pipe cannot hang the reader."""
         try:
-            descriptor = os.open(
-                self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-            )
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         except OSError as error:
             raise ReadError(
                 f"{self.path}: cannot be opened: {error.strerror}", hint="check the path and its permissions"
@@ -201,10 +202,8 @@ class Source:
         file = os.fdopen(descriptor, "rb", buffering=0)
         self._exit.callback(file.close)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ReadError(
-                f"{self.path}: is not a regular file", hint="name a file, not a pipe, device or socket"
-            )
-        return file  # type: ignore[return-value]  # a raw FileIO reads and seeks, which is all we use
+            raise ReadError(f"{self.path}: is not a regular file", hint="name a file, not a pipe, device or socket")
+        return file
 
     @cached_property
     def size(self) -> int:

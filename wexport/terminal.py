@@ -40,14 +40,10 @@ def stderr() -> Console:
 def _console(stream: Any) -> Console:
     from rich.console import Console
 
-    return Console(
-        file=stream, width=None if stream.isatty() else 160, highlight=False, markup=False, emoji=False
-    )
+    return Console(file=stream, width=None if stream.isatty() else 160, highlight=False, markup=False, emoji=False)
 
 
-def show(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table", *, title: str = ""
-) -> None:
+def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table", *, title: str = "") -> None:
     """Print a table to standard output; JSON is a list of objects, CSV has a header."""
     if form == "json":
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, default=str))
@@ -61,11 +57,7 @@ def show(
         print("| " + " | ".join(columns) + " |")
         print("|" + "---|" * len(columns))
         for row in rows:
-            print(
-                "| "
-                + " | ".join(safe("" if cell is None else cell).replace("|", "\\|") for cell in row)
-                + " |"
-            )
+            print("| " + " | ".join(safe("" if cell is None else cell).replace("|", "\\|") for cell in row) + " |")
     else:
         _show_table(columns, rows, title)
 

@@ -2,9 +2,10 @@
 
     python tests/bench/bench_ingest.py FOLDER [--repeat 5]
 
-(a) an h5py loop that only reads every dataset; (b) the usual notebook loop: h5py, then NumPy mean, std, min, max, norm,
-share of zeros, 7 quantiles and a 64-bin histogram of each tensor; (c) `wexport ingest`, everything included. Each runs as
-a process of its own, in turn, so that a change in the machine's mood hits all three; the files are read once before.
+(a) an h5py loop that only reads every dataset; (b) the usual notebook loop: h5py, then NumPy mean, std, min, max,
+norm, share of zeros, 7 quantiles and a 64-bin histogram of each tensor; (c) `wexport ingest`, everything included.
+Each runs as a process of its own, in turn, so that a change in the machine's mood hits all three; the files are read
+once before.
 """
 
 from __future__ import annotations
@@ -84,7 +85,15 @@ def main() -> None:
     for file in files:
         Path(file).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        wexport = [sys.executable, "-c", "from wexport.cli import main; main()", "ingest", "-q", "-j", str(arguments.jobs)]
+        wexport = [
+            sys.executable,
+            "-c",
+            "from wexport.cli import main; main()",
+            "ingest",
+            "-q",
+            "-j",
+            str(arguments.jobs),
+        ]
         commands = {
             "(a) h5py, read only": [sys.executable, "-c", _READ, *files],
             "(b) notebook loop": [sys.executable, "-c", _NOTEBOOK, *files],

@@ -14,16 +14,15 @@ import ml_dtypes
 import numpy as np
 import xxhash
 
-from wexport import moments
-from wexport.blocks import BLOCK
-from wexport.distribution import DistributionSums
-from wexport.grid import GridSums
-from wexport.histogram import Counter
-from wexport.stats import measure
-from wexport.streams import streams_of
+from wexport.stats import measure, moments
+from wexport.stats.blocks import BLOCK
+from wexport.stats.distribution import DistributionSums
+from wexport.stats.grid import GridSums
+from wexport.stats.histogram import Counter
+from wexport.stats.streams import streams_of
+from wexport.stats.units import LiveInputs, UnitFigures, fold_of
+from wexport.stats.workspace import Workspace
 from wexport.tensors import Layout, Tensor
-from wexport.units import LiveInputs, UnitFigures, fold_of
-from wexport.workspace import Workspace
 
 DENSE = Layout(unit_axes=(1,), input_axes=(0,))
 LSTM = Layout(unit_axes=(1,), input_axes=(0,), gates=("i", "f", "c", "o"), gate_axis=1)

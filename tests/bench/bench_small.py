@@ -2,8 +2,8 @@
 
     python tests/bench/bench_small.py [--count 1000]
 
-The models are copies of a shipped example. "Beyond h5py" is the wall time of ingest, less that of a plain h5py loop that
-reads every dataset of the same files, per model, times the cores in use.
+The models are copies of a shipped example. "Beyond h5py" is the wall time of ingest, less that of a plain h5py loop
+that reads every dataset of the same files, per model, times the cores in use.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def main() -> None:
         seconds, peak = median([*WEXPORT, "ingest", str(folder / "models"), *out], 3)
         beyond = (seconds - plain) / arguments.count * arguments.jobs * 1e3
         print(f"h5py loop over {arguments.count:5} models   {plain:7.2f} s")
-        print(f"ingest of {arguments.count:5} models        {seconds:7.2f} s   peak {peak:.0f} MiB   {beyond:.1f} ms per model per core beyond h5py")
+        print(f"ingest of {arguments.count:5} models        {seconds:7.2f} s   peak {peak:.0f} MiB")
+        print(f"beyond h5py                   {beyond:7.1f} ms per model per core")
         with h5py.File(folder / "large.h5", "w") as file:
             data = file.create_dataset("w", (1 << 15, 1 << 15), "f4")
             for row in range(0, 1 << 15, 1 << 12):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
@@ -71,18 +72,24 @@ def numeric_type(type_id: Any, declared: str | None) -> NumericType | str:
     A float that neither NumPy nor ml_dtypes has is read as float64 if that holds all its values, else it is left out.
     """
     kind = type_id.get_class()
-    size = type_id.get_size()
-    if kind == h5t.OPAQUE and declared in NAMED and size == NAMED[declared].itemsize:
-        return NumericType(declared, NAMED[declared], type_id, raw=True)
     if kind == h5t.ENUM and _is_bool(type_id):
         return "bool"
-    if kind in _NO_NUMBERS:
+    if kind in _NO_NUMBERS and not (kind == h5t.OPAQUE and declared in NAMED):
         return _NO_NUMBERS[kind]
+    return _by_encoding(type_id.encode(), declared)
+
+
+@lru_cache(maxsize=64)
+def _by_encoding(encoded: bytes, declared: str | None) -> NumericType | str:
+    """A file has few types and many datasets: each type is looked at, and held open, once."""
+    type_id = h5t.decode(encoded)
+    kind, size = type_id.get_class(), type_id.get_size()
+    if kind == h5t.OPAQUE:
+        dtype = NAMED[str(declared)]
+        return NumericType(str(declared), dtype, type_id, raw=True) if size == dtype.itemsize else _NO_NUMBERS[kind]
     if kind == h5t.INTEGER:
         return _standard(type_id, type_id.dtype) if size in (1, 2, 4, 8) else f"{8 * size}-bit integer"
-    if kind == h5t.FLOAT:
-        return _float(type_id, size)
-    return "unknown type"
+    return _float(type_id, size) if kind == h5t.FLOAT else "unknown type"
 
 
 def _float(type_id: Any, size: int) -> NumericType | str:

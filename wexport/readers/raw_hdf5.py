@@ -23,6 +23,7 @@ def _open(source: Source) -> Model:
                 name=path,
                 shape=dataset.shape,
                 dtype=dataset.type.name,
+                value_dtype=dataset.type.dtype.newbyteorder("=").name,
                 chunks=dataset.chunks,
                 kind="array",
                 layer="/".join(groups) or None,

@@ -2,8 +2,8 @@
 
     python tests/data/make/pack.py
 
-HDF5 spends so much on empty space that the models take ten times as much room unpacked. Entries carry one fixed date, so
-that the same models give the same zip.
+HDF5 spends so much on empty space that the models take ten times as much room unpacked. Entries carry one fixed
+date, so that the same models give the same zip.
 """
 
 import zipfile

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.errors import PluginError
-from wexport.streams import Streams
+from wexport.stats.streams import Streams
 from wexport.tensors import Tensor
 
 BLOCK = 1 << 16

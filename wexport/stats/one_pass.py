@@ -15,28 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport import blocks
-from wexport.distribution import DistributionSums
 from wexport.errors import PluginError, UsageError
-from wexport.figures import Distribution, Figures, GateFigures, Grid, Histogram, Sample, Units
-from wexport.grid import GridSums
-from wexport.sample import SampleValues
-from wexport.streams import Streams, streams_of
+from wexport.stats import blocks
+from wexport.stats.distribution import DistributionSums
+from wexport.stats.figures import Figures, GateFigures
+from wexport.stats.grid import GridSums
+from wexport.stats.sample import SampleValues
+from wexport.stats.streams import Streams, streams_of
+from wexport.stats.units import LiveInputs, UnitFigures, fold_of
+from wexport.stats.workspace import Workspace
 from wexport.tensors import Tensor
-from wexport.units import LiveInputs, UnitFigures, fold_of
-from wexport.workspace import Workspace
-
-__all__ = [
-    "Distribution",
-    "Figures",
-    "GateFigures",
-    "Grid",
-    "Histogram",
-    "Sample",
-    "Units",
-    "dtype_named",
-    "measure",
-]
 
 Array = NDArray[Any]
 
@@ -84,7 +72,7 @@ class _Pass:
     """One pass over one tensor."""
 
     def __init__(self, tensor: Tensor, sample_size: int, detail: bool) -> None:
-        dtype = dtype_named(tensor.dtype)
+        dtype = dtype_named(tensor.value_dtype or tensor.dtype)
         if dtype is None:
             raise PluginError(
                 f"{tensor.name}: {tensor.dtype} is no type that figures are made of",

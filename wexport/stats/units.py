@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.figures import Units
-from wexport.folds import Fold, ScaledSums
-from wexport.histogram import NEAR_ZERO
-from wexport.streams import Streams
-from wexport.workspace import Prepared
+from wexport.stats.figures import Units
+from wexport.stats.folds import Fold, ScaledSums
+from wexport.stats.histogram import NEAR_ZERO
+from wexport.stats.streams import Streams
+from wexport.stats.workspace import Prepared
 
 Array = NDArray[Any]
 

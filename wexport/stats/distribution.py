@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport import moments
-from wexport.figures import PROBABILITIES
-from wexport.histogram import Cells, Counter
-from wexport.workspace import Prepared
+from wexport.stats import moments
+from wexport.stats.figures import PROBABILITIES
+from wexport.stats.histogram import Cells, Counter
+from wexport.stats.workspace import Prepared
 
 
 class DistributionSums:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.figures import Sample
-from wexport.streams import stored_positions, streams_of
+from wexport.stats.figures import Sample
+from wexport.stats.streams import stored_positions, streams_of
 from wexport.tensors import Layout, Tensor
 
 Positions = NDArray[np.int64]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.folds import column_totals
-from wexport.histogram import as_cells
-from wexport.moments import scale_of
+from wexport.stats.folds import column_totals
+from wexport.stats.histogram import as_cells
+from wexport.stats.moments import scale_of
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

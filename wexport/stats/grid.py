@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.figures import Grid
-from wexport.folds import ScaledSums
-from wexport.streams import Streams
-from wexport.workspace import Prepared
+from wexport.stats.figures import Grid
+from wexport.stats.folds import ScaledSums
+from wexport.stats.streams import Streams
+from wexport.stats.workspace import Prepared
 
 Array = NDArray[Any]
 Places = NDArray[np.int64]

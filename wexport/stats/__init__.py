@@ -1,0 +1,20 @@
+"""The figures of a tensor: `measure` makes them in one pass over its chunks."""
+
+from wexport.stats.figures import PROBABILITIES, Distribution, Figures, GateFigures, Grid, Histogram, Sample, Units
+from wexport.stats.one_pass import BLOCK_BYTES, SAMPLE_SIZE, SORTED, dtype_named, measure
+
+__all__ = [
+    "BLOCK_BYTES",
+    "PROBABILITIES",
+    "SAMPLE_SIZE",
+    "SORTED",
+    "Distribution",
+    "Figures",
+    "GateFigures",
+    "Grid",
+    "Histogram",
+    "Sample",
+    "Units",
+    "dtype_named",
+    "measure",
+]
