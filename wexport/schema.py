@@ -167,8 +167,8 @@ COLUMNS: tuple[Column, ...] = (
         "sample",
         _SAMPLE,
         "",
-        "Values at canonical flat positions: all up to 1,024 (16,384 for convolutions of at most 4 channels), else 1,024 "
-        "positions that depend on the canonical shape alone.",
+        "Values at flat positions in the canonical layout: all up to 1,024 (16,384 for convolutions of at most 4 "
+        "channels), else 1,024 of them, at positions that depend on the canonical shape alone.",
     ),
     Column(
         "grid",
