@@ -6,6 +6,7 @@ out means *unknown*, never a default guess.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from wexport.errors import ReadError
@@ -121,7 +121,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of values."""
-        return int(np.prod(self.shape, dtype=object)) if self.shape else 1
+        return math.prod(self.shape)
 
     @classmethod
     def of_array(cls, name: str, array: NDArray[Any], **meaning: Any) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 from h5py import h5fd, h5p
 
-MAX_LINKS = 200_000
+MAX_LINKS = 50_000
 """How many links a file may hold."""
 
 

@@ -25,7 +25,10 @@ from wexport.readers.hdf5_values import Dataset, Window, describe
 from wexport.tensors import Skipped, Source
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+METADATA_CACHE_BYTES = 4 << 20
+"""What HDF5 may keep of a file's structure; by default 32 MiB, which take several times as much in memory."""
 MAX_DEPTH = 256
+MAX_KEPT = 64
 MAX_PATH = 8192
 
 # What h5py raises on damaged objects; none of these may end the whole file.
@@ -65,6 +68,10 @@ def open_window(source: Source, window: Window) -> Tree:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fclose_degree(h5f.CLOSE_STRONG)
     access.set_cache(0, 521, 1 << 20, 0.75)
+    metadata_cache = access.get_mdc_config()
+    metadata_cache.set_initial_size, metadata_cache.initial_size = True, 1 << 20
+    metadata_cache.min_size, metadata_cache.max_size = 1 << 20, METADATA_CACHE_BYTES
+    access.set_mdc_config(metadata_cache)
     try:
         if window.base is source.file and window.size == source.size:
             access.set_file_locking(False, True)
@@ -105,8 +112,9 @@ class Tree:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     _walked: bool = False
-    _refusal: HostileFileError | None = None
+    _refusal: ReadError | None = None
     _link_count: int = 0
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
     _inside: Any = field(default_factory=lambda: only_inside(), repr=False)
 
     # -- looking at single things, before or after the walk ------------------------------------------------------
@@ -164,24 +172,37 @@ class Tree:
     def object(self, path: str) -> Any:
         """The h5py low-level object at `path`, or None. Only hard links are followed, so it lies in this file."""
         try:
-            here = h5o.open(self.file, b"/", lapl=self._inside)
-            for name in _parts(path):
-                if not isinstance(here, h5g.GroupID):
-                    return None
-                encoded = _encode(name)
-                if encoded not in here or here.links.get_info(encoded, lapl=self._inside).type != h5l.TYPE_HARD:
-                    return None
-                here = h5o.open(here, encoded, lapl=self._inside)
-            return here
+            return self._opened("/".join(part for part in path.split("/") if part))
         except H5_ERRORS:
             return None
+
+    def _opened(self, path: str) -> Any:
+        """As `object`, but raises what h5py raises. Groups are kept open a while: readers ask for a path again and again."""
+        if path in self._kept:
+            return self._kept[path]
+        above, _, name = path.rpartition("/")
+        if not path:
+            found = h5o.open(self.file, b"/", lapl=self._inside)
+        else:
+            parent = self._opened(above)
+            encoded = _encode(name)
+            if not isinstance(parent, h5g.GroupID):
+                return None
+            if parent.links.get_info(encoded, lapl=self._inside).type != h5l.TYPE_HARD:
+                return None
+            found = h5o.open(parent, encoded, lapl=self._inside)
+        if isinstance(found, h5g.GroupID):
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            self._kept[path] = found
+        return found
 
     # -- the walk ------------------------------------------------------------------------------------------------
 
     def walk(self) -> Tree:
         """Visit every object once, in name order, and fill `groups`, `datasets` and `skipped`.
 
-        Raises HostileFileError for a tree deeper or larger than any model's.
+        Raises HostileFileError for a tree deeper or larger than any model's, ReadError if its root cannot be opened.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -189,7 +210,7 @@ class Tree:
             self._walked = True
             try:
                 self._visit_all()
-            except HostileFileError as refusal:
+            except ReadError as refusal:
                 self._refusal = refusal
                 raise
             self.groups.sort()
@@ -197,7 +218,13 @@ class Tree:
         return self
 
     def _visit_all(self) -> None:
-        seen = {_identity(h5o.get_info(h5o.open(self.file, b"/", lapl=self._inside)))}
+        try:
+            seen = {_identity(h5o.get_info(h5o.open(self.file, b"/", lapl=self._inside)))}
+        except H5_ERRORS as error:
+            raise ReadError(
+                f"{self.where}: its root cannot be opened: {reason(error)}",
+                hint="the file is damaged or cut short; copy or save it again",
+            ) from None
         # A group is opened when its turn comes, through its parent: few are open at a time, however many there are.
         waiting: list[tuple[str, Any, bytes, int]] = [("", self.file, b"/", 0)]
         while waiting:
@@ -282,10 +309,6 @@ class Tree:
 
 def _identity(info: Any) -> tuple[int, int]:
     return info.fileno, info.addr
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part]
 
 
 def _encode(name: str) -> bytes:
