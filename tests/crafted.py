@@ -20,10 +20,10 @@ from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 # -- tools ------------------------------------------------------------------------------------------------------------
 
 
-def patch(path: Path, old: bytes, new: bytes, *, last: bool = False) -> None:
-    """Overwrite the first (or last) place where `old` stands in a file; it must be there and keep its length."""
+def patch(path: Path, old: bytes, new: bytes) -> None:
+    """Overwrite the first place where `old` stands in a file; it must be there, and its length stays."""
     data = path.read_bytes()
-    place = data.rfind(old) if last else data.find(old)
+    place = data.find(old)
     assert place >= 0, f"{old!r} is not in {path}"
     assert len(old) == len(new)
     path.write_bytes(data[:place] + new + data[place + len(old) :])
@@ -212,6 +212,20 @@ def repeated_filter(path: Path) -> None:
         bomb.write_direct_chunk((0,), zlib.compress(zeros_stream(1024)))
 
 
+def lzf_bomb(path: Path) -> None:
+    """LZF is undone by the HDF5 library: 1.3 GiB out of a chunk that declares 16 MiB."""
+    with h5py.File(path, "w") as file:
+        bomb = file.create_dataset("bomb", (4 << 20,), "<f4", chunks=(4 << 20,), compression="lzf")
+        bomb.id.write_direct_chunk((0,), b"\0\0" + b"\xe0\xff\0" * (5 << 20))  # references of 264 bytes each
+
+
+def scaled_past_its_chunk(path: Path) -> None:
+    """A scale-offset chunk that asks for more bits than there are."""
+    with h5py.File(path, "w") as file:
+        bomb = file.create_dataset("bomb", (1 << 16,), "<i4", chunks=(1 << 16,), scaleoffset=0)
+        bomb.id.write_direct_chunk((0,), struct.pack("<I", 40) + b"\xff" * 100)
+
+
 def unknown_filter(path: Path, code: int = 40_000) -> None:
     with h5py.File(path, "w") as file:
         chunked(file, "w", (4,), (4,), [(code, OPTIONAL, ())]).write_direct_chunk((0,), bytes(16))
@@ -262,6 +276,15 @@ def nested_groups(path: Path, depth: int) -> None:
         group = file.id
         for _ in range(depth):
             group = h5g.create(group, b"g")
+
+
+def no_root(path: Path) -> None:
+    """The superblock says that the root group lies where there is none."""
+    with h5py.File(path, "w") as file:
+        file["w"] = np.ones(4, np.float32)
+    data = bytearray(path.read_bytes())
+    data[64:72] = struct.pack("<Q", len(data) - 8)  # the root's object header, in the superblock's symbol table entry
+    path.write_bytes(data)
 
 
 def odd_names(path: Path, names: Sequence[bytes]) -> None:

@@ -51,11 +51,14 @@ REFUSED: dict[str, tuple[Callable[..., object], str, str]] = {
     "giant_chunk": (crafted.giant_chunk, "failed", "compressed chunk too large"),
     "tiny_checksummed_chunk": (crafted.tiny_checksummed_chunk, "failed", "too short for its checksum"),
     "repeated_filter": (crafted.repeated_filter, "failed", "filter applied twice"),
+    "lzf_bomb": (crafted.lzf_bomb, "failed", "unreadable tensor"),
+    "scaled_past_its_chunk": (crafted.scaled_past_its_chunk, "failed", "unreadable tensor"),
     "unknown_filter": (crafted.unknown_filter, "failed", "filter 40000 not available"),
     "plugin_filter": (lambda path: crafted.unknown_filter(path, 32001), "failed", "(blosc) not available"),
     "dust": (crafted.dust, "failed", "too many chunks"),
     "variable_length": (crafted.variable_length, "empty", "no numbers"),
     "nested_groups": (lambda path: crafted.nested_groups(path, 2000), "failed", "nested more than 256 deep"),
+    "no_root": (crafted.no_root, "failed", "cannot open"),
     "empty": (Path.touch, "failed", "is empty"),
     "garbage": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(2000)), "failed", "cannot open it"),
 }
@@ -277,6 +280,10 @@ CONFIGS: dict[str, tuple[str | bytes | None, Callable[[h5py.File], None] | None]
     "numeric_names": (crafted.config_of(), _change("model_weights", "layer_names", np.arange(3))),
     "missing_layer": (crafted.config_of(), _change("model_weights", "layer_names", np.array([b"d", b"nowhere"]))),
     "twice_named": (crafted.config_of(), _change("model_weights", "layer_names", np.array([b"d"] * 3))),
+    "endless_name": (
+        crafted.config_of(),
+        _change("model_weights", "layer_names", np.array([b"d", b"a/" * 5000])),
+    ),
     "names_with_dots": (crafted.config_of(), _change("model_weights", "layer_names", np.array([b"d", b"../../etc"]))),
 }
 

@@ -84,8 +84,8 @@ def open_window(source: Source, window: Window) -> Tree:
             f"{source.path}: the HDF5 library cannot open it: {reason(error)}",
             hint="the file is damaged or cut short; copy or save it again",
         ) from None
-    source.closing(file)
-    return Tree(file=file, window=window, where=str(source.path), budget=Budget(source.size, window.size))
+    budget = Budget(source.size, window.size)
+    return source.closing(Tree(file=file, window=window, where=str(source.path), budget=budget))
 
 
 def reason(error: BaseException) -> str:
@@ -116,6 +116,12 @@ class Tree:
     _link_count: int = 0
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
     _inside: Any = field(default_factory=lambda: only_inside(), repr=False)
+
+    def close(self) -> None:
+        """Close the file and let go of what refers to it, so that HDF5 objects do not wait for garbage collection."""
+        self._kept.clear()
+        self.datasets = {}
+        self.file.close()
 
     # -- looking at single things, before or after the walk ------------------------------------------------------
 
@@ -171,13 +177,16 @@ class Tree:
 
     def object(self, path: str) -> Any:
         """The h5py low-level object at `path`, or None. Only hard links are followed, so it lies in this file."""
+        parts = [part for part in path.split("/") if part]
+        if len(parts) > MAX_DEPTH + 1:  # the walk goes no deeper either, and paths come from attributes too
+            return None
         try:
-            return self._opened("/".join(part for part in path.split("/") if part))
+            return self._opened("/".join(parts))
         except H5_ERRORS:
             return None
 
     def _opened(self, path: str) -> Any:
-        """As `object`, but raises what h5py raises. Groups are kept open a while: readers ask for a path again and again."""
+        """As `object`, but raises what h5py raises. Groups are kept open a while: readers ask again and again."""
         if path in self._kept:
             return self._kept[path]
         above, _, name = path.rpartition("/")
