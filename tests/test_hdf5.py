@@ -33,7 +33,7 @@ def values(tree: Tree, path: str, limit: int = 1 << 20) -> NDArray[Any]:
     for piece in dataset.chunks(limit):
         assert piece.ndim == 1
         assert piece.nbytes <= max(limit, piece.itemsize)
-        assert piece.dtype.newbyteorder("=").name == dataset.type.name
+        assert piece.dtype.newbyteorder("=") == dataset.type.dtype.newbyteorder("=")
         pieces.append(piece.copy())
     flat = np.concatenate(pieces) if pieces else np.empty(0, dataset.type.dtype)
     return flat.reshape(dataset.shape)
@@ -171,7 +171,6 @@ def test_what_has_no_numbers_is_counted_and_named(tmp_path: Path) -> None:
         file["null"] = h5py.Empty("f4")
         file["named_type"] = np.dtype("f4")
         file["soft"] = h5py.SoftLink("/nowhere")
-        file["long_double"] = np.zeros(2, np.longdouble)
         h5d.create(file.id, b"time", h5t.UNIX_D32LE, h5s.create_simple((2,)))
         h5d.create(file.id, b"bitfield", h5t.STD_B8LE, h5s.create_simple((2,)))
         file["w"] = np.ones(3)
@@ -182,8 +181,6 @@ def test_what_has_no_numbers_is_counted_and_named(tmp_path: Path) -> None:
     told |= {"named_type": "named type", "soft": "soft link", "time": "time", "bitfield": "bitfield"}
     assert {name: found[name] for name in told} == told
     assert found["complex"] in ("complex", "compound")  # compound before HDF5 2
-    if np.finfo(np.longdouble).nmant > 52:
-        assert found["long_double"] == f"{8 * np.dtype(np.longdouble).itemsize}-bit float"
     assert set(read(path)) == {"once_more"}
     assert found["w"] == "second link to the same object"
     result = wexport.ingest([path], tmp_path / "o.parquet")
@@ -440,6 +437,15 @@ def test_attributes(tmp_path: Path) -> None:
         assert [(found.name, found.problem) for found in tree.skipped] == [("@large", True)]
 
 
+def test_long_doubles_are_rounded_to_float64_and_named_by_their_width(tmp_path: Path) -> None:
+    array = np.array([np.pi, -1 / 3, 1e-300], np.longdouble) + np.longdouble(2) ** -60
+    with h5py.File(tmp_path / "long.h5", "w") as file:
+        file["w"] = array
+    (row,) = wexport.inspect(tmp_path / "long.h5").rows
+    assert row["dtype"] == np.dtype(np.longdouble).name
+    assert row["sample"]["value"].tolist() == array.astype("f8").tolist()
+
+
 # -- real files ---------------------------------------------------------------------------------------------------
 
 
@@ -458,7 +464,10 @@ def test_real_files_against_h5py(corpus: Path) -> None:
             ours = {name: values(tree, name) for name in small if tree.datasets[name].type.dtype.kind in "iuf"}
         with h5py.File(path) as file:
             for name, array in ours.items():
-                theirs = np.asarray(file[name.encode("utf-8", "surrogateescape")][()])
+                try:
+                    theirs = np.asarray(file[name.encode("utf-8", "surrogateescape")][()])
+                except ValueError:  # h5py has no type for a 128-bit float of full precision
+                    continue
                 assert same(array, theirs.astype(array.dtype)), (path, name)
                 compared += 1
     assert compared > 500

@@ -109,10 +109,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "metadata_bomb": (bomb(METADATA, 1024, 1 << 30), "metadata.json declares"),
     "weights_bomb": (bomb(WEIGHTS, 2048, 2 << 30), "model.weights.h5 declares 2,147,483,648 bytes"),
     "weights_bomb_that_lies": (bomb(WEIGHTS, 2048, 1000), WEIGHTS),
-    "without_weights": (without_weights, "no reader recognises it"),
+    "without_weights": (without_weights, "holds no model.weights.h5"),
     "empty_weights": (with_member(WEIGHTS, b""), "cannot open"),
     "nested": (nested, "cannot open"),
-    "truncated": (truncated, "no reader recognises it"),
+    "truncated": (truncated, "zip"),
     "shape_bomb": (weights_made_by(crafted.shape_bomb), "declared but not stored"),
     "hdf5_bomb": (weights_made_by(crafted.gzip_bomb), "unpacks to too much"),
 }

@@ -52,10 +52,9 @@ def run(
     pool = isolate.Pool(
         "tests.test_isolate:work",
         jobs=jobs,
-        timeout=timeout,
         prepare="tests.test_isolate:prepare",
         setup=None,
-        budget_of=lambda task: id(task),
+        budget_of=lambda task: (id(task), timeout),
     )
     found: dict[int, tuple[list[Any], isolate.Done]] = {}
     items: list[Any] = []
@@ -108,10 +107,9 @@ def test_finished_work_waits_in_the_children_not_in_the_parent() -> None:
     pool = isolate.Pool(
         "tests.test_isolate:work",
         jobs=3,
-        timeout=60.0,
         prepare="tests.test_isolate:prepare",
         setup=None,
-        budget_of=lambda task: id(task),
+        budget_of=lambda task: (id(task), 60.0),
     )
     total = 0
     for event in pool.run([("hang_a_little", 0), *[("big", 100)] * 4]):
@@ -126,10 +124,9 @@ def test_leaving_early_ends_the_children_at_once() -> None:
     events = isolate.Pool(
         "tests.test_isolate:work",
         jobs=2,
-        timeout=60.0,
         prepare="tests.test_isolate:prepare",
         setup=None,
-        budget_of=lambda task: id(task),
+        budget_of=lambda task: (id(task), 60.0),
     ).run([("echo", 0), ("hang", None), ("hang", None)])
     next(events)
     begun = time.monotonic()

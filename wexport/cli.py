@@ -80,12 +80,7 @@ def _reading_options(command: F) -> F:
         click.option("--reader", metavar="NAME", help="Use this reader, whatever the content says."),
         click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file."),
         click.option(
-            "--timeout",
-            type=float,
-            default=600.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="For each file.",
+            "--timeout", type=float, metavar="SECONDS", help="For each file; 30 and one more per 10 MB by default."
         ),
     ):
         command = option(command)

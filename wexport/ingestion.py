@@ -80,7 +80,7 @@ def _options(given: dict[str, Any]) -> Options:
         raise UsageError(f"detail {options.detail!r} is neither 'full' nor 'summary'")
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"jobs {options.jobs} is less than 1")
-    if not options.timeout > 0:
+    if options.timeout is not None and not options.timeout > 0:
         raise UsageError(f"timeout {options.timeout} is not a positive number of seconds")
     return dataclasses.replace(options, plugins=tuple(os.path.abspath(path) for path in options.plugins))  # noqa: PTH100
 

@@ -65,8 +65,7 @@ class Pool:
 
     function: "module:name" of a generator function; it is imported in the children.
     prepare: "module:name" of a function that each child calls once with `setup`.
-    timeout: seconds that all tasks of one budget may take together.
-    budget_of: which budget a task draws on.
+    budget_of: which budget a task draws on, and the seconds that all tasks of that budget may take together.
     """
 
     def __init__(
@@ -74,13 +73,12 @@ class Pool:
         function: str,
         *,
         jobs: int,
-        timeout: float,
         prepare: str,
         setup: Any,
-        budget_of: Callable[[Any], Hashable],
+        budget_of: Callable[[Any], tuple[Hashable, float]],
     ) -> None:
         self._start = {"function": function, "prepare": prepare, "setup": setup, "memory": MEMORY_BYTES}
-        self._jobs, self._timeout, self._budget_of = jobs, timeout, budget_of
+        self._jobs, self._budget_of = jobs, budget_of
         self._left: dict[Hashable, float] = {}
         self._lock = threading.Condition()
         self._stop = False
@@ -190,8 +188,8 @@ class Pool:
         return child
 
     def _converse(self, child: _Child, task: int) -> Done:
-        budget = self._budget_of(self._tasks[task])
-        left = self._left.get(budget, self._timeout)
+        budget, allowed = self._budget_of(self._tasks[task])
+        left = self._left.get(budget, allowed)
         try:
             child.send(self._tasks[task])
             while True:
@@ -210,7 +208,7 @@ class Pool:
         except (EOFError, OSError, pickle.UnpicklingError):
             if child.timed_out:
                 self._left[budget] = 0.0
-                return Done(task, "timed out", f"took longer than {self._timeout:g} s")
+                return Done(task, "timed out", f"took longer than {allowed:g} s")
             return Done(task, "crashed", child.death())
 
     def _put(self, event: Item | Done) -> None:

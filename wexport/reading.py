@@ -18,6 +18,8 @@ SHARE_BYTES = 64 << 20
 CHILD_BYTES = 256 << 20
 """Memory to count on for one child, when deciding how many there may be."""
 MAX_SHARES = 16
+BASE_SECONDS, SECOND_BYTES = 30.0, 10_000_000
+"""What a file may take by default: so many seconds, and one more for each so many bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Options:
     reader: the reader to use for every file.
     plugins: paths of Python files with readers.
     jobs: child processes; None is one per core, fewer if memory is short.
-    timeout: seconds that one file may take.
+    timeout: seconds that one file may take; None is 30, and one more for each 10 MB.
     """
 
     detail: str = "full"
@@ -43,7 +45,7 @@ class Options:
     reader: str | None = None
     plugins: tuple[str, ...] = ()
     jobs: int | None = None
-    timeout: float = 600.0
+    timeout: float | None = None
 
 
 @dataclass(slots=True)
@@ -94,10 +96,9 @@ class Readers:
         self._pool = isolate.Pool(
             "wexport.worker:measure_file",
             jobs=self._jobs,
-            timeout=options.timeout,
             prepare="wexport.worker:prepare",
             setup=Setup(options.plugins, options.reader, options.optimizer, options.detail),
-            budget_of=lambda task: task.path,
+            budget_of=self._budget,
         )
         self._pool.warm(files)
 
@@ -142,6 +143,11 @@ class Readers:
                 _fail(result, event.value.reason, event.value.hint)
                 if event.value.foreign:
                     result.status = "skipped"
+
+    def _budget(self, task: Task) -> tuple[Path, float]:
+        """All shares of a file draw on one budget of seconds."""
+        default = BASE_SECONDS + _size(task.path) // SECOND_BYTES
+        return task.path, default if self._options.timeout is None else self._options.timeout
 
     def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[Task], list[int]]:
         """The tasks in the order to hand them out, and which file of `work` each belongs to."""

@@ -69,7 +69,8 @@ def numeric_type(type_id: Any, declared: str | None) -> NumericType | str:
     type_id: the dataset's `h5py.h5t.TypeID`.
     declared: the dataset's attribute `dtype`, if any (Keras 3 stores bfloat16 as opaque with this beside it).
 
-    A float that neither NumPy nor ml_dtypes has is read as float64 if that holds all its values, else it is left out.
+    A float that neither NumPy nor ml_dtypes has is read as float64, to which HDF5 rounds it; if float64 holds all its
+    values it is named so too, else by its width (float128).
     """
     kind = type_id.get_class()
     if kind == h5t.ENUM and _is_bool(type_id):
@@ -104,7 +105,7 @@ def _float(type_id: Any, size: int) -> NumericType | str:
             return _standard(type_id, dtype)
     if exponent_bits <= _DOUBLE_EXPONENT_BITS and mantissa_bits <= _DOUBLE_MANTISSA_BITS:
         return _standard(type_id, np.dtype(np.float64))
-    return f"{8 * size}-bit float"
+    return NumericType(f"float{8 * size}", np.dtype(np.float64), h5t.NATIVE_DOUBLE, raw=False)
 
 
 def _standard(type_id: Any, dtype: np.dtype[Any]) -> NumericType:

@@ -30,14 +30,17 @@ Group = tuple[str, ...]
 
 
 def sniff(source: Source) -> float:
-    """0.95 for a zip with Keras' members; 0.9 for an HDF5 file whose datasets lie in numbered `vars` groups."""
+    """0.95 for a zip with Keras' members; 0.9 for an HDF5 file whose datasets lie in numbered `vars` groups.
+
+    0.5 for a damaged zip that begins as Keras begins one, so that opening it says what is wrong.
+    """
     if source.head.startswith(keras_zip.SIGNATURES):
         try:
             names = keras_zip.member_names(source)
         except ReadError:
-            return 0.0
-        weights = any(name.startswith("model.weights.") for name in names)
-        return 0.95 if keras_zip.CONFIG in names and weights else 0.0
+            return 0.5 if keras_zip.begins_as_keras(source) else 0.0
+        beside = keras_zip.METADATA in names or any(name.startswith("model.weights.") for name in names)
+        return 0.95 if keras_zip.CONFIG in names and beside else 0.0
     try:
         if hdf5_walk.signature_offset(source) is None:
             return 0.0

@@ -92,6 +92,11 @@ class Archive:
         )
 
 
+def begins_as_keras(source: Source) -> bool:
+    """Whether the first member is one that Keras writes first."""
+    return source.head[_LOCAL_HEADER_BYTES:].startswith((METADATA.encode(), CONFIG.encode()))
+
+
 def member_names(source: Source) -> frozenset[str]:
     """What a zip holds, before anything is refused. Raises ReadError for a damaged directory."""
     return frozenset(source.shared("zip", _zip).namelist())
