@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,6 @@ def test_what_a_child_prints_does_not_break_the_talk() -> None:
 
 
 def test_finished_work_waits_in_the_children_not_in_the_parent() -> None:
-    before = psutil.Process().memory_info().rss
     pool = isolate.Pool(
         "tests.test_isolate:work",
         jobs=3,
@@ -112,12 +112,17 @@ def test_finished_work_waits_in_the_children_not_in_the_parent() -> None:
         budget_of=lambda task: (id(task), 60.0),
     )
     total = 0
-    for event in pool.run([("hang_a_little", 0), *[("big", 100)] * 4]):
-        if isinstance(event, isolate.Item) and isinstance(event.value, bytes):
-            total += len(event.value)
-            time.sleep(0.0005)
-            assert psutil.Process().memory_info().rss - before < isolate.BUFFERED_BYTES + (48 << 20)
+    tracemalloc.start()
+    try:
+        for event in pool.run([("big", 100)] * 4):
+            if isinstance(event, isolate.Item):
+                total += len(event.value)
+                time.sleep(0.001)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert total == 400 << 20
+    assert peak < isolate.BUFFERED_BYTES + (32 << 20)
 
 
 def test_leaving_early_ends_the_children_at_once() -> None:

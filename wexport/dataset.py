@@ -25,7 +25,7 @@ from wexport.errors import TableError
 from wexport.schema import COLUMNS, arrow_schema, to_table
 
 ROW_GROUP_ROWS = 8_000
-ROW_GROUP_BYTES = 32 << 20
+ROW_GROUP_BYTES = 16 << 20
 """A row group is closed at this size too: lists make rows heavy, and a group must fit in memory to be written."""
 
 
@@ -132,8 +132,9 @@ class TableWriter:
 
     def _flush(self) -> None:
         if self._pending:
-            self._write(to_table(self._pending, self._schema))
-            self._pending, self._pending_bytes = [], 0
+            table = to_table(self._pending, self._schema)
+            self._pending, self._pending_bytes = [], 0  # before writing: the rows need not be in memory twice
+            self._write(table)
 
     def _write(self, table: pa.Table) -> None:
         assert self._writer is not None

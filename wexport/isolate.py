@@ -26,7 +26,7 @@ from wexport.errors import WexportError
 
 MEMORY_BYTES = 144 << 20
 """What a child may allocate beyond what it holds when it is ready."""
-BUFFERED_BYTES = 24 << 20
+BUFFERED_BYTES = 12 << 20
 """How much of finished work may wait for its turn in the parent."""
 START_SECONDS = 60.0
 """How long a child may take to load the plugins."""
@@ -213,8 +213,12 @@ class Pool:
 
     def _put(self, event: Item | Done) -> None:
         with self._lock:
-            # Work for later tasks waits while too much is buffered; the oldest task never does.
-            while not self._stop and event.task != self._head and self._buffered > BUFFERED_BYTES:
+            # While too much is buffered, work waits; but the oldest task may always put down what is taken next.
+            while (
+                not self._stop
+                and self._buffered > BUFFERED_BYTES
+                and (event.task != self._head or self._ready.get(self._head))
+            ):
                 self._lock.wait()
             self._ready.setdefault(event.task, []).append(event)
             if isinstance(event, Item):
