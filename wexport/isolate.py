@@ -141,7 +141,7 @@ class Pool:
                 if child is None:
                     child = self._spawn()
                 outcome = self._converse(child, task)
-                if outcome.failure in ("crashed", "timed out", "memory"):
+                if outcome.failure in ("crashed", "timed out", "memory") or child.bloated:
                     with self._lock:
                         if child in self._children:
                             self._children.remove(child)
@@ -202,6 +202,7 @@ class Pool:
                 if kind == "item":
                     self._put(Item(task, value, size))
                 elif kind == "done":
+                    child.bloated = value
                     return Done(task)
                 else:
                     return Done(task, kind, value)
@@ -253,6 +254,7 @@ class _Child:
         )
         self.deadline: float | None = None
         self.timed_out = False
+        self.bloated = False
         # -P keeps the current folder, which may be full of strangers' files, off the import path.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from wexport.isolate import child; child()"],
@@ -328,7 +330,8 @@ def child() -> None:
     _die_with(start["parent"])
     function = _find(start["function"])
     _find(start["prepare"])(start["setup"])
-    _limit_memory(start["memory"])
+    held = _private_memory()
+    _limit_memory(held, start["memory"])
     _write(outgoing, ("ready", None))
     while True:
         try:
@@ -338,7 +341,8 @@ def child() -> None:
         try:
             for value in function(task):
                 _write(outgoing, ("item", value))
-            _write(outgoing, ("done", None))
+            # A heap that one file has blown up and scattered would be missing for the next: such a child is replaced.
+            _write(outgoing, ("done", _private_memory() > held + start["memory"] // 4))
         except MemoryError:
             _write(
                 outgoing,
@@ -378,7 +382,7 @@ def _die_with(parent: int) -> None:
             os._exit(1)
 
 
-def _limit_memory(allowance: int) -> None:
+def _limit_memory(held: int, allowance: int) -> None:
     """Cap this process's private memory at what it holds now and `allowance` more; no core file when it dies.
 
     RLIMIT_DATA counts private writable memory on Linux. Where it does not, the readers' own guards are what holds.
@@ -388,9 +392,14 @@ def _limit_memory(allowance: int) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    held = 0
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            held = int(line.split()[1]) << 10
     if held:
         resource.setrlimit(resource.RLIMIT_DATA, (held + allowance, held + allowance))
+
+
+def _private_memory() -> int:
+    """Bytes of private writable memory, as RLIMIT_DATA counts them; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:")), 0)

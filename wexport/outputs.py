@@ -27,7 +27,7 @@ def write_table(target: Path, work: Work, options: Options, readers: Readers, en
             if rows is not None:
                 writer.add(rows.rows, rows.size)
                 continue
-            if result.status == "failed":
+            if result.status == "failed" and result.tensors:
                 writer.take_back(result.model)
             ended(result)
         read = {result.model for _, result in work if result.status in ("ok", "partial", "empty")}
