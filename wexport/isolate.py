@@ -24,7 +24,7 @@ from typing import IO, Any, BinaryIO
 
 from wexport.errors import WexportError
 
-MEMORY_BYTES = 144 << 20
+MEMORY_BYTES = 112 << 20
 """What a child may allocate beyond what it holds when it is ready."""
 BUFFERED_BYTES = 12 << 20
 """How much of finished work may wait for its turn in the parent."""

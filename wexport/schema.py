@@ -227,11 +227,8 @@ def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_list(kind):
         lengths = [0 if value is None else _length(value) for value in values]
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-        return pa.ListArray.from_arrays(
-            offsets,
-            _flattened([value for value in values if value is not None], kind.value_type),
-            mask=_missing(values),
-        ).cast(kind)
+        lists = [value for value in values if value is not None]
+        return pa.ListArray.from_arrays(offsets, _flattened(lists, kind.value_type), type=kind, mask=_missing(values))
     return pa.array(values, kind)
 
 

@@ -25,7 +25,7 @@ from wexport.tensors import Skipped
 if TYPE_CHECKING:
     from wexport.readers.hdf5_walk import Tree
 
-MAX_CHUNK_BYTES = 48 << 20
+MAX_CHUNK_BYTES = 32 << 20
 """Largest filtered chunk: it must be in memory whole, twice."""
 MAX_CHUNKS = 1_000_000
 """How many chunks a dataset may be cut into."""
