@@ -13,6 +13,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# Machines are shared and slow at times: no example is too late.
+settings.register_profile("wexport", deadline=None)
+settings.load_profile("wexport")
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(tempfile.mkdtemp(prefix="wexport-tests-"))

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wexport.stats.histogram import BINS_PER_OCTAVE, NEAR_ZERO, SMALLEST_EDGE, Cells, Counter, bin_of, bounds
+from wexport.stats.histogram import BINS_PER_OCTAVE, NEAR_ZERO, SMALLEST_EDGE, Cells, Counter, Ordered, bin_of, bounds
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TYPES = ["float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "int8", "uint16", "bool"]
@@ -99,7 +99,7 @@ def test_counting_is_binning_every_finite_value(data: st.DataObject, name: str) 
         wide = values.astype(np.float64)
     finite = wide[np.isfinite(wide)]
     keys, count = np.unique(bin_of(finite), return_counts=True)
-    for cells in (counted(values), Cells.of_values(finite)):
+    for cells in (counted(values), Ordered(finite)):
         histogram = cells.histogram()
         np.testing.assert_array_equal(histogram.count, count)
         np.testing.assert_array_equal((histogram.lower, histogram.upper), bounds(keys))
@@ -122,7 +122,7 @@ def test_quantiles_keep_their_bound(data: st.DataObject, name: str) -> None:
     largest = max(abs(below), abs(above))
     rounding = 4e-16 * largest + 5e-324
     bound = 0.0 if values.dtype.itemsize <= 2 else max(2.0**-7 * largest, 2.0**-133)
-    for cells, error in ((Cells.of_values(finite), 0.0), (counted(values), bound)):
+    for cells, error in ((Ordered(finite), 0.0), (counted(values), bound)):
         (found,) = cells.quantiles([probability], finite[0], finite[-1])
         assert abs(found - expected) <= error + rounding
         assert finite[0] <= found <= finite[-1]
@@ -154,4 +154,4 @@ def test_counters_merge(data: st.DataObject, name: str) -> None:
 @pytest.mark.parametrize("size", [1 << 18, (1 << 18) + 1, 600_000])
 def test_more_values_than_are_counted_at_once(size: int) -> None:
     values = np.random.default_rng(2).standard_normal(size).astype(np.float32)
-    np.testing.assert_array_equal(counted(values).histogram().count, Cells.of_values(values).histogram().count)
+    np.testing.assert_array_equal(counted(values).histogram().count, Ordered(values).histogram().count)

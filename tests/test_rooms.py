@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"errors"},
     {"tensors"},
-    {"hookspecs", "inputs", "messages", "roles", "schema", "terminal"},
+    {"arrays", "hookspecs", "inputs", "messages", "roles", "schema", "terminal"},
     {"stats", "readers", "plugins", "dataset", "isolate"},
     {"worker", "testing", "reading"},
     {"outputs", "inspection", "demo"},

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wexport.arrays import to_table
 from wexport.errors import TableError
-from wexport.schema import COLUMNS, arrow_schema, to_table
+from wexport.schema import COLUMNS, arrow_schema
 
 ROW_GROUP_ROWS = 8_000
 ROW_GROUP_BYTES = 16 << 20

@@ -13,7 +13,7 @@ from wexport.inputs import Input
 from wexport.messages import Failed, Opened, Rows, Setup, Task
 from wexport.tensors import Skipped
 
-SHARE_BYTES = 64 << 20
+SHARE_BYTES = 128 << 20
 """A file larger than this is measured by several children, each taking some of its tensors."""
 CHILD_BYTES = 256 << 20
 """Memory to count on for one child, when deciding how many there may be."""

@@ -1,4 +1,4 @@
-"""The columns of the table: names, types, units and docs, and rows turned into Arrow.
+"""The columns of the table: names, types, units and docs.
 
 Column names are final once released. A figure that is undefined is NULL, never 0 or NaN.
 """
@@ -6,11 +6,10 @@ Column names are final once released. A figure that is undefined is NULL, never 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
@@ -205,50 +204,3 @@ def arrow_schema(metadata: Mapping[str, Any] | None = None) -> pa.Schema:
         pa.field(column.name, column.type, metadata={"doc": column.doc, "unit": column.unit}) for column in COLUMNS
     ]
     return pa.schema(fields, metadata=None if metadata is None else {"wexport": json.dumps(metadata, sort_keys=True)})
-
-
-def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table; lists may be NumPy arrays, and what a row does not name is NULL."""
-    columns = [to_array([row.get(field.name) for row in rows], field.type) for field in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Python values, with NumPy arrays as lists, as an Arrow array of type `kind`.
-
-    A list of structs is given as a list of mappings or as one mapping of equally long arrays.
-    """
-    if pa.types.is_struct(kind):
-        fields = list(kind)
-        children = [
-            to_array([None if value is None else value[field.name] for value in values], field.type) for field in fields
-        ]
-        return pa.StructArray.from_arrays(children, fields=fields, mask=_missing(values))
-    if pa.types.is_list(kind):
-        lengths = [0 if value is None else _length(value) for value in values]
-        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-        lists = [value for value in values if value is not None]
-        return pa.ListArray.from_arrays(offsets, _flattened(lists, kind.value_type), type=kind, mask=_missing(values))
-    return pa.array(values, kind)
-
-
-def _missing(values: Sequence[Any]) -> pa.Array:
-    return pa.array([value is None for value in values], pa.bool_())
-
-
-def _length(value: Any) -> int:
-    return len(next(iter(value.values()))) if isinstance(value, Mapping) else len(value)
-
-
-def _flattened(lists: Iterable[Any], kind: pa.DataType) -> pa.Array:
-    lists = list(lists)
-    if pa.types.is_struct(kind):
-        if lists and isinstance(lists[0], Mapping):
-            children = [_flattened([value[field.name] for value in lists], field.type) for field in kind]
-            return pa.StructArray.from_arrays(children, fields=list(kind))
-        return to_array([item for value in lists for item in value], kind)
-    if not lists:
-        return pa.array([], kind)
-    joined = np.concatenate([np.asarray(value).reshape(-1) for value in lists])
-    # In figures (stored as float32) NaN means undefined; in samples (float64) it is a value that stands in the file.
-    return pa.array(joined, kind, from_pandas=pa.types.is_float32(kind))

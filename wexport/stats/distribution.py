@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wexport.stats import moments
 from wexport.stats.figures import PROBABILITIES
-from wexport.stats.histogram import Cells, Counter
+from wexport.stats.histogram import Cells, Counter, Ordered
 from wexport.stats.workspace import Prepared
 
 
@@ -63,8 +63,9 @@ class DistributionSums:
 
     def figures(self) -> dict[str, Any]:
         """The fields of `figures.Distribution` by name."""
+        cells: Cells | Ordered
         if self._exact:
-            cells = Cells.of_values(np.concatenate(self._kept) if self._kept else np.zeros(0))
+            cells = Ordered(np.concatenate(self._kept) if self._kept else np.zeros(0))
         else:
             cells = Cells.union([counter.cells() for counter in self._counters.values()])
         quantiles: list[float] | list[None] = [None] * len(PROBABILITIES)

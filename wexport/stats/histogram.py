@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,12 +74,6 @@ class Cells:
     count: Ints
 
     @classmethod
-    def of_values(cls, values: NDArray[np.floating]) -> Cells:
-        """Every finite value in a cell of its own: exact, for small tensors."""
-        ordered = np.sort(values).astype(np.float64)
-        return cls(ordered, ordered, np.ones(ordered.size, np.int64))
-
-    @classmethod
     def union(cls, parts: Sequence[Cells]) -> Cells:
         """All values of several lots together."""
         if len(parts) == 1:
@@ -106,16 +100,13 @@ class Cells:
 
     def _middle(self) -> Floats:
         """A value inside each cell, ascending."""
-        return self.lower if self.lower is self.upper else self.lower + (self.upper - self.lower) / 2
+        return self.lower + (self.upper - self.lower) / 2
 
     def quantiles(self, probabilities: Sequence[float], low: float, high: float) -> list[float]:
         """NumPy's "linear" quantiles to the bound stated above, clipped to [low, high]; at least one value."""
         ends = np.cumsum(self.count)
-        exact = [probability * (int(ends[-1]) - 1) for probability in probabilities]
-        ranks = [rank for place in exact for rank in (math.floor(place), math.ceil(place))]
-        values = np.clip(self._order_statistics(np.array(ranks), ends), low, high).tolist()
-        pairs = zip(values[::2], values[1::2], exact, strict=True)
-        return [_between(first, second, place % 1.0) for first, second, place in pairs]
+        places = [probability * (int(ends[-1]) - 1) for probability in probabilities]
+        return _linear(places, np.clip(self._order_statistics(_ranks(places), ends), low, high))
 
     def _order_statistics(self, ranks: Ints, ends: Ints) -> Floats:
         cell = np.searchsorted(ends, ranks, side="right")
@@ -123,6 +114,54 @@ class Cells:
         place = (ranks - (ends[cell] - count) + 0.5) / count
         statistics: Floats = lower + (self.upper[cell] - lower) * place
         return statistics
+
+
+class Ordered:
+    """Finite values in order: what `Cells` tells, exactly, for small tensors."""
+
+    def __init__(self, values: NDArray[np.floating]) -> None:
+        """values: of any floating type; only float32 is not widened to float64."""
+        wide = values if values.dtype == np.float32 else values.astype(np.float64)
+        self._values = np.sort(wide)
+
+    def near_zero_count(self) -> int:
+        """Values with |w| < 2**-10."""
+        first, last = self._first_at(-NEAR_ZERO, "right"), self._first_at(NEAR_ZERO, "left")
+        return last - first
+
+    def histogram(self) -> Histogram:
+        """The values gathered into bins."""
+        values = self._values
+        bits = 8 * values.dtype.itemsize
+        # The upper bits change wherever the bin does; where they change inside one (near zero), it is put together.
+        upper = values.view(f"i{values.dtype.itemsize}") >> (49 if bits == 64 else 20)
+        changes = np.flatnonzero(upper[1:] != upper[:-1]) + 1
+        zeros = (self._first_at(0.0, "left"), self._first_at(0.0, "right"))
+        starts = np.unique(np.concatenate(((0, *zeros), changes)))
+        starts = starts[starts < values.size]
+        keys = bin_of(values[starts])
+        apart = np.flatnonzero(np.diff(keys, prepend=keys[:1] - 1))
+        count = np.diff(starts[apart], append=values.size).astype(np.int64)
+        return Histogram(*bounds(keys[apart]), count)
+
+    def quantiles(self, probabilities: Sequence[float], low: float, high: float) -> list[float]:
+        """NumPy's "linear" quantiles; at least one value."""
+        places = [probability * (self._values.size - 1) for probability in probabilities]
+        return _linear(places, self._values[_ranks(places)].astype(np.float64))
+
+    def _first_at(self, value: float, side: Literal["left", "right"]) -> int:
+        return int(np.searchsorted(self._values, self._values.dtype.type(value), side))
+
+
+def _ranks(places: Sequence[float]) -> Ints:
+    """The two order statistics that each quantile lies between."""
+    return np.array([rank for place in places for rank in (math.floor(place), math.ceil(place))])
+
+
+def _linear(places: Sequence[float], statistics: Floats) -> list[float]:
+    values = statistics.tolist()
+    pairs = zip(values[::2], values[1::2], places, strict=True)
+    return [_between(first, second, place % 1.0) for first, second, place in pairs]
 
 
 def as_cells(values: Floats, out: NDArray[np.float32], room: Floats) -> NDArray[np.float32]:

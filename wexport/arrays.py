@@ -1,0 +1,93 @@
+"""Rows as Arrow arrays, made of their buffers.
+
+`pyarrow.array` would do for most of it, but it imports pandas where that is installed, which takes longer than reading
+many a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table; lists may be NumPy arrays, and what a row does not name is NULL."""
+    return pa.Table.from_arrays(
+        [to_array([row.get(field.name) for row in rows], field.type) for field in schema], schema=schema
+    )
+
+
+def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Python values as an Arrow array of type `kind`: numbers, bools, words, lists and structs; None is NULL.
+
+    A list of structs is given as a list of mappings or as one mapping of equally long arrays.
+    """
+    valid = _bitmap([value is not None for value in values])
+    if pa.types.is_struct(kind):
+        children = [
+            to_array([None if value is None else value[field.name] for value in values], field.type) for field in kind
+        ]
+        return pa.Array.from_buffers(kind, len(values), [valid], children=children)
+    if pa.types.is_list(kind):
+        offsets = _offsets(0 if value is None else _length(value) for value in values)
+        below = _flattened([value for value in values if value is not None], kind.value_type)
+        return pa.Array.from_buffers(kind, len(values), [valid, offsets], children=[below])
+    if pa.types.is_string(kind):
+        encoded = [b"" if value is None else value.encode() for value in values]
+        data = pa.py_buffer(b"".join(encoded))
+        return pa.Array.from_buffers(kind, len(values), [valid, _offsets(map(len, encoded)), data])
+    filled = [0 if value is None else value for value in values]
+    if pa.types.is_boolean(kind):
+        return pa.Array.from_buffers(kind, len(values), [valid, _bits(filled)])
+    return pa.Array.from_buffers(kind, len(values), [valid, _buffer(np.array(filled, _dtype(kind)))])
+
+
+def _flattened(lists: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """What lists hold, one after the other."""
+    if pa.types.is_struct(kind):
+        if not any(isinstance(value, Mapping) for value in lists):
+            return to_array([item for value in lists for item in value], kind)
+        children = [_flattened([value[field.name] for value in lists], field.type) for field in kind]
+        return pa.Array.from_buffers(kind, len(children[0]), [None], children=children)
+    if all(isinstance(value, np.ndarray) for value in lists):
+        parts = [value.reshape(-1) for value in lists]
+        joined = np.concatenate(parts).astype(_dtype(kind), copy=False) if parts else np.empty(0, _dtype(kind))
+    else:
+        joined = np.array(list(chain.from_iterable(lists)), _dtype(kind))
+    # In figures (stored as float32) NaN means undefined; in samples (float64) it is a value that stands in the file.
+    valid = _bitmap(~np.isnan(joined)) if pa.types.is_float32(kind) else None
+    return pa.Array.from_buffers(kind, joined.size, [valid, _buffer(joined)])
+
+
+def _length(value: Any) -> int:
+    return len(next(iter(value.values()))) if isinstance(value, Mapping) else np.size(value)
+
+
+def _dtype(kind: pa.DataType) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return dtype
+
+
+def _offsets(lengths: Any) -> pa.Buffer:
+    ends = np.cumsum(np.fromiter(chain((0,), lengths), np.int64))
+    if ends[-1] > np.iinfo(np.int32).max:
+        raise OverflowError("a row group's lists hold more than Arrow can address")
+    return _buffer(ends.astype(np.int32))
+
+
+def _bitmap(valid: Sequence[bool] | NDArray[np.bool_]) -> pa.Buffer | None:
+    """Arrow's validity bitmap; None if all are valid."""
+    return None if np.all(valid) else _bits(valid)
+
+
+def _bits(flags: Any) -> pa.Buffer:
+    return _buffer(np.packbits(np.asarray(flags, np.bool_), bitorder="little"))
+
+
+def _buffer(values: NDArray[Any]) -> pa.Buffer:
+    return pa.py_buffer(np.ascontiguousarray(values))
