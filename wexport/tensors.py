@@ -14,16 +14,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
 from wexport.errors import ReadError
+
+if TYPE_CHECKING:  # the command line needs these nouns before it needs NumPy
+    from numpy.typing import NDArray
 
 HEAD_BYTES = 4096
 """How much of a file's beginning `Source.head` shows."""
 
-Chunks = Callable[[int], Iterator[NDArray[Any]]]
+Chunks: TypeAlias = "Callable[[int], Iterator[NDArray[Any]]]"
 """Given a byte limit, yields the values as one-dimensional arrays in C order, each at most that many bytes."""
 
 T = TypeVar("T")
