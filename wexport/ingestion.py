@@ -63,11 +63,17 @@ def ingest(
     names = inputs.model_names([item.path for item in found], chosen.name)
     results = [ModelResult(name, item.path) for name, item in zip(names, found, strict=True)]
     work = list(zip(found, results, strict=True))
+    ended = _Counter(progress, len(work))
     with Readers(chosen, len(found)) as readers:
-        from wexport import outputs  # Arrow loads here, while the children load what they need
+        if folder:
+            from wexport.outputs import write_parts
 
-        write = outputs.write_parts if folder else outputs.write_table
-        rows, written = write(target, work, chosen, readers, _Counter(progress, len(work)))
+            rows, written = write_parts(target, work, chosen, readers, ended)
+        else:
+            measured = readers.measure(work)
+            from wexport.outputs import write_table  # Arrow loads while the first files are read
+
+            rows, written = write_table(target, work, chosen, measured, ended)
     return IngestResult(target, results, rows, time.monotonic() - begun, written)
 
 

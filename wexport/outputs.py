@@ -9,21 +9,22 @@ from typing import Any
 from wexport import __version__, dataset, inputs
 from wexport.dataset import TableWriter
 from wexport.errors import TableError
-from wexport.reading import ModelResult, Options, Readers, Work
+from wexport.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.schema import SCHEMA_VERSION
 
 Ended = Callable[[ModelResult], None]
 """Told of each file as it ends."""
 
 
-def write_table(target: Path, work: Work, options: Options, readers: Readers, ended: Ended) -> tuple[int, bool]:
+def write_table(target: Path, work: Work, options: Options, measured: Measured, ended: Ended) -> tuple[int, bool]:
+    """Write all models into one file; returns its number of rows, and whether it was written."""
     if not target.parent.is_dir():
         raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
     adding = options.append and target.exists()
     if adding:
         _check_addition(target, work, options)
     with TableWriter(target, _metadata(options)) as writer:
-        for result, rows in readers.measure(work):
+        for result, rows in measured:
             if rows is not None:
                 writer.add(rows.rows, rows.size)
                 continue

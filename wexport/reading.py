@@ -10,6 +10,7 @@ from typing import Any
 
 from wexport import inputs, isolate
 from wexport.inputs import Input
+from wexport.isolate import Done, Item
 from wexport.messages import Failed, Opened, Rows, Setup, Task
 from wexport.tensors import Skipped
 
@@ -83,6 +84,9 @@ class Piece:
     size: int
 
 
+Measured = Iterator[tuple[ModelResult, Piece | None]]
+
+
 class Readers:
     """Child processes that read model files; they begin to load at once, while the caller does other things.
 
@@ -108,41 +112,47 @@ class Readers:
     def __exit__(self, *exc: object) -> None:
         self._pool.close()
 
-    def measure(self, work: Work) -> Iterator[tuple[ModelResult, Piece | None]]:
-        """Each model's rows in pieces, and then (result, None) when it has ended. Large files come first."""
+    def measure(self, work: Work) -> Measured:
+        """Begins to read at once; yields each model's rows in pieces, and then (result, None) when it has ended.
+
+        Large files come first.
+        """
         sizes = [_size(item.path) for item, _ in work]
         tasks, owners = self._tasks(work, sizes)
-        for event in self._pool.run(tasks):
-            number = owners[event.task]
-            result = work[number][1]
-            if isinstance(event, isolate.Done):
-                if event.failure is not None and result.status != "failed":
+        for (_, result), size in zip(work, sizes, strict=True):
+            result.source_bytes = size
+        return self._collected(self._pool.run(tasks), tasks, [work[number][1] for number in owners])
+
+    def _collected(self, events: Iterator[Item | Done], tasks: list[Task], owners: list[ModelResult]) -> Measured:
+        """owners: the result that each task belongs to."""
+        for event in events:
+            result = owners[event.task]
+            if isinstance(event, Done):
+                if event.failure is not None:
                     _fail(result, f"{result.source}: {event.reason}", _HINTS.get(event.failure, ""))
-                if event.task + 1 == len(tasks) or owners[event.task + 1] != number:
+                if tasks[event.task].share + 1 == tasks[event.task].shares:
                     _conclude(result)
                     yield result, None
             elif isinstance(event.value, Rows):
-                result.problems.extend(event.value.problems)
-                result.tensors += len(event.value.rows)
-                result.parameters += sum(row["value_count"] for row in event.value.rows if row["kind"] != "optimizer")
-                run, step = inputs.series(result.model, self._pattern)
-                common = {
-                    "model": result.model,
-                    "source": inputs.source_name(result.source),
-                    "source_bytes": sizes[number],
-                    "run": run,
-                    "step": step,
-                }
-                for row in event.value.rows:
-                    row.update(common)
+                self._take_rows(result, event.value)
                 if result.status != "failed" and event.value.rows:
                     yield result, Piece(event.value.rows, event.size)
             elif isinstance(event.value, Opened):
-                _note_opening(result, event.value, tasks[event.task], sizes[number])
+                _note_opening(result, event.value, tasks[event.task])
             elif isinstance(event.value, Failed):
                 _fail(result, event.value.reason, event.value.hint)
                 if event.value.foreign:
                     result.status = "skipped"
+
+    def _take_rows(self, result: ModelResult, found: Rows) -> None:
+        """Count what was read, and add what only the parent knows."""
+        result.problems.extend(found.problems)
+        result.tensors += len(found.rows)
+        run, step = inputs.series(result.model, self._pattern)
+        for row in found.rows:
+            result.parameters += row["value_count"] if row["kind"] != "optimizer" else 0
+            row["model"], row["source"] = result.model, inputs.source_name(result.source)
+            row["source_bytes"], row["run"], row["step"] = result.source_bytes, run, step
 
     def _budget(self, task: Task) -> tuple[Path, float]:
         """All shares of a file draw on one budget of seconds."""
@@ -174,10 +184,10 @@ def _fail(result: ModelResult, reason: str, hint: str) -> None:
         result.status, result.reason, result.hint = "failed", reason, hint
 
 
-def _note_opening(result: ModelResult, opened: Opened, task: Task, size: int) -> None:
+def _note_opening(result: ModelResult, opened: Opened, task: Task) -> None:
     if task.share:
         return  # every share opens the file; the first has told already
-    result.format, result.reader, result.source_bytes = opened.format, opened.reader, size
+    result.format, result.reader = opened.format, opened.reader
     result.notes.extend(opened.notes)
     for skipped in opened.skipped:
         if skipped.problem:

@@ -11,11 +11,11 @@ once before.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -45,33 +45,28 @@ for path in sys.argv[1:]:
 """
 
 
-def run(command: list[str]) -> tuple[float, float]:
-    """(seconds, peak resident MiB of the process and its children together; shared pages count once per process)."""
+def timed(command: list[str]) -> float:
+    """Seconds of wall time."""
     begun = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - begun
+
+
+def peak(command: list[str]) -> float:
+    """Peak resident MiB of a process and its children together; shared pages count once for each.
+
+    Looking is work too, so this is a run of its own that is not timed.
+    """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    peak = 0
-    stop = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        me = psutil.Process(process.pid)
-        while not stop.wait(0.01):
-            total = 0
-            try:
-                for each in [me, *me.children(recursive=True)]:
-                    total += each.memory_info().rss
-            except psutil.Error:
-                continue
-            peak = max(peak, total)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    if process.wait():
+    me = psutil.Process(process.pid)
+    most = 0
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            most = max(most, sum(each.memory_info().rss for each in (me, *me.children(recursive=True))))
+        time.sleep(0.01)
+    if process.returncode:
         sys.exit(f"{command[:3]} failed")
-    seconds = time.perf_counter() - begun
-    stop.set()
-    thread.join()
-    return seconds, peak / 2**20
+    return most / 2**20
 
 
 def main() -> None:
@@ -99,20 +94,20 @@ def main() -> None:
             "(b) notebook loop": [sys.executable, "-c", _NOTEBOOK, *files],
             "(c) wexport ingest": [*wexport, *files, "--out", f"{folder}/weights.parquet"],
         }
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        found: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(arguments.repeat):
             for name, command in commands.items():
-                found[name].append(run(command))
+                found[name].append(timed(command))
+        memory = {name: peak(command) for name, command in commands.items()}
     size = sum(Path(file).stat().st_size for file in files)
     print(f"{len(files)} files, {size / 1e6:.0f} MB, {arguments.repeat} runs in turn, {arguments.jobs} jobs")
-    middle = {name: statistics.median(seconds for seconds, _ in runs) for name, runs in found.items()}
-    for name, runs in found.items():
-        seconds = [each for each, _ in runs]
+    middle = {name: statistics.median(seconds) for name, seconds in found.items()}
+    for name, seconds in found.items():
         print(
-            f"{name:<22} median {middle[name]:6.2f} s  (min {min(seconds):.2f}, max {max(seconds):.2f})"
-            f"  peak {max(peak for _, peak in runs):5.0f} MiB"
-            f"  (a) x {middle[name] / middle['(a) h5py, read only']:5.2f}"
-            f"  (b) / {middle['(b) notebook loop'] / middle[name]:5.1f}"
+            f"{name:<20} median {middle[name]:5.2f} s (min {min(seconds):.2f}, max {max(seconds):.2f})"
+            f"  peak {memory[name]:4.0f} MiB"
+            f"  = (a) x {middle[name] / middle['(a) h5py, read only']:.2f}"
+            f"  = (b) / {middle['(b) notebook loop'] / middle[name]:.1f}"
         )
 
 

@@ -17,16 +17,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from bench_ingest import _READ, run
+from bench_ingest import _READ, peak, timed
 
 EXAMPLE = Path(__file__).parents[2] / "wexport" / "examples" / "cnn_seed_1.h5"
 WEXPORT = [sys.executable, "-c", "from wexport.cli import main; main()"]
 
 
-def median(command: list[str], repeat: int = 5) -> tuple[float, float]:
-    """Median seconds and highest peak of several runs."""
-    runs = [run(command) for _ in range(repeat)]
-    return statistics.median(seconds for seconds, _ in runs), max(peak for _, peak in runs)
+def median(command: list[str], repeat: int = 5) -> float:
+    """Median seconds of several runs."""
+    return statistics.median(timed(command) for _ in range(repeat))
 
 
 def main() -> None:
@@ -40,22 +39,22 @@ def main() -> None:
         (folder / "models").mkdir()
         files = [str(shutil.copy(EXAMPLE, folder / "models" / f"m{n:04}.h5")) for n in range(arguments.count)]
         out = ["--out", str(folder / "weights.parquet"), "-q", "-j", str(arguments.jobs)]
-        seconds, _ = median([*WEXPORT, "--help"])
-        print(f"wexport --help                {seconds:7.3f} s")
-        seconds, peak = median([*WEXPORT, "ingest", files[0], *out])
-        print(f"ingest of one small model     {seconds:7.3f} s   peak {peak:.0f} MiB")
-        plain, _ = median([sys.executable, "-c", _READ, *files], 3)
-        seconds, peak = median([*WEXPORT, "ingest", str(folder / "models"), *out], 3)
-        beyond = (seconds - plain) / arguments.count * arguments.jobs * 1e3
+        print(f"wexport --help                {median([*WEXPORT, '--help']):7.3f} s")
+        one = [*WEXPORT, "ingest", files[0], *out]
+        print(f"ingest of one small model     {median(one):7.3f} s   peak {peak(one):.0f} MiB")
+        plain = median([sys.executable, "-c", _READ, *files])
+        many = [*WEXPORT, "ingest", str(folder / "models"), *out]
+        seconds = median(many)
         print(f"h5py loop over {arguments.count:5} models   {plain:7.2f} s")
-        print(f"ingest of {arguments.count:5} models        {seconds:7.2f} s   peak {peak:.0f} MiB")
+        print(f"ingest of {arguments.count:5} models        {seconds:7.2f} s   peak {peak(many):.0f} MiB")
+        beyond = (seconds - plain) / arguments.count * arguments.jobs * 1e3
         print(f"beyond h5py                   {beyond:7.1f} ms per model per core")
         with h5py.File(folder / "large.h5", "w") as file:
             data = file.create_dataset("w", (1 << 15, 1 << 15), "f4")
             for row in range(0, 1 << 15, 1 << 12):
                 data[row : row + (1 << 12)] = np.random.default_rng(row).standard_normal((1 << 12, 1 << 15), np.float32)
-        seconds, peak = run([*WEXPORT, "ingest", str(folder / "large.h5"), *out])
-        print(f"one tensor of 4 GiB           {seconds:7.2f} s   peak {peak:.0f} MiB")
+        large = [*WEXPORT, "ingest", str(folder / "large.h5"), *out]
+        print(f"one tensor of 4 GiB           {timed(large):7.2f} s   peak {peak(large):.0f} MiB")
 
 
 if __name__ == "__main__":
