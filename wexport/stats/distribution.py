@@ -12,6 +12,8 @@ from wexport.stats.figures import PROBABILITIES
 from wexport.stats.histogram import Cells, Counter, Ordered
 from wexport.stats.workspace import Prepared
 
+_QUANTILES = tuple(f"q{round(100 * probability):02}" for probability in PROBABILITIES)
+
 
 class DistributionSums:
     """What is known of the values so far."""
@@ -71,7 +73,6 @@ class DistributionSums:
         quantiles: list[float] | list[None] = [None] * len(PROBABILITIES)
         if self._moments.n:
             quantiles = cells.quantiles(PROBABILITIES, self._moments.low, self._moments.high)
-        names = (f"q{round(100 * probability):02}" for probability in PROBABILITIES)
         return {
             "value_count": self._values,
             "nan_count": self._nan,
@@ -79,6 +80,6 @@ class DistributionSums:
             "zero_count": self._zeros,
             "near_zero_count": cells.near_zero_count(),
             **self._moments.figures(),
-            **dict(zip(names, quantiles, strict=True)),
+            **dict(zip(_QUANTILES, quantiles, strict=True)),
             "histogram": cells.histogram(),
         }

@@ -9,7 +9,7 @@ whatever the reader's chunk size.
 from __future__ import annotations
 
 import sys
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ def measure(
         return _Pass(tensor, sample_size, detail).run(block_bytes)
 
 
+@lru_cache(maxsize=64)
 def dtype_named(name: str) -> np.dtype[Any] | None:
     """The NumPy type of a `Tensor.dtype`, in native byte order; None for one that has no figures."""
     import ml_dtypes
