@@ -17,8 +17,9 @@ from wexport.errors import PluginError
 from wexport.stats.streams import Streams
 from wexport.tensors import Tensor
 
-BLOCK = 1 << 16
-"""Values in a block, at most: few enough for its float64 copies to stay in cache, enough for calls not to matter."""
+BLOCK = 1 << 18
+"""Values in a block, at most: few enough for its float64 copies to stay in a shared cache, enough for the cost of some
+forty calls a block not to matter."""
 
 Array = NDArray[Any]
 
