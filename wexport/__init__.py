@@ -17,8 +17,7 @@ from wexport.errors import (
     UsageError,
     WexportError,
 )
-
-__version__ = "0.1.0"
+from wexport.version import __version__
 
 # Imported when first used: `wexport --help`, and a plugin that needs two names, should not wait for Arrow.
 _LAZY = {

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from wexport import __version__
 from wexport.errors import UsageError, WexportError
+from wexport.version import __version__
 
 if TYPE_CHECKING:
     from wexport.ingestion import IngestResult

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wexport import __version__, dataset, inputs
+from wexport import dataset, inputs
 from wexport.dataset import TableWriter
 from wexport.errors import TableError
 from wexport.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.schema import SCHEMA_VERSION
+from wexport.version import __version__
 
 Ended = Callable[[ModelResult], None]
 """Told of each file as it ends."""

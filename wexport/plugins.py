@@ -18,6 +18,7 @@ import pluggy
 from wexport import hookspecs
 from wexport.errors import PluginError, ReadError, UnknownFormatError, WexportError
 from wexport.tensors import Reader, Source
+from wexport.version import __version__
 
 SHIPPED = ("wexport.readers.keras_legacy", "wexport.readers.keras3", "wexport.readers.raw_hdf5")
 
@@ -108,7 +109,7 @@ def load(files: Iterable[str | Path] = ()) -> Plugins:
         _add(
             plugins,
             name.rpartition(".")[2],
-            _own_version(),
+            __version__,
             "shipped",
             lambda name=name: importlib.import_module(name),
         )
@@ -170,12 +171,6 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _own_version() -> str:
-    from wexport import __version__
-
-    return __version__
 
 
 def _unknown(source: Source) -> ReadError:

@@ -11,19 +11,17 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from h5py import h5d, h5s, h5t, h5z
 from numpy.typing import NDArray
 
 from wexport.errors import ReadError
+from wexport.readers.hdf5_budget import Budget
 from wexport.readers.hdf5_chunks import LZF, OWN_FILTERS, Decoder, Filter, chunk_index, grid, pipeline, slabs
 from wexport.readers.hdf5_types import NumericType, numeric_type
 from wexport.tensors import Skipped
-
-if TYPE_CHECKING:
-    from wexport.readers.hdf5_walk import Tree
 
 MAX_CHUNK_BYTES = 32 << 20
 """Largest filtered chunk: it must be in memory whole, twice."""
@@ -91,9 +89,20 @@ class Window(io.RawIOBase):
         return done
 
 
+class OpenFile(Protocol):
+    """What a dataset needs of the file that it lies in: its bytes, its budget, what to call it, and its objects."""
+
+    window: Window
+    budget: Budget
+    where: str
+
+    def object(self, path: str) -> Any:
+        """The h5py low-level object at `path`, or None."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A numeric dataset of a `Tree`.
+    """A numeric dataset of an open file.
 
     path: inside the file. shape: as stored. type: how its values are read. offset: where its values stand in the
     file's window if they stand there in one piece and as they are, else None. position: a number that orders
@@ -105,7 +114,7 @@ class Dataset:
     type: NumericType
     offset: int | None
     position: int
-    tree: Tree
+    tree: OpenFile
 
     @property
     def where(self) -> str:
@@ -146,7 +155,7 @@ class Dataset:
             yield piece.view(dtype)
 
 
-def describe(dataset: Any, path: str, declared: str | None, position: int, tree: Tree) -> Dataset | Skipped:
+def describe(dataset: Any, path: str, declared: str | None, position: int, tree: OpenFile) -> Dataset | Skipped:
     """What a dataset is, told from its creation properties before anything of it is resolved or read.
 
     dataset: `h5py.h5d.DatasetID`. declared: its attribute `dtype`, if it has one. position: see `Dataset`.

@@ -1,0 +1,189 @@
+"""A child process, from both sides: how it is started and spoken to, and what it does.
+
+Children are plain `python -c` processes that speak over their standard input and output, so nothing depends on fork,
+and a caller's script needs no `if __name__ == "__main__"`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+_FRAME = struct.Struct("<Q")
+
+
+class Child:
+    """A child process, seen from the parent."""
+
+    def __init__(self, start: dict[str, Any]) -> None:
+        environment = dict(os.environ)
+        # One thread a child: the tasks are what runs side by side. And no filter library is ever loaded by a file.
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment[name] = "1"
+        environment["HDF5_PLUGIN_PRELOAD"] = "::"
+        # glibc would give the memory of each buffer back and fetch it anew: a third of the time of large files.
+        environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 << 20))
+        environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(Path(__file__).parent.parent), *filter(None, [environment.get("PYTHONPATH")])]
+        )
+        self.deadline: float | None = None
+        self.timed_out = False
+        self.bloated = False
+        # -P keeps the current folder, which may be full of strangers' files, off the import path.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from wexport.children import child; child()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, which then ends its children
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._in, self._out = self._process.stdin, self._process.stdout
+        self.send({**start, "parent": os.getpid()})
+
+    def send(self, value: Any) -> None:
+        _write(self._in, value)
+
+    def receive(self) -> tuple[tuple[str, Any], int]:
+        return _read(self._out)
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.kill()
+
+    def finish(self) -> None:
+        """End a child that has nothing left to do, and free its pipes."""
+        for stream in (self._in, self._out):
+            with contextlib.suppress(OSError):
+                stream.close()
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+
+    def death(self) -> str:
+        """How the process ended, in words."""
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._process.wait()
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"the process that read it died of {signal.Signals(-code).name}"
+        return f"the process that read it ended with exit code {code}"
+
+
+def _write(stream: IO[bytes], value: Any) -> None:
+    data = pickle.dumps(value, protocol=5)
+    stream.write(_FRAME.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> tuple[Any, int]:
+    """The next value and its size in bytes; raises EOFError when the other side is gone."""
+    header = stream.read(_FRAME.size)
+    if len(header) < _FRAME.size:
+        raise EOFError
+    (size,) = _FRAME.unpack(header)
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return pickle.loads(data), size
+
+
+# -- the child's side --------------------------------------------------------------------------------------------------
+
+
+def child() -> None:
+    """A child process: takes tasks from standard input until it closes, and answers on standard output."""
+    incoming, outgoing = _private_streams()
+    start, _ = _read(incoming)
+    _die_with(start["parent"])
+    function = _find(start["function"])
+    _find(start["prepare"])(start["setup"])
+    held = _private_memory()
+    _limit_memory(held, start["memory"])
+    _write(outgoing, ("ready", None))
+    while True:
+        try:
+            task, _ = _read(incoming)
+        except EOFError:
+            return
+        try:
+            for value in function(task):
+                _write(outgoing, ("item", value))
+            # A heap that one file has blown up and scattered would be missing for the next: such a child is replaced.
+            _write(outgoing, ("done", _private_memory() > held + start["memory"] // 4))
+        except MemoryError:
+            _write(
+                outgoing,
+                (
+                    "memory",
+                    f"asked for more than the {start['memory'] >> 20} MiB that reading a file may take",
+                ),
+            )
+        except Exception as error:  # the boundary: whatever a reader raises is told as this task's failure
+            _write(outgoing, ("error", f"{type(error).__name__}: {error}"))
+
+
+def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes to the parent, moved away from where a library or plugin might read or print."""
+    incoming = os.fdopen(os.dup(0), "rb")
+    outgoing = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return incoming, outgoing
+
+
+def _find(name: str) -> Callable[[Any], Any]:
+    module, _, attribute = name.partition(":")
+    found: Callable[[Any], Any] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def _die_with(parent: int) -> None:
+    """On Linux, have the kernel kill this process with its parent: a hung reader would not notice that it is alone."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _limit_memory(held: int, allowance: int) -> None:
+    """Cap this process's private memory at what it holds now and `allowance` more; no core file when it dies.
+
+    RLIMIT_DATA counts private writable memory on Linux. Where it does not, the readers' own guards are what holds.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if held:
+        resource.setrlimit(resource.RLIMIT_DATA, (held + allowance, held + allowance))
+
+
+def _private_memory() -> int:
+    """Bytes of private writable memory, as RLIMIT_DATA counts them; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:")), 0)
