@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import ml_dtypes
@@ -19,9 +19,23 @@ from numpy.typing import NDArray
 
 import wexport
 from tests import crafted
+from tests.conftest import EXAMPLES
+from wexport.readers import raw_hdf5
 from wexport.readers.hdf5_chunks import slabs
 from wexport.readers.hdf5_walk import Tree, open_file, signature_offset
 from wexport.tensors import Source
+from wexport.testing import ReaderTests
+
+
+class TestContract(ReaderTests):
+    """The reader of any HDF5 file keeps the contract that plugins are held to."""
+
+    reader = raw_hdf5.wexport_readers()[0]
+    path = EXAMPLES / "lstm.h5"
+    with h5py.File(path) as _file:
+        _name = "model_weights/dense_14/dense_14/kernel:0"
+        values: ClassVar = {_name: _file[_name][()]}
+
 
 RANDOM = np.random.default_rng(7)
 

@@ -1,4 +1,4 @@
-"""Rows as Arrow arrays, made of their buffers.
+"""Columns as Arrow arrays, made of their buffers.
 
 `pyarrow.array` would do for most of it, but it imports pandas where that is installed, which takes longer than reading
 many a model.
@@ -15,11 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
-def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table; lists may be NumPy arrays, and what a row does not name is NULL."""
-    return pa.Table.from_arrays(
-        [to_array([row.get(field.name) for row in rows], field.type) for field in schema], schema=schema
-    )
+def to_table(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """Columns of equal length as an Arrow table; lists may be NumPy arrays."""
+    return pa.Table.from_arrays([to_array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -64,8 +64,7 @@ class TableWriter:
     def __init__(self, target: Path, metadata: Mapping[str, Any]) -> None:
         self.target = target
         self._schema = arrow_schema(metadata)
-        self._pending: list[Mapping[str, Any]] = []
-        self._pending_bytes = 0
+        self._forget()
         self._taken_back: set[str] = set()
         self._open()
 
@@ -91,13 +90,14 @@ class TableWriter:
     def __exit__(self, *exc: object) -> None:
         self.discard()
 
-    def add(self, rows: Sequence[Mapping[str, Any]], size: int) -> None:
-        """Add rows that hold about `size` bytes."""
-        for row in rows:
-            self._pending.append(row)
-            self._pending_bytes += size // max(1, len(rows))
-            if len(self._pending) >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
-                self._flush()
+    def add(self, columns: Mapping[str, Sequence[Any]], count: int, size: int) -> None:
+        """Add `count` rows, given by column, of about `size` bytes; a column that is not named is NULL."""
+        for name, pending in self._pending.items():
+            pending.extend(columns.get(name, [None] * count))
+        self._pending_rows += count
+        self._pending_bytes += size
+        if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
+            self._flush()
 
     def add_table(self, table: pa.Table) -> None:
         """Add rows of another table of this schema."""
@@ -132,10 +132,14 @@ class TableWriter:
         _sync_folder(self.target.parent)
 
     def _flush(self) -> None:
-        if self._pending:
+        if self._pending_rows:
             table = to_table(self._pending, self._schema)
-            self._pending, self._pending_bytes = [], 0  # before writing: the rows need not be in memory twice
+            self._forget()  # before writing: the rows need not be in memory twice
             self._write(table)
+
+    def _forget(self) -> None:
+        self._pending: dict[str, list[Any]] = {name: [] for name in self._schema.names}
+        self._pending_rows = self._pending_bytes = 0
 
     def _write(self, table: pa.Table) -> None:
         assert self._writer is not None

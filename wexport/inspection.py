@@ -50,7 +50,8 @@ def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
     with Readers(chosen, 1) as readers:
         for _, piece in readers.measure([(Input(file, named=True), result)]):
             if piece is not None:
-                rows.extend(piece.rows)
+                names = piece.columns.keys()
+                rows.extend(dict(zip(names, row, strict=True)) for row in zip(*piece.columns.values(), strict=True))
     if result.status == "failed":
         raise ReadError(result.reason, hint=result.hint)
     return Inspection(result, sorted(rows, key=lambda row: row["tensor_index"]))

@@ -46,9 +46,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of the table, with what they are in bytes, and what could not be read."""
+    """Rows of the table by column, so that the parent need not touch each, and what could not be read."""
 
-    rows: list[dict[str, Any]]
+    count: int
+    columns: dict[str, list[Any]]
     problems: tuple[Skipped, ...] = ()
 
 

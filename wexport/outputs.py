@@ -25,9 +25,9 @@ def write_table(target: Path, work: Work, options: Options, measured: Measured, 
     if adding:
         _check_addition(target, work, options)
     with TableWriter(target, _metadata(options)) as writer:
-        for result, rows in measured:
-            if rows is not None:
-                writer.add(rows.rows, rows.size)
+        for result, piece in measured:
+            if piece is not None:
+                writer.add(piece.columns, piece.count, piece.size)
                 continue
             if result.status == "failed" and result.tensors:
                 writer.take_back(result.model)
@@ -78,13 +78,13 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
     written = False
     writer: TableWriter | None = None
     try:
-        for result, rows in readers.measure(due):
-            if writer is None and (rows is not None or result.status in ("ok", "partial", "empty")):
+        for result, piece in readers.measure(due):
+            if writer is None and (piece is not None or result.status in ("ok", "partial", "empty")):
                 stamp = _stamp(result.source, result.model, options)
                 writer = TableWriter(dataset.part_path(folder, result.model), stamp)
-            if rows is not None:
+            if piece is not None:
                 assert writer is not None
-                writer.add(rows.rows, rows.size)
+                writer.add(piece.columns, piece.count, piece.size)
                 continue
             if writer is not None:
                 if result.status in ("ok", "partial", "empty"):

@@ -78,9 +78,10 @@ Work = list[tuple[Input, ModelResult]]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some rows of one model, of about `size` bytes."""
+    """`count` rows of one model by column, of about `size` bytes."""
 
-    rows: list[dict[str, Any]]
+    count: int
+    columns: dict[str, list[Any]]
     size: int
 
 
@@ -135,8 +136,8 @@ class Readers:
                     yield result, None
             elif isinstance(event.value, Rows):
                 self._take_rows(result, event.value)
-                if result.status != "failed" and event.value.rows:
-                    yield result, Piece(event.value.rows, event.size)
+                if result.status != "failed" and event.value.count:
+                    yield result, Piece(event.value.count, event.value.columns, event.size)
             elif isinstance(event.value, Opened):
                 _note_opening(result, event.value, tasks[event.task])
             elif isinstance(event.value, Failed):
@@ -147,12 +148,15 @@ class Readers:
     def _take_rows(self, result: ModelResult, found: Rows) -> None:
         """Count what was read, and add what only the parent knows."""
         result.problems.extend(found.problems)
-        result.tensors += len(found.rows)
+        if not found.count:
+            return
+        result.tensors += found.count
+        sizes = zip(found.columns["value_count"], found.columns["kind"], strict=True)
+        result.parameters += sum(size for size, kind in sizes if kind != "optimizer")
         run, step = inputs.series(result.model, self._pattern)
-        for row in found.rows:
-            result.parameters += row["value_count"] if row["kind"] != "optimizer" else 0
-            row["model"], row["source"] = result.model, inputs.source_name(result.source)
-            row["source_bytes"], row["run"], row["step"] = result.source_bytes, run, step
+        common = {"model": result.model, "source": inputs.source_name(result.source), "run": run, "step": step}
+        for name, value in {**common, "source_bytes": result.source_bytes}.items():
+            found.columns[name] = [value] * found.count
 
     def _budget(self, task: Task) -> tuple[Path, float]:
         """All shares of a file draw on one budget of seconds."""

@@ -80,9 +80,9 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         rows.append(row)
         size += _weight(row)
         if size >= BATCH_BYTES:
-            yield Rows(rows)
+            yield Rows(len(rows), _columns(rows))
             rows, size = [], 0
-    yield Rows(rows, tuple(problems))
+    yield Rows(len(rows), _columns(rows), tuple(problems))
 
 
 def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
@@ -130,6 +130,11 @@ def _row(tensor: Tensor, slot: str, index: int, model: Model) -> dict[str, Any]:
     for name in ("zero", "near_zero", "nan"):
         row[f"{name}_fraction"] = row[f"{name}_count"] / figures.value_count if figures.value_count else None
     return row
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows, which all name the same columns, by column."""
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
 def _plain(value: Any) -> dict[str, Any]:
