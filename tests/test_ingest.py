@@ -332,7 +332,7 @@ def test_large_files_are_shared_and_give_the_same_table(tmp_path: Path, monkeypa
         for n in range(30):
             file[f"w{n:02}"] = rng.normal(size=(n + 1, 500)).astype("f4")
     wexport.ingest(path, tmp_path / "one.parquet")
-    monkeypatch.setattr("wexport.reading.SHARE_BYTES", 100_000)
+    monkeypatch.setattr("wexport.reading.LARGE_BYTES", 100_000)
     wexport.ingest(path, tmp_path / "many.parquet", jobs=2)
     one, many = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("one", "many"))
     assert one.equals(many)

@@ -14,8 +14,9 @@ from wexport.isolate import Done, Item
 from wexport.messages import Failed, Opened, Rows, Setup, Task
 from wexport.tensors import Skipped
 
-SHARE_BYTES = 128 << 20
-"""A file larger than this is measured by several children, each taking some of its tensors."""
+LARGE_BYTES, SHARE_BYTES = 32 << 20, 128 << 20
+"""A file of more than the first may be measured by several children, each taking some of its tensors, the share of each
+being as large as the second at the most."""
 CHILD_BYTES = 256 << 20
 """Memory to count on for one child, when deciding how many there may be."""
 MAX_SHARES = 16
@@ -167,9 +168,12 @@ class Readers:
         """The tasks in the order to hand them out, and which file of `work` each belongs to."""
         tasks: list[Task] = []
         owners: list[int] = []
-        for number in sorted(range(len(work)), key=lambda number: -sizes[number] if sizes[number] > SHARE_BYTES else 0):
-            large = self._jobs > 1 and sizes[number] > SHARE_BYTES
-            shares = min(MAX_SHARES, -(-sizes[number] // SHARE_BYTES)) if large else 1
+        left = sum(sizes)
+        for number in sorted(range(len(work)), key=lambda number: -sizes[number] if sizes[number] > LARGE_BYTES else 0):
+            # Towards the end shares become smaller, so that all children finish at about the same time.
+            share_bytes = max(LARGE_BYTES, min(SHARE_BYTES, left // self._jobs))
+            shares = min(MAX_SHARES, max(1, -(-sizes[number] // share_bytes))) if self._jobs > 1 else 1
+            left -= sizes[number]
             item = work[number][0]
             tasks.extend(Task(item.path, item.named, share, shares) for share in range(shares))
             owners.extend([number] * shares)
