@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def work(task: tuple[str, Any]) -> Iterator[Any]:
     elif what == "big":
         for _ in range(value):
             yield bytes(1 << 20)
+    elif what == "witness":
+        yield Witness()
     else:
         yield value
         yield os.getpid()
@@ -123,6 +126,12 @@ def test_finished_work_waits_in_the_children_not_in_the_parent() -> None:
         tracemalloc.stop()
     assert total == 400 << 20
     assert peak < isolate.BUFFERED_BYTES + (32 << 20)
+
+
+def test_values_are_made_in_the_caller_s_thread() -> None:
+    """There, modules that they need are loaded; loading numpy in two threads at once once failed in one run of 200."""
+    found = run([("witness", None)] * 4)
+    assert {items[0] for items, _ in found.values()} == {threading.get_ident()}
 
 
 def test_leaving_early_ends_the_children_at_once() -> None:

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-_FRAME = struct.Struct("<Q")
+_KINDS = ("start", "ready", "task", "item", "done", "memory", "error")
+_FRAME = struct.Struct("<BQ")
 
 
 class Child:
@@ -51,12 +52,14 @@ class Child:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
-        self.send({**start, "parent": os.getpid()})
+        _write(self._in, "start", {**start, "parent": os.getpid()})
 
-    def send(self, value: Any) -> None:
-        _write(self._in, value)
+    def send(self, task: Any) -> None:
+        """Hand out a task."""
+        _write(self._in, "task", task)
 
-    def receive(self) -> tuple[tuple[str, Any], int]:
+    def receive(self) -> tuple[str, bytes]:
+        """What the child says next, its value still pickled."""
         return _read(self._out)
 
     def kill(self) -> None:
@@ -85,23 +88,23 @@ class Child:
         return f"the process that read it ended with exit code {code}"
 
 
-def _write(stream: IO[bytes], value: Any) -> None:
+def _write(stream: IO[bytes], kind: str, value: Any) -> None:
     data = pickle.dumps(value, protocol=5)
-    stream.write(_FRAME.pack(len(data)))
+    stream.write(_FRAME.pack(_KINDS.index(kind), len(data)))
     stream.write(data)
     stream.flush()
 
 
-def _read(stream: IO[bytes]) -> tuple[Any, int]:
-    """The next value and its size in bytes; raises EOFError when the other side is gone."""
+def _read(stream: IO[bytes]) -> tuple[str, bytes]:
+    """What comes next: its kind, and its value, still pickled. Raises EOFError when the other side is gone."""
     header = stream.read(_FRAME.size)
     if len(header) < _FRAME.size:
         raise EOFError
-    (size,) = _FRAME.unpack(header)
+    number, size = _FRAME.unpack(header)
     data = stream.read(size)
-    if len(data) < size:
+    if len(data) < size or number >= len(_KINDS):
         raise EOFError
-    return pickle.loads(data), size
+    return _KINDS[number], data
 
 
 # -- the child's side --------------------------------------------------------------------------------------------------
@@ -110,33 +113,28 @@ def _read(stream: IO[bytes]) -> tuple[Any, int]:
 def child() -> None:
     """A child process: takes tasks from standard input until it closes, and answers on standard output."""
     incoming, outgoing = _private_streams()
-    start, _ = _read(incoming)
+    start = pickle.loads(_read(incoming)[1])
     _die_with(start["parent"])
     function = _find(start["function"])
     _find(start["prepare"])(start["setup"])
     held = _private_memory()
     _limit_memory(held, start["memory"])
-    _write(outgoing, ("ready", None))
+    _write(outgoing, "ready", None)
     while True:
         try:
-            task, _ = _read(incoming)
+            task = pickle.loads(_read(incoming)[1])
         except EOFError:
             return
         try:
             for value in function(task):
-                _write(outgoing, ("item", value))
+                _write(outgoing, "item", value)
             # A heap that one file has blown up and scattered would be missing for the next: such a child is replaced.
-            _write(outgoing, ("done", _private_memory() > held + start["memory"] // 4))
+            _write(outgoing, "done", _private_memory() > held + start["memory"] // 4)
         except MemoryError:
-            _write(
-                outgoing,
-                (
-                    "memory",
-                    f"asked for more than the {start['memory'] >> 20} MiB that reading a file may take",
-                ),
-            )
+            allowed = start["memory"] >> 20
+            _write(outgoing, "memory", f"asked for more than the {allowed} MiB that reading a file may take")
         except Exception as error:  # the boundary: whatever a reader raises is told as this task's failure
-            _write(outgoing, ("error", f"{type(error).__name__}: {error}"))
+            _write(outgoing, "error", f"{type(error).__name__}: {error}")
 
 
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:

@@ -106,7 +106,9 @@ class Pool:
                     if isinstance(events[-1], Done):
                         self._head += 1
                     self._lock.notify_all()
-                yield from events
+                # Unpickled in the caller's thread: a module that two threads load at once can be seen half made.
+                for event in events:
+                    yield Item(event.task, pickle.loads(event.value), event.size) if isinstance(event, Item) else event
         finally:
             self.close()
 
@@ -186,17 +188,17 @@ class Pool:
             while True:
                 begun = time.monotonic()
                 child.deadline = begun + left
-                (kind, value), size = child.receive()
+                kind, data = child.receive()
                 child.deadline = None
                 left -= time.monotonic() - begun
                 self._left[budget] = left
                 if kind == "item":
-                    self._put(Item(task, value, size))
+                    self._put(Item(task, data, len(data)))
                 elif kind == "done":
-                    child.bloated = value
+                    child.bloated = pickle.loads(data)
                     return Done(task)
                 else:
-                    return Done(task, kind, value)
+                    return Done(task, kind, pickle.loads(data))
         except (EOFError, OSError, pickle.UnpicklingError):
             if child.timed_out:
                 self._left[budget] = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from rich.text import Text
 
 from wexport import terminal
 from wexport.inspection import Inspection
+
+GAP, FEWEST_BARS, MOST_BARS = 3, 8, 24
 
 
 def as_text(inspection: Inspection) -> None:
@@ -22,13 +25,15 @@ def as_text(inspection: Inspection) -> None:
         f"{terminal.safe(result.source)}: {result.format}{_written_by(inspection)}, "
         f"{result.tensors:,} tensors, {result.parameters:,} parameters"
     )
+    console = terminal.stdout()
+    figures, bars = _fitting(inspection, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("layer / tensor", overflow="fold", min_width=20)
+    table.add_column("layer / tensor", overflow="fold")
     for name in ("shape", "dtype"):
-        table.add_column(name)
-    for name in ("parameters", "mean", "std", "min", "max", "zeros"):
-        table.add_column(name, justify="right")
-    table.add_column("min  histogram  max", no_wrap=True)
+        table.add_column(name, no_wrap=True)
+    for name in ("parameters", *figures, "zeros"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("histogram", no_wrap=True)
     for layer, layer_class, rows in inspection.layers():
         total = sum(row["value_count"] for row in rows)
         title = Text(terminal.safe(layer or "(no layer)"), style="bold")
@@ -36,14 +41,28 @@ def as_text(inspection: Inspection) -> None:
             title.append(f"  {terminal.safe(layer_class)}", style="dim")
         table.add_row(title, "", "", Text(f"{total:,}", style="bold"))
         for row in rows:
-            table.add_row(*_cells(row))
-    terminal.stdout().print(table)
+            table.add_row(*_cells(row, figures, bars))
+    console.print(table)
     for problem in result.problems:
         detail = f": {terminal.safe(problem.detail)}" if problem.detail else ""
         print(f"not read: {terminal.safe(problem.name)}: {problem.what}{detail}")
     for what, names in result.left_out.items():
         shown = terminal.safe(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
         print(f"left out, no numbers: {len(names):,} {what}: {shown}")
+
+
+def _fitting(inspection: Inspection, width: int) -> tuple[tuple[str, ...], int]:
+    """The figures, and the bars of the histograms, that a terminal of this width has room for."""
+    titles = [f"{layer}  {layer_class or ''}" for layer, layer_class, _ in inspection.layers()]
+    names = [f"  {_name(row)}" for row in inspection.rows]
+    texts = ([*titles, *names], [_shape(row) for row in inspection.rows], [row["dtype"] for row in inspection.rows])
+    taken = sum(min(40, max(map(len, column), default=0)) + GAP for column in texts)
+    taken += sum(len(name) + GAP for name in ("parameters", "100.0 %"))
+    for figures in (("mean", "std", "min", "max"), ("mean", "std"), ("std",)):
+        room = width - taken - len(figures) * (len("-0.12345") + GAP)
+        if room >= FEWEST_BARS:
+            return figures, min(MOST_BARS, room)
+    return ("std",), FEWEST_BARS
 
 
 def _written_by(inspection: Inspection) -> str:
@@ -53,24 +72,29 @@ def _written_by(inspection: Inspection) -> str:
     return ""
 
 
-def _cells(row: dict[str, Any]) -> list[Text]:
-    name = row["role"] if row["role"] != "unknown" else row["tensor"].rpartition("/")[2]
-    if row["direction"]:
-        name = f"{row['direction']} {name}"
-    if row["gate"]:
-        name = f"{name} {row['gate']}"
+def _cells(row: dict[str, Any], figures: Sequence[str], width: int) -> list[Text]:
     histogram = row["histogram"]
     missing = row["nan_count"] + row["inf_count"]
-    bars = terminal.spark(histogram["lower"].tolist(), histogram["upper"].tolist(), histogram["count"].tolist())
+    lower, upper, count = (histogram[name].tolist() for name in ("lower", "upper", "count"))
+    bars = terminal.spark(lower, upper, count, width)
     return [
-        Text(f"  {terminal.safe(name)}"),
-        Text("x".join(map(str, row["shape"])) or "scalar"),
+        Text(f"  {_name(row)}"),
+        Text(_shape(row)),
         Text(row["dtype"]),
         Text(f"{row['value_count']:,}"),
-        *(Text(terminal.figure(row[figure])) for figure in ("mean", "std", "min", "max")),
+        *(Text(terminal.figure(row[figure])) for figure in figures),
         Text("" if row["zero_fraction"] is None else f"{100 * row['zero_fraction']:.1f} %"),
         Text(bars) + Text(f"  {missing:,} NaN or Inf" if missing else "", style="red"),
     ]
+
+
+def _name(row: dict[str, Any]) -> str:
+    name = row["role"] if row["role"] != "unknown" else row["tensor"].rpartition("/")[2]
+    return terminal.safe(" ".join(word for word in (row["direction"], name, row["gate"]) if word))
+
+
+def _shape(row: dict[str, Any]) -> str:
+    return "x".join(map(str, row["shape"])) or "scalar"
 
 
 def to_json(inspection: Inspection) -> str:
