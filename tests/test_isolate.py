@@ -50,6 +50,18 @@ def work(task: tuple[str, Any]) -> Iterator[Any]:
         yield os.getpid()
 
 
+def where_it_is_made() -> int:
+    """What `Witness` is unpickled to: the thread that did it."""
+    return threading.get_ident()
+
+
+class Witness:
+    """Tells in which thread it was unpickled."""
+
+    def __reduce__(self) -> Any:
+        return where_it_is_made, ()
+
+
 def run(
     tasks: list[tuple[str, Any]], *, jobs: int = 2, timeout: float = 20.0
 ) -> dict[int, tuple[list[Any], isolate.Done]]:
