@@ -44,7 +44,7 @@ def main() -> NoReturn:
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        _say("stopped; nothing was written")
+        _say("stopped before the end")
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
@@ -58,7 +58,7 @@ def main() -> NoReturn:
         # The reader of our output is gone (`| head`); keep Python from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        _say("stopped; nothing was written")
+        _say("stopped before the end")
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
 
