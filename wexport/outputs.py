@@ -68,8 +68,10 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
     except OSError as error:
         raise TableError(f"{folder}: cannot be made: {error.strerror}", hint="name another --out") from None
     due: Work = []
+    # Taken before reading: a file that changes meanwhile is read again the next time.
+    stamps = {result.model: _stamp(item.path, result.model, options) for item, result in work}
     for item, result in work:
-        if dataset.is_current(dataset.part_path(folder, result.model), _stamp(item.path, result.model, options)):
+        if dataset.is_current(dataset.part_path(folder, result.model), stamps[result.model]):
             result.status = "unchanged"
             ended(result)
         else:
@@ -80,8 +82,7 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
     try:
         for result, piece in readers.measure(due):
             if writer is None and (piece is not None or result.status in ("ok", "partial", "empty")):
-                stamp = _stamp(result.source, result.model, options)
-                writer = TableWriter(dataset.part_path(folder, result.model), stamp)
+                writer = TableWriter(dataset.part_path(folder, result.model), stamps[result.model])
             if piece is not None:
                 assert writer is not None
                 writer.add(piece.columns, piece.count, piece.size)
