@@ -15,9 +15,12 @@ from tests.conftest import ROOT
 FLOORS = [
     {"errors", "version"},
     {"tensors"},
+    {"library"},
     {"arrays", "children", "hookspecs", "inputs", "messages", "roles", "schema", "terminal"},
     {"stats", "readers", "plugins", "dataset", "isolate"},
-    {"worker", "testing", "reading"},
+    {"connection"},
+    {"session"},
+    {"worker", "testing", "reading", "querying", "answers"},
     {"outputs", "inspection", "demo"},
     {"ingestion", "listing"},
     {"cli"},

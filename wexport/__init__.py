@@ -11,6 +11,7 @@ from wexport.errors import (
     BudgetError,
     HostileFileError,
     PluginError,
+    QueryError,
     ReadError,
     TableError,
     UnknownFormatError,
@@ -21,9 +22,11 @@ from wexport.version import __version__
 
 # Imported when first used: `wexport --help`, and a plugin that needs two names, should not wait for Arrow.
 _LAZY = {
+    "connect": "wexport.connection",
     "hookimpl": "wexport.hookspecs",
     "ingest": "wexport.ingestion",
     "inspect": "wexport.inspection",
+    "query": "wexport.querying",
     "Layout": "wexport.tensors",
     "Model": "wexport.tensors",
     "Node": "wexport.tensors",
@@ -34,9 +37,11 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from wexport.connection import connect
     from wexport.hookspecs import hookimpl
     from wexport.ingestion import ingest
     from wexport.inspection import inspect
+    from wexport.querying import query
     from wexport.tensors import Layout, Model, Node, Reader, Skipped, Source, Tensor
 
 
@@ -57,6 +62,7 @@ __all__ = [
     "Model",
     "Node",
     "PluginError",
+    "QueryError",
     "ReadError",
     "Reader",
     "Skipped",
@@ -67,7 +73,9 @@ __all__ = [
     "UsageError",
     "WexportError",
     "__version__",
+    "connect",
     "hookimpl",
     "ingest",
     "inspect",
+    "query",
 ]

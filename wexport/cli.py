@@ -6,6 +6,7 @@ Only what every command needs is imported here, so that `wexport --help` is quic
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,21 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED, EXIT_USAGE, EXIT_NOTHING_DONE, EXIT_INTERRUPTED = 1, 2, 3, 130
 SHOWN_MODELS = 40
 """How many models the summary lists before it says how many more there are."""
+
+SHOWN_ROWS = 40
+"""How many rows of an answer a table shows before it says how many more there are."""
+
+
+class _Bytes(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """4GiB, 500 MiB, 2G or a number of bytes."""
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?\s*", str(value), re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is not a size such as 500MiB or 4GiB", param, ctx)
+        return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,6 +97,37 @@ def _reading_options(command: F) -> F:
         click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file."),
         click.option(
             "--timeout", type=float, metavar="SECONDS", help="For each file; 30 and one more per 10 MB by default."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _asking_options(command: F) -> F:
+    """Options of every command that asks a table."""
+    for option in (
+        click.option(
+            "--format", "form", type=click.Choice(["table", "json", "csv", "markdown", "parquet"]), default="table"
+        ),
+        click.option("--out", "-o", metavar="FILE", help="Write the answer here instead of to standard output."),
+        click.option(
+            "--rows",
+            type=click.IntRange(min=0),
+            default=SHOWN_ROWS,
+            show_default=True,
+            help="Rows that the table format shows; 0 for all.",
+        ),
+        click.option(
+            "--timeout",
+            "seconds",
+            type=float,
+            default=300.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="What a query may take.",
+        ),
+        click.option(
+            "--memory", type=_Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="What a query may take."
         ),
     ):
         command = option(command)
@@ -229,6 +276,57 @@ def inspect(path: str, as_json: bool, **options: Any) -> None:
         print(to_json(inspection))
     else:
         as_text(inspection)
+
+
+@cli.command()
+@click.argument("question", required=False)
+@click.argument("table", required=False)
+@click.option("--param", "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the query.")
+@click.option("--with", "files", multiple=True, metavar="NAME=FILE", help="Your own CSV, JSON or Parquet file.")
+@click.option("--about", is_flag=True, help="What the query's parameters and columns are, and how to read it.")
+@click.option("--sql", "show_sql", is_flag=True, help="The query's SQL, which also runs in the duckdb CLI.")
+@_asking_options
+def query(
+    question: str | None,
+    table: str | None,
+    parameters: tuple[str, ...],
+    files: tuple[str, ...],
+    about: bool,
+    show_sql: bool,
+    form: str,
+    out: str | None,
+    rows: int,
+    **limits: Any,
+) -> None:
+    """Ask a table a question.
+
+    QUESTION is a query of the library (without one, they are listed), or any SQL that reads.
+    TABLE is weights.parquet by default.
+    """
+    from wexport import answers, querying
+
+    if question is None:
+        answers.list_queries(form)
+        return
+    named = querying.named_query(question)
+    if named and about:
+        answers.describe(named)
+    elif named and show_sql:
+        print(named.sql, end="")
+    else:
+        found = querying.query(
+            question, table or querying.TABLE, _pairs("--param", parameters), files=_pairs("--with", files), **limits
+        )
+        answers.show(found, form, out, rows)
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE arguments as a mapping."""
+    pairs = [text.partition("=") for text in given]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise UsageError(f"{option} {name}: is not NAME=VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 @cli.command()

@@ -7,7 +7,8 @@
     │   ├── HostileFileError     the file declares or links to what is refused for safety
     │   └── BudgetError          reading took more time or memory than the file was allowed
     ├── PluginError              a plugin cannot be loaded, or broke its contract
-    └── TableError               the table cannot be written, read or added to
+    ├── TableError               the table cannot be written, read or added to
+    └── QueryError               a query is refused, or fails
 
 A message names the file and the value; `hint` says what to do about it.
 """
@@ -52,3 +53,7 @@ class PluginError(WexportError):
 
 class TableError(WexportError):
     """The table cannot be written, read or added to."""
+
+
+class QueryError(WexportError):
+    """A query is refused because it may do more than read, or it fails, or takes too much time or memory."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from wexport.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +45,19 @@ def _console(stream: Any) -> Console:
     from rich.console import Console
 
     return Console(file=stream, width=None if stream.isatty() else 160, highlight=False, markup=False, emoji=False)
+
+
+@contextlib.contextmanager
+def redirected(out: str | None) -> Iterator[None]:
+    """Send what is printed to a file, written anew; to standard output if it is None."""
+    if out is None:
+        yield
+        return
+    try:
+        with Path(out).open("w", encoding="utf-8", newline="") as file, contextlib.redirect_stdout(file):
+            yield
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table", *, title: str = "") -> None:
