@@ -68,7 +68,7 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
     for index in _share(tensors, task):
         tensor = tensors[index]
         try:
-            row = _row(tensor, slots[index], index, model)
+            row = row_of(tensor, slots[index], index, model)
         except ReadError as error:
             problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
             continue
@@ -97,7 +97,8 @@ def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
     return mine
 
 
-def _row(tensor: Tensor, slot: str, index: int, model: Model) -> dict[str, Any]:
+def row_of(tensor: Tensor, slot: str, index: int, model: Model) -> dict[str, Any]:
+    """What the table holds of a tensor, but for what only the parent knows: model, source, run, step."""
     figures = stats.measure(tensor, detail=_setup.detail == "full")
     layout = tensor.layout
     row: dict[str, Any] = {
