@@ -23,6 +23,7 @@ FLOORS = [
     {"worker", "testing", "reading", "querying", "answers"},
     {"outputs", "inspection", "demo"},
     {"ingestion", "listing"},
+    {"commands"},
     {"cli"},
 ]
 

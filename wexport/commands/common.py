@@ -1,0 +1,97 @@
+"""What several commands share: their options, exit codes, and a way to say things."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from wexport.errors import UsageError
+
+EXIT_SOME_FAILED, EXIT_USAGE, EXIT_NOTHING_DONE, EXIT_INTERRUPTED = 1, 2, 3, 130
+SHOWN_ROWS = 40
+"""How many rows of an answer a table shows before it says how many more there are."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def say(text: str) -> None:
+    from wexport.terminal import safe
+
+    print("\n".join(safe(line) for line in text.split("\n")), file=sys.stderr)
+
+
+def listed(paths: Sequence[str]) -> list[str]:
+    """The arguments, with `-` replaced by the lines of standard input."""
+    found: list[str] = []
+    for path in paths:
+        found.extend(line.rstrip("\r\n") for line in sys.stdin if line.strip()) if path == "-" else found.append(path)
+    return found
+
+
+def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE arguments as a mapping."""
+    pairs = [text.partition("=") for text in given]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise UsageError(f"{option} {name}: is not NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+class Bytes(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """4GiB, 500 MiB, 2G or a number of bytes."""
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?\s*", str(value), re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is not a size such as 500MiB or 4GiB", param, ctx)
+        return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def reading_options(command: F) -> F:
+    """Options of every command that reads model files."""
+    for option in (
+        click.option("--optimizer", is_flag=True, help="Optimizer state too."),
+        click.option("--reader", metavar="NAME", help="Use this reader, whatever the content says."),
+        click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file."),
+        click.option(
+            "--timeout", type=float, metavar="SECONDS", help="For each file; 30 and one more per 10 MB by default."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def asking_options(command: F) -> F:
+    """Options of every command that asks a table."""
+    for option in (
+        click.option(
+            "--format", "form", type=click.Choice(["table", "json", "csv", "markdown", "parquet"]), default="table"
+        ),
+        click.option("--out", "-o", metavar="FILE", help="Write the answer here instead of to standard output."),
+        click.option(
+            "--rows",
+            type=click.IntRange(min=0),
+            default=SHOWN_ROWS,
+            show_default=True,
+            help="Rows that the table format shows; 0 for all.",
+        ),
+        click.option(
+            "--timeout",
+            "seconds",
+            type=float,
+            default=300.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="What a query may take.",
+        ),
+        click.option(
+            "--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="What a query may take."
+        ),
+    ):
+        command = option(command)
+    return command
