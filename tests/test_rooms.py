@@ -21,6 +21,8 @@ FLOORS = [
     {"connection"},
     {"session"},
     {"worker", "testing", "reading", "querying", "answers"},
+    {"plot"},
+    {"page"},
     {"outputs", "inspection", "demo"},
     {"ingestion", "listing"},
     {"commands"},

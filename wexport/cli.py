@@ -17,6 +17,7 @@ from wexport.commands.common import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_US
 from wexport.commands.demo import demo
 from wexport.commands.ingest import ingest
 from wexport.commands.inspect import inspect
+from wexport.commands.plot import plot
 from wexport.commands.plugins import plugins
 from wexport.commands.query import query
 from wexport.commands.schema import schema
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for _command in (ingest, inspect, query, schema, plugins, demo):
+for _command in (ingest, inspect, query, plot, schema, plugins, demo):
     cli.add_command(_command)
 
 

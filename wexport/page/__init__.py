@@ -1,0 +1,1 @@
+"""The report's page: its parts, its template, its style and its one script."""

@@ -1,0 +1,15 @@
+"""Plots from a table alone.
+
+Every kind takes a table (a file, a folder of parts, a pattern, or an open session) and axes, and returns the artists
+that it drew; nothing is shown. `figure` makes a whole figure, `save` writes it.
+
+    fig, ax = plt.subplots()
+    wexport.plot.histogram("weights.parquet", "dense/kernel", ax=ax)
+
+    wexport.plot.save(wexport.plot.figure("histogram", "weights.parquet", slot="dense/kernel"), "kernel.svg")
+"""
+
+from wexport.plot.figures import KINDS, figure, save
+from wexport.plot.histograms import histogram
+
+__all__ = ["KINDS", "figure", "histogram", "save"]

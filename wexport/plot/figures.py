@@ -1,0 +1,68 @@
+"""Whole figures, and writing them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from wexport.errors import UsageError
+from wexport.plot import style
+from wexport.plot.data import Table
+
+KINDS = {
+    "histogram": "wexport.plot.histograms:histogram",
+}
+"""The function that draws each kind. One whose module has a function `whole` draws several panels by that."""
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def figure(kind: str, table: Table, *, size: tuple[float, float] | None = None, **options: Any) -> Figure:
+    """A whole figure of a kind. size: width and height in inches. options: as of the kind's function, but `ax`.
+
+    Raises UsageError for an unknown kind or option, or where the table has nothing to draw.
+    """
+    style.choice("kind", kind, tuple(KINDS))
+    module_name, _, name = KINDS[kind].partition(":")
+    module = importlib.import_module(module_name)
+    whole: Callable[..., Figure] | None = getattr(module, "whole", None)
+    try:
+        if whole is not None:
+            return whole(table, size=size, **options)
+        with style.settings():
+            made = Figure(figsize=size or (8, 4.5))
+            getattr(module, name)(table, ax=made.subplots(), **options)
+    except TypeError as error:
+        if "argument" in str(error):
+            raise UsageError(f"{kind}: {str(error).partition('() ')[2]}", hint="see help(wexport.plot)") from None
+        raise
+    return made
+
+
+def save(made: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, SVG or PDF, by the suffix; what stood there is replaced only when all is written."""
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{target}: {suffix or 'no suffix'} is no kind of picture", hint=f"use {', '.join(SUFFIXES)}")
+    # Without dates, the same table gives the same file.
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[suffix]
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=suffix, dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file, style.settings():
+                made.savefig(file, format=suffix[1:], metadata=metadata)
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(temporary).chmod(0o666 & ~umask)
+            Path(temporary).replace(target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,171 @@
+"""Histograms of one slot over several models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import StepPatch
+
+from wexport.errors import UsageError
+from wexport.plot import style
+from wexport.plot.bins import Bins, Floats, counts_in, edges_for
+from wexport.plot.data import ORDER, Table, fetch
+
+BARS = 60
+RIDGES = 24
+"""How many models a ridge plot has room for; of more, so many are drawn, evenly spread."""
+
+_SQL = f"""
+SELECT model, slot, value_count, nan_count + inf_count AS missing, histogram
+FROM weights
+WHERE asked_for(slot, getvariable('slot')) AND asked_for(model, getvariable('model')) AND histogram IS NOT NULL
+ORDER BY {ORDER}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Histograms:
+    """One slot's histograms. bins: of each model, in order; missing: values that are NaN or infinite."""
+
+    slot: str
+    models: list[str]
+    bins: list[Bins]
+    value_count: list[int]
+    missing: list[int]
+
+
+def histogram(
+    table: Table,
+    slot: str,
+    *,
+    ax: Axes,
+    model: str = "*",
+    layout: str = "overlay",
+    scale: str = "linear",
+    bars: int = BARS,
+) -> list[StepPatch]:
+    """Histograms of a slot over several models, from the stored bins.
+
+    slot: one slot. model: which models, a name or a pattern. layout, scale, bars: see `draw`.
+    Raises UsageError if there is nothing to draw.
+    """
+    return draw(load(table, slot, model), ax, layout=layout, scale=scale, bars=bars)
+
+
+def load(table: Table, slot: str, model: str = "*") -> Histograms:
+    """The histograms of a slot in every model that has it.
+
+    Raises UsageError if there is none, or the slot is a pattern that more than one slot fits.
+    """
+    rows = fetch(table, _SQL, {"slot": slot, "model": model}, f"no model has a slot {slot!r}")
+    slots = sorted({row["slot"] for row in rows})
+    if len(slots) > 1:
+        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {', '.join(slots[:5])}, ...")
+    return Histograms(
+        slots[0],
+        [row["model"] for row in rows],
+        [Bins.of(row["histogram"]) for row in rows],
+        [row["value_count"] for row in rows],
+        [row["missing"] for row in rows],
+    )
+
+
+def draw(
+    data: Histograms, ax: Axes, *, layout: str = "overlay", scale: str = "linear", bars: int = BARS
+) -> list[StepPatch]:
+    """Draw onto axes: one outline a model, of the density (share of the finite values per unit of weight).
+
+    layout: "overlay", or "ridge": the models one above the other, each to its own height. scale: of the density,
+    "linear" or "log". bars: about how many; none is finer than what the table holds. In a linear overlay, a bar far
+    above all others is cut off, and its height is written where it is cut.
+
+    Returns the outlines in the order of the models; in an overlay of many, the last is the range of the others.
+    """
+    style.choice("layout", layout, ("overlay", "ridge"))
+    style.choice("scale", scale, ("linear", "log"))
+    edges = edges_for(data.bins, bars)
+    densities = [_density(bins, edges) for bins in data.bins]
+    with style.settings():
+        if layout == "ridge":
+            artists = _ridge(data, ax, edges, densities)
+            left_out = len(densities) - len(artists)
+            y = "density, each model to its own height" + (f" ({left_out:,} models left out)" if left_out else "")
+        else:
+            artists = _overlay(data, ax, edges, densities)
+            y = "share of values per unit of weight"
+            if scale == "log":
+                ax.set_yscale("log")
+            else:
+                _cut(ax, edges, densities)
+        ax.set_xlim(edges[0], edges[-1])
+        style.label(ax, title=_title(data), x="weight", y=y)
+    return artists
+
+
+def _density(bins: Bins, edges: Floats) -> Floats:
+    density: Floats = counts_in(bins, edges) / (max(1, int(bins.count.sum())) * np.diff(edges))
+    return density
+
+
+def _overlay(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats]) -> list[StepPatch]:
+    """Some models as lines, and the range of all others as a band behind them."""
+    lines = style.standing_out(len(densities))
+    names = style.short_all([data.models[place] for place in lines])
+    artists = [
+        ax.stairs(densities[place], edges, **style.look(number), label=name, linewidth=1.4, zorder=3)
+        for number, (place, name) in enumerate(zip(lines, names, strict=True))
+    ]
+    others = [density for place, density in enumerate(densities) if place not in lines]
+    if others:
+        low, high = np.min(others, axis=0), np.max(others, axis=0)
+        band = {"color": style.OTHERS, "alpha": 0.45, "linewidth": 0, "zorder": 2}
+        label = f"{len(others):,} others, their range"
+        artists.append(ax.stairs(high, edges, baseline=low, fill=True, label=label, **band))
+    if len(densities) > 1:
+        style.legend(ax)
+    return artists
+
+
+def _ridge(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats]) -> list[StepPatch]:
+    """Models one above the other, the first on top."""
+    lines = style.standing_out(len(densities), RIDGES)
+    artists = []
+    for number, place in enumerate(lines):
+        floor, density = float(len(lines) - 1 - number), densities[place]
+        heights = floor + 0.92 * density / (density.max() or 1.0)
+        artists.append(
+            ax.stairs(heights, edges, baseline=floor, fill=True, facecolor=style.COLOURS[0], linewidth=0, alpha=0.85)
+        )
+    names = style.short_all([data.models[place] for place in lines])
+    ax.set_yticks(range(len(lines)), names[::-1], parse_math=False)
+    ax.set_ylim(-0.1, len(lines))
+    ax.tick_params(axis="y", length=0)
+    return artists
+
+
+def _cut(ax: Axes, edges: Floats, densities: list[Floats]) -> None:
+    """Cut off a bar that would flatten all others, and write its height where it is cut.
+
+    Each model may have one such bar (a regularised model's zeros, say): the limit is set by the highest of the others.
+    """
+    values = np.sort(np.concatenate(densities))[::-1]
+    rest = float(values[min(len(densities), values.size - 1)])
+    if rest <= 0 or values[0] <= 4 * rest:
+        return
+    limit = 1.3 * rest
+    ax.set_ylim(0, limit)
+    place = int(np.argmax(max(densities, key=np.max)))
+    middle = (edges[place] + edges[place + 1]) / 2
+    words = f"up to {values[0]:.3g} ▲"
+    style.plain([ax.annotate(words, (middle, limit), xytext=(4, -2), textcoords="offset points", va="top", fontsize=8)])
+
+
+def _title(data: Histograms) -> str:
+    missing = sum(data.missing)
+    least, most = min(data.value_count), max(data.value_count)
+    values = f"{least:,} values each" if least == most else f"{least:,} to {most:,} values: not all of one shape"
+    models = f"{len(data.models):,} models, {values}" if len(data.models) > 1 else f"{data.models[0]}, {least:,} values"
+    left_out = f"; {missing:,} NaN or infinite left out" if missing else ""
+    return f"{style.short(data.slot, 60)}: {style.short(models, 80)}{left_out}"

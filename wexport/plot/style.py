@@ -1,0 +1,119 @@
+"""How plots look: colours that colour-blind readers can tell apart, names that fit, and text that is only text."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.text import Text
+
+from wexport.errors import UsageError
+from wexport.terminal import safe
+
+# Okabe and Ito (2008), without yellow, which is too pale for lines on white; black comes last.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+OTHERS = "#9aa0a6"
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
+SHOWN = 8
+"""How many models stand out in a plot that overlays them; of the others, the range is grey, and they are counted."""
+NAME_LENGTH = 36
+
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+
+_SETTINGS: Any = {
+    "text.parse_math": False,  # a layer called $x$ is not a formula
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "wexport",  # the same table gives the same file
+    "svg.fonttype": "none",  # text stays text: smaller, and it can be searched and read aloud
+    "path.simplify": True,
+}
+
+
+@contextlib.contextmanager
+def settings() -> Iterator[None]:
+    """Matplotlib's settings for our figures; the caller's are as before afterwards."""
+    with mpl.rc_context(_SETTINGS):
+        yield
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour and dashes of the model at a place, from 0: no two of the first 21 are alike."""
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
+
+
+def standing_out(models: int, shown: int = SHOWN) -> list[int]:
+    """Which of so many models are drawn by themselves: all, or `shown` evenly spread from the first to the last.
+
+    One model more is shown too: one other is no "others".
+    """
+    if models <= shown + 1:
+        return list(range(models))
+    return [round(place * (models - 1) / (shown - 1)) for place in range(shown)]
+
+
+def choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Raises UsageError if an option has none of the known values."""
+    if value not in known:
+        raise UsageError(f"{name} {value!r} is not known", hint=f"choose {' or '.join(known)}")
+
+
+def short(name: str, length: int = NAME_LENGTH) -> str:
+    """A name that fits, cut in the middle, where names that differ at either end stay apart."""
+    name = safe(name)
+    if len(name) <= length:
+        return name
+    head = (length - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"
+
+
+def short_all(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
+    """Names that fit, still all different: a folder that all share is left out, and equal ones get their number."""
+    prefix = _common_folder(names)
+    found = [short(name[len(prefix) :], length) for name in names]
+    return [f"{name} ({place + 1})" if found.count(name) > 1 else name for place, name in enumerate(found)]
+
+
+def _common_folder(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return ""
+    first, last = min(names), max(names)
+    same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[: first.rfind("/", 0, same) + 1]
+
+
+def plain(texts: Iterable[Text]) -> None:
+    """Keep texts from being read as formulas, also on axes that were made under other settings."""
+    for text in texts:
+        text.set_parse_math(False)
+
+
+def label(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
+    """Title and axis labels, as plain text."""
+    if title:
+        ax.set_title(title, loc="left", wrap=True)
+    if x:
+        ax.set_xlabel(x)
+    if y:
+        ax.set_ylabel(y)
+    plain([ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label])  # type: ignore[attr-defined]
+
+
+def legend(ax: Axes, **options: Any) -> None:
+    """A legend of what was labelled, if anything was, as plain text."""
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        made = ax.legend(handles, labels, **options)
+        plain(made.get_texts())
