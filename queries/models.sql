@@ -4,33 +4,52 @@
 --   model  VARCHAR = '*'   which models: a name, or a pattern with * and ?
 -- Columns
 --   model                          the model
+--   step [steps or epochs]         its number, where it is a checkpoint of a run
 --   framework                      who wrote the file, as it says; NULL when it does not
---   format                         the container
+--   dtype                          stored types, separated by commas
 --   layers [layers]                layers that hold weights; NULL when the file knows no layers
 --   tensors [tensors]              tensors, without optimizer state
 --   parameters [values]            values in them
 --   trainable [values]             those that training may change; NULL where any tensor does not tell
---   source_bytes [bytes]           size of the file
+--   bytes [bytes]                  size of the file
 --   zero_fraction [fraction]       share of values that are exactly zero
---   nonfinite [values]             values that are NaN or infinite
+--   findings [findings]            defects that the tensors show by themselves
+--   found                          of which kinds: nan, inf, zero_tensor, near_zero_tensor, constant, zero_units,
+--                                  collapsed_units; NULL for none
 -- How to read it
---   Models of one architecture have the same layers, tensors and parameters. A share of zeros far from that of its
---   siblings was pruned, regularised away or never trained: `health` and `sparsity` say where.
+--   Models of one architecture have the same layers, tensors and parameters (`architectures` says which do). A share of
+--   zeros far from that of its siblings was pruned, regularised away or never trained: `sparsity` says where. What
+--   the findings mean and where they are, `health` says. Checkpoints stand together, in the order of their steps.
 -- What it does not prove
---   Nothing about how well a model performs.
+--   Nothing about how well a model performs. No finding here does not mean that there is none: jumps, frozen layers and
+--   layers that never trained show by other queries (`wexport check` asks them all).
 SELECT
     model,
+    any_value(step) AS step,
     any_value(framework) AS framework,
-    any_value(format) AS format,
+    string_agg(DISTINCT dtype, ', ' ORDER BY dtype) AS dtype,
     nullif(count(DISTINCT layer), 0) AS layers,
     count(*) AS tensors,
     sum(value_count)::BIGINT AS parameters,
     CASE WHEN bool_and(trainable IS NOT NULL)
         THEN coalesce(sum(value_count) FILTER (trainable), 0)::BIGINT END AS trainable,
-    any_value(source_bytes) AS source_bytes,
+    any_value(source_bytes) AS bytes,
     sum(zero_count) / nullif(sum(value_count), 0) AS zero_fraction,
-    sum(nan_count + inf_count)::BIGINT AS nonfinite
-FROM weights
+    sum(len(defects))::BIGINT AS findings,
+    array_to_string(list_sort(list_distinct(flatten(list(defects) FILTER (len(defects) > 0)))), ', ') AS found
+FROM (
+    SELECT
+        *,
+        -- Most rows of a table without units show at a glance that nothing is wrong; the macro takes its time.
+        CASE WHEN units IS NULL AND nan_count + inf_count = 0 AND near_zero_count < value_count AND std > 0
+                AND coalesce(zero_unit_count, 0) = 0
+            THEN []::VARCHAR[]
+            ELSE tensor_defects(
+                role, value_count, nan_count, inf_count, zero_count, near_zero_count, std, unit_count, zero_unit_count,
+                units
+            ) END AS defects
+    FROM weights
+)
 WHERE asked_for(model, coalesce(getvariable('model'), '*'))
 GROUP BY model
-ORDER BY model;
+ORDER BY any_value(run) NULLS FIRST, any_value(step), model;

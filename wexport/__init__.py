@@ -22,11 +22,16 @@ from wexport.version import __version__
 
 # Imported when first used: `wexport --help`, and a plugin that needs two names, should not wait for Arrow.
 _LAZY = {
+    "check": "wexport.checking",
+    "compare": "wexport.comparison",
     "connect": "wexport.connection",
+    "diff": "wexport.differences",
     "hookimpl": "wexport.hookspecs",
     "ingest": "wexport.ingestion",
     "inspect": "wexport.inspection",
     "query": "wexport.querying",
+    "report": "wexport.reporting",
+    "similarity": "wexport.similar",
     "Layout": "wexport.tensors",
     "Model": "wexport.tensors",
     "Node": "wexport.tensors",
@@ -37,18 +42,26 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from wexport import plot
+    from wexport.checking import check
+    from wexport.comparison import compare
     from wexport.connection import connect
+    from wexport.differences import diff
     from wexport.hookspecs import hookimpl
     from wexport.ingestion import ingest
     from wexport.inspection import inspect
     from wexport.querying import query
+    from wexport.reporting import report
+    from wexport.similar import similarity
     from wexport.tensors import Layout, Model, Node, Reader, Skipped, Source, Tensor
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        import importlib
+    import importlib
 
+    if name == "plot":
+        return importlib.import_module("wexport.plot")
+    if name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value  # `wexport.ingest` is the function, also once the module of that name is loaded
         return value
@@ -73,9 +86,15 @@ __all__ = [
     "UsageError",
     "WexportError",
     "__version__",
+    "check",
+    "compare",
     "connect",
+    "diff",
     "hookimpl",
     "ingest",
     "inspect",
+    "plot",
     "query",
+    "report",
+    "similarity",
 ]

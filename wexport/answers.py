@@ -3,43 +3,124 @@
 from __future__ import annotations
 
 import sys
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import IO, TYPE_CHECKING, Any
 
 from wexport import library, terminal
 from wexport.errors import UsageError
 from wexport.library import Query
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def show(answer: pa.Table, form: str, out: str | None = None, rows: int = 0) -> None:
-    """Print an answer, or write it to `out`. rows: how many the table format shows; 0 for all."""
+    from wexport.querying import Answer
+
+COUNTED_ROWS = 1_000_000
+"""How many rows beyond those shown are counted before it is only said that there are more."""
+PAGE_WIDTH = 100
+
+
+def show(answer: Answer, form: str, out: str | None = None, rows: int = 0) -> None:
+    """Print an answer, or write it to `out`, while it comes. rows: how many the table format shows; 0 for all."""
     if form == "parquet":
         _write_parquet(answer, out)
+    elif form == "table":
+        shown, more = _first(answer, rows)
+        with terminal.redirected(out):
+            _show_table(answer.schema.names, shown, more)
+    else:
+        with terminal.redirected(out):
+            terminal.show_rows(answer.schema.names, map(_rows, answer), form)
+
+
+def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
+    """A batch by rows; columns may have the same name."""
+    return list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+
+def _first(answer: Answer, rows: int) -> tuple[list[tuple[Any, ...]], int]:
+    """The rows to show, and how many more there are, at most one more than are counted."""
+    shown: list[tuple[Any, ...]] = []
+    more = 0
+    for batch in answer:
+        wanted = max(rows - len(shown), 0) if rows else batch.num_rows
+        shown += _rows(batch.slice(0, wanted))
+        more += max(batch.num_rows - wanted, 0)
+        if more > COUNTED_ROWS:
+            break
+    return shown, more
+
+
+def _show_table(names: list[str], shown: list[tuple[Any, ...]], more: int) -> None:
+    if not shown:
+        print(f"no rows (columns: {terminal.safe(', '.join(names))})")
         return
-    shown = answer.slice(0, rows) if form == "table" and rows else answer
-    cells = list(zip(*(column.to_pylist() for column in shown.columns), strict=True))
-    with terminal.redirected(out):
-        terminal.show(answer.column_names, cells, form)
-        if shown.num_rows < answer.num_rows:
-            print(f"... and {answer.num_rows - shown.num_rows:,} more rows (--rows 0 shows all)")
+    terminal.show(names, shown)
+    if more:
+        count = f"more than {COUNTED_ROWS:,}" if more > COUNTED_ROWS else f"{more:,}"
+        print(f"... and {count} more row{'s' if more > 1 else ''} (--rows 0 shows all)")
 
 
-def _write_parquet(answer: pa.Table, out: str | None) -> None:
-    if out is None and sys.stdout.isatty():
+def _write_parquet(answer: Answer, out: str | None) -> None:
+    if out is not None:
+        with terminal.written(out) as file:
+            _write_batches(answer, file)
+    elif sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal", hint="add --out FILE, or pipe it")
-    pq.write_table(answer, sys.stdout.buffer if out is None else Path(out))
+    else:
+        _write_batches(answer, sys.stdout.buffer)
+
+
+def _write_batches(answer: Answer, file: IO[bytes]) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(file, answer.schema, compression="zstd") as writer:
+        for batch in answer:
+            writer.write_batch(batch)
+
+
+def refuse_overwriting(out: str | None, table: str, files: Iterable[str]) -> None:
+    """Raises UsageError if an answer would be written over what it is worked out from."""
+    if out is None or not Path(out).exists():
+        return
+    for read in _read(table, files):
+        if Path(read).exists() and Path(read).samefile(out):
+            raise UsageError(f"{out}: is what the query reads", hint="name another --out")
+
+
+def _read(table: str, files: Iterable[str]) -> Iterator[str | Path]:
+    import glob
+
+    yield from files
+    yield table
+    yield from Path(table).glob("*.parquet") if Path(table).is_dir() else map(Path, glob.glob(table, recursive=True))  # noqa: PTH207
 
 
 def list_queries(form: str) -> None:
-    """Print the library: a line a query."""
-    rows: list[list[Any]] = [
-        [query.name, query.question, ", ".join(parameter.name for parameter in query.parameters)]
-        for query in library.load().values()
-    ]
-    terminal.show(["query", "question", "parameters"], rows, form)
+    """Print the library: a line a query, by what they are about."""
+    queries = library.load().values()
+    if form != "table":
+        if form == "parquet":
+            raise UsageError("the list of queries is not written as Parquet", hint="--format json")
+        terminal.show(
+            ["query", "group", "question", "parameters"],
+            [
+                [query.name, library.group(query.name), query.question, [each.name for each in query.parameters]]
+                for query in queries
+            ],
+            form,
+        )
+        return
+    group, width = "", max(len(query.name) for query in queries)
+    for query in queries:
+        if library.group(query.name) != group:
+            group = library.group(query.name)
+            print(f"{group}")
+        print(f"  {query.name:{width}}  {query.question}")
+    print("\nwexport query NAME TABLE asks one; wexport query NAME --about tells how to read its answer")
+    print('wexport query "SELECT ..." TABLE asks anything else of weights, tensors, gates, units, histogram, sample')
 
 
 def describe(query: Query) -> None:
@@ -51,5 +132,6 @@ def describe(query: Query) -> None:
             [[each.name, each.type, each.default, each.doc] for each in query.parameters],
         )
     terminal.show(["column", "unit", "meaning"], [[each.name, each.unit, each.doc] for each in query.columns])
-    print(f"How to read it: {query.reading}\n")
-    print(f"What it does not prove: {query.limits}")
+    width = min(PAGE_WIDTH, terminal.stdout().width)
+    print(textwrap.fill(f"How to read it: {query.reading}", width), end="\n\n")
+    print(textwrap.fill(f"What it does not prove: {query.limits}", width))

@@ -23,13 +23,18 @@ _FRAME = struct.Struct("<BQ")
 
 
 class Child:
-    """A child process, seen from the parent."""
+    """A child process, seen from the parent.
 
-    def __init__(self, start: dict[str, Any]) -> None:
+    start: what it is to do: `function` and `prepare`, as "module:name"; `setup` for `prepare`; `memory` in bytes, and
+    `work`, the words for what may take that much. many_threads: whether numeric libraries may use all cores.
+    """
+
+    def __init__(self, start: dict[str, Any], *, many_threads: bool = False) -> None:
         environment = dict(os.environ)
-        # One thread a child: the tasks are what runs side by side. And no filter library is ever loaded by a file.
-        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[name] = "1"
+        # One thread a child where the tasks are what runs side by side. And no filter library is ever loaded by a file.
+        if not many_threads:
+            for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+                environment[name] = "1"
         environment["HDF5_PLUGIN_PRELOAD"] = "::"
         # glibc would give the memory of each buffer back and fetch it anew: a third of the time of large files.
         environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 << 20))
@@ -84,8 +89,8 @@ class Child:
             code = self._process.wait()
         if code < 0:
             with contextlib.suppress(ValueError):
-                return f"the process that read it died of {signal.Signals(-code).name}"
-        return f"the process that read it ended with exit code {code}"
+                return f"its process died of {signal.Signals(-code).name}"
+        return f"its process ended with exit code {code}"
 
 
 def _write(stream: IO[bytes], kind: str, value: Any) -> None:
@@ -132,7 +137,7 @@ def child() -> None:
             _write(outgoing, "done", _private_memory() > held + start["memory"] // 4)
         except MemoryError:
             allowed = start["memory"] >> 20
-            _write(outgoing, "memory", f"asked for more than the {allowed} MiB that reading a file may take")
+            _write(outgoing, "memory", f"asked for more than the {allowed} MiB that {start['work']} may take")
         except Exception as error:  # the boundary: whatever a reader raises is told as this task's failure
             _write(outgoing, "error", f"{type(error).__name__}: {error}")
 

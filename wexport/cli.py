@@ -13,13 +13,17 @@ from typing import NoReturn
 
 import click
 
+from wexport.commands.check import check
 from wexport.commands.common import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_USAGE, say
+from wexport.commands.compare import compare
 from wexport.commands.demo import demo
+from wexport.commands.diff import diff
 from wexport.commands.ingest import ingest
 from wexport.commands.inspect import inspect
 from wexport.commands.plot import plot
 from wexport.commands.plugins import plugins
 from wexport.commands.query import query
+from wexport.commands.report import report
 from wexport.commands.schema import schema
 from wexport.errors import UsageError, WexportError
 from wexport.version import __version__
@@ -34,7 +38,7 @@ def cli() -> None:
     """
 
 
-for _command in (ingest, inspect, query, plot, schema, plugins, demo):
+for _command in (ingest, compare, query, check, diff, plot, report, inspect, schema, plugins, demo):
     cli.add_command(_command)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import glob
+import itertools
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from wexport import library
-from wexport.dataset import read_metadata
-from wexport.errors import QueryError, TableError, UsageError
+from wexport.errors import UsageError
+from wexport.parts import as_pattern, check_files, table_files
+from wexport.statements import as_query_error, first_line, literal, name_of, reading_statement
 
 PathLike = str | os.PathLike[str]
 
@@ -25,18 +26,22 @@ _READ = {
     ".ndjson": "read_json_auto",
     ".parquet": "read_parquet",
 }
+_TABLE_VARIABLE = "weights_parquet"
+"""The variable by which the views know the table's files; no parameter may change it."""
 
 
 class Connection:
     """A DuckDB session that reads one table, and files named with it; it writes nothing and loads nothing.
 
     Its views: `weights`, `tensors`, `gates`, `units`, `histogram`, `sample`; `queries/views.sql` makes them. One
-    statement at a time, and only one that reads: SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE.
+    statement at a time, and only one that reads: SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN.
     A context manager.
     """
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, duck: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
         self._duck = duck
+        self._files = list(files)
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
 
     def __enter__(self) -> Connection:
         return self
@@ -45,7 +50,9 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End the session."""
+        """End the session; answers that were not fetched are gone."""
+        for cursor in self._cursors:
+            cursor.close()
         self._duck.close()
 
     def sql(self, text: str, parameters: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyRelation:
@@ -54,18 +61,71 @@ class Connection:
         parameters: variables that the query reads by `getvariable('name')`, for this query alone.
         Raises QueryError if the statement may do anything but read, or fails.
         """
-        statement = reading_statement(text)
-        for name, value in (parameters or {}).items():
-            self._set(name, value)
+        cursor = self._cursor(parameters)
+        # It must outlive the answer, which is worked out, from the variables too, when it is fetched.
+        self._cursors.append(cursor)
+        return _relation(cursor, text)
+
+    def batches(
+        self, text: str, parameters: Mapping[str, Any] | None = None, *, rows: int = 1 << 13
+    ) -> pa.RecordBatchReader:
+        """The answer to a query in batches of about `rows` rows, worked out as they are fetched.
+
+        Raises QueryError as `sql` does, now or when a batch is fetched.
+        """
+        cursor = self._cursor(parameters)
+        relation = _relation(cursor, text)
         try:
-            return self._duck.sql(statement)
+            # The second name is that of DuckDB 1.3.
+            stream = relation.to_arrow_reader if "to_arrow_reader" in dir(relation) else relation.fetch_arrow_reader
+            reader = stream(rows)
         except duckdb.Error as error:
             raise as_query_error(error) from None
+        names = _different(reader.schema.names)
+        schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+        return pa.RecordBatchReader.from_batches(schema, _fetched(reader, names, cursor))
 
-    def _set(self, name: str, value: Any) -> None:
-        if not re.fullmatch(r"[A-Za-z_]\w*", name):
-            raise UsageError(f"{name!r} cannot be the name of a parameter", hint="use letters, digits and _")
-        self._duck.execute(f"SET VARIABLE {name} = {literal(value)}")
+    def _cursor(self, parameters: Mapping[str, Any] | None) -> duckdb.DuckDBPyConnection:
+        """A connection to the same database with variables of its own."""
+        cursor = self._duck.cursor()
+        cursor.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(self._files)}")
+        for name, value in (parameters or {}).items():
+            if name_of(name, "parameter", "use letters, digits and _").lower() == _TABLE_VARIABLE:
+                raise UsageError(f"{name} is no parameter", hint="name the table itself")
+            try:
+                cursor.execute(f'SET VARIABLE "{name}" = {literal(value)}')
+            except duckdb.Error as error:
+                raise UsageError(f"parameter {name}: {value!r} cannot be used: {first_line(error)}") from None
+        return cursor
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """Names of columns, none of them twice: an answer may be read by name."""
+    found: dict[str, None] = {}
+    for name in names:
+        tries = (f"{name}_{number}" for number in itertools.count(1))
+        found[name if name not in found else next(each for each in tries if each not in found)] = None
+    return list(found)
+
+
+def _fetched(
+    reader: pa.RecordBatchReader, names: Sequence[str], cursor: duckdb.DuckDBPyConnection
+) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in reader:
+            yield batch.rename_columns(names)
+    except (duckdb.Error, OSError, pa.ArrowException) as error:  # OSError: as Arrow streams tell errors
+        raise as_query_error(error) from None
+    finally:
+        cursor.close()
+
+
+def _relation(cursor: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
+    statement = reading_statement(cursor, text)
+    try:
+        return cursor.sql(statement)
+    except duckdb.Error as error:
+        raise as_query_error(error) from None
 
 
 def connect(
@@ -78,118 +138,83 @@ def connect(
     """Open a table for queries.
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern.
-    files: your own CSV, JSON or Parquet files, by the name that the queries call them.
+    files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the queries call them.
     memory: bytes that DuckDB may take; most of its work, not all, keeps to it.
     threads: as many as there are cores by default.
 
-    Raises TableError if there is no such table, UsageError for names or files that make no sense.
+    Raises TableError if there is no such table, if a file of it is damaged, or if two hold the same model; UsageError
+    for names or files that make no sense.
     """
     parts = table_files(table)
     named = {name: Path(path) for name, path in (files or {}).items()}
-    duck = duckdb.connect(":memory:", config={"threads": str(threads)} if threads else {})
+    # A setting of each cursor by itself otherwise, and on in new ones.
+    config: dict[str, Any] = {"python_enable_replacements": "false"}
+    if threads is not None:
+        config["threads"] = str(threads)
+    duck = duckdb.connect(":memory:", config=config)
     try:
-        _prepare(duck, parts, named, memory)
+        _lock_files(duck, parts, named, memory)
+        check_files(duck, parts)
+        _make_views(duck, parts, named)
+        duck.execute("SET lock_configuration = true")
     except BaseException:
         duck.close()
         raise
-    return Connection(duck)
+    return Connection(duck, _patterns(parts))
 
 
-def _prepare(
+def _lock_files(
     duck: duckdb.DuckDBPyConnection, parts: Sequence[Path], named: Mapping[str, Path], memory: int | None
 ) -> None:
-    real = [os.path.realpath(path) for path in parts]
-    allowed = [*real, *map(str, parts), *(str(path) for path in named.values())]
-    settings = {
-        "allowed_paths": allowed,
+    """Let it read these files and no others, and write and load nothing."""
+    allowed = {spelling: None for path in [*parts, *named.values()] for spelling in _spellings(path)}
+    settings: dict[str, Any] = {
+        "allowed_paths": list(allowed),
         "temp_directory": "",
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "allow_community_extensions": False,
-        "python_enable_replacements": False,
         "enable_external_access": False,
     }
     if memory is not None:
-        settings["memory_limit"] = f"{memory >> 20}MiB"
+        settings["memory_limit"] = f"{max(memory >> 20, 1)}MiB"
     for name, value in settings.items():
         duck.execute(f"SET {name} = {literal(value)}")
-    duck.execute(f"SET VARIABLE weights_parquet = {literal(real)}")
+
+
+def _spellings(path: Path) -> list[str]:
+    """The ways in which somebody may write a path: as given, absolute, and as it really is; as it is, as a pattern."""
+    real = os.path.realpath(path)
+    return [str(path), f"./{path}", str(Path.cwd() / path), real, as_pattern(real)]
+
+
+def _patterns(parts: Sequence[Path]) -> list[str]:
+    return [as_pattern(os.path.realpath(path)) for path in parts]
+
+
+def _make_views(duck: duckdb.DuckDBPyConnection, parts: Sequence[Path], named: Mapping[str, Path]) -> None:
+    duck.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(_patterns(parts))}")
     duck.execute(library.views())
+    taken = {row[0] for row in duck.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
     for name, path in named.items():
+        name_of(name, "table", "--with NAME=FILE; letters, digits and _")
+        if name.lower() in taken:
+            raise UsageError(f"{name!r} is the name of a view already", hint="choose another name for your file")
+        taken.add(name.lower())
         _add_file(duck, name, path)
-    duck.execute("SET lock_configuration = true")
 
 
 def _add_file(duck: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
-    if not re.fullmatch(r"[A-Za-z_]\w*", name):
-        raise UsageError(f"{name!r} cannot be the name of a table", hint="--with NAME=FILE; letters, digits and _")
-    if duck.execute("SELECT count(*) FROM duckdb_views() WHERE view_name = ?", [name]).fetchone() != (0,):
-        raise UsageError(f"{name!r} is the name of a view already", hint="choose another name for your file")
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file", hint="--with NAME=FILE.csv")
+        raise UsageError(f"{path}: there is no such file", hint=f"--with {name}=FILE.csv")
     reader = _READ.get(path.suffix.lower())
     if reader is None:
-        raise UsageError(f"{path}: {path.suffix or 'no suffix'} is not known", hint=f"known: {', '.join(_READ)}")
-    try:
-        duck.execute(f'CREATE VIEW "{name}" AS FROM {reader}({literal(str(path))})')
-    except duckdb.Error as error:
-        raise UsageError(f"{path}: cannot be read: {first_line(error)}") from None
-
-
-def table_files(table: PathLike) -> list[Path]:
-    """The Parquet files that a table is made of. Raises TableError if there are none, or they are not wexport's."""
-    path = Path(table)
-    if path.is_dir():
-        found = sorted(path.glob("*.parquet"))
-    elif path.exists():
-        found = [path]
-    else:
-        found = sorted(map(Path, glob.glob(str(table), recursive=True)))  # noqa: PTH207  the pattern may be absolute
-    found = [file for file in found if not file.name.startswith(".")]
-    if not found:
-        raise TableError(f"{table}: there is no such table", hint="wexport ingest *.h5 --out weights.parquet makes one")
-    for file in (found[0], found[-1]):
-        if not file.is_file():
-            raise TableError(f"{file}: is no regular file")
-        read_metadata(file)
-    return found
-
-
-def reading_statement(text: str) -> str:
-    """The one statement in a text. Raises QueryError if there is not just one, or it does anything but read."""
-    try:
-        statements = duckdb.extract_statements(text)
-    except duckdb.Error as error:
-        raise as_query_error(error) from None
-    kinds = [statement.type.name for statement in statements]
-    if kinds not in (["SELECT"], ["MULTI"], ["CREATE", "SELECT"]):
-        raise QueryError(
-            f"only one statement that reads is allowed, and this is {' and '.join(kinds) or 'empty'}",
-            hint="write one SELECT, FROM, WITH or PIVOT",
+        raise UsageError(
+            f"{path}: the suffix {path.suffix!r} is not known" if path.suffix else f"{path}: has no suffix",
+            hint=f"known: {', '.join(_READ)}",
         )
-    return text
-
-
-def as_query_error(error: duckdb.Error) -> QueryError:
-    """DuckDB's error as ours, without its stack of text."""
-    return QueryError(str(error).strip())
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an error says."""
-    return str(error).strip().splitlines()[0]
-
-
-def literal(value: Any) -> str:
-    """A value as SQL writes it."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return f"'{value!r}'::DOUBLE"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(literal, value))}]"
-    return "'" + str(value).replace("'", "''") + "'"
+    try:
+        duck.execute(f'CREATE VIEW "{name}" AS FROM {reader}({literal(as_pattern(os.path.realpath(path)))})')
+        duck.execute(f'FROM "{name}" LIMIT 1').fetchall()
+    except duckdb.Error as error:
+        raise UsageError(f"{path}: cannot be read: {first_line(error)}", hint="is it what its suffix says?") from None

@@ -53,6 +53,7 @@ class Pool:
     function: "module:name" of a generator function; it is imported in the children.
     prepare: "module:name" of a function that each child calls once with `setup`.
     budget_of: which budget a task draws on, and the seconds that all tasks of that budget may take together.
+    memory: bytes that a child may allocate beyond what it holds when it is ready.
     """
 
     def __init__(
@@ -63,8 +64,15 @@ class Pool:
         prepare: str,
         setup: Any,
         budget_of: Callable[[Any], tuple[Hashable, float]],
+        memory: int = MEMORY_BYTES,
     ) -> None:
-        self._start = {"function": function, "prepare": prepare, "setup": setup, "memory": MEMORY_BYTES}
+        self._start = {
+            "function": function,
+            "prepare": prepare,
+            "setup": setup,
+            "memory": memory,
+            "work": "reading a file",
+        }
         self._jobs, self._budget_of = jobs, budget_of
         self._left: dict[Hashable, float] = {}
         self._lock = threading.Condition()

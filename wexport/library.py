@@ -11,11 +11,20 @@ from pathlib import Path
 from wexport.errors import UsageError
 
 SECTIONS = ("Parameters", "Columns", "How to read it", "What it does not prove")
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "what is there": ("models", "architectures", "layers", "tensors", "histogram"),
+    "is it well": ("health", "sparsity", "stability", "gates", "untrained", "freeze"),
+    "who is like whom": ("drift", "similarity", "duplicates", "clusters"),
+    "which to keep": ("rank", "predictors"),
+}
+"""The queries in the order in which they are listed."""
 VIEWS = "views"
 """The file that makes the views; it is no query."""
 
 _TITLE = re.compile(r"-- (?P<name>[a-z_]+): (?P<question>.+)")
-_PARAMETER = re.compile(r"(?P<name>\w+) +(?P<type>[A-Z]+(?:\[\])?) = (?P<default>'[^']*'|\S+) +(?P<doc>\S.*)")
+_PARAMETER = re.compile(
+    r"(?P<name>\w+) +(?P<type>[A-Z]+(?:\[\])?) = (?P<default>'[^']*'|\[[^\]]*\]|\S+) +(?P<doc>\S.*)"
+)
 _COLUMN = re.compile(r"(?P<name>\w+|\*)(?: \[(?P<unit>[^\]]+)\])? {2,}(?P<doc>\S.*)")
 
 
@@ -68,9 +77,18 @@ def folder() -> Path:
 
 @lru_cache(maxsize=1)
 def load() -> Mapping[str, Query]:
-    """All queries by name."""
-    paths = sorted(path for path in folder().glob("*.sql") if path.stem != VIEWS)
+    """All queries by name, in the order of `GROUPS`."""
+    order = [name for names in GROUPS.values() for name in names]
+    paths = sorted(
+        (path for path in folder().glob("*.sql") if path.stem != VIEWS),
+        key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem),
+    )
     return {path.stem: parse(path.read_text("utf-8"), path.stem) for path in paths}
+
+
+def group(name: str) -> str:
+    """What a query is about; "other" if `GROUPS` does not name it."""
+    return next((group for group, names in GROUPS.items() if name in names), "other")
 
 
 def views() -> str:
@@ -85,8 +103,8 @@ def get(name: str) -> Query:
     queries = load()
     if name in queries:
         return queries[name]
-    near = difflib.get_close_matches(name, queries, 1)
-    hint = f"did you mean {near[0]}?" if near else "`wexport query` lists them; SQL begins with SELECT, FROM or WITH"
+    near = difflib.get_close_matches(name.lower(), queries, 3, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`wexport query` lists them; SQL has more words"
     raise UsageError(f"there is no query {name!r}", hint=hint)
 
 

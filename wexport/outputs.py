@@ -24,7 +24,7 @@ def write_table(target: Path, work: Work, options: Options, measured: Measured, 
     adding = options.append and target.exists()
     if adding:
         _check_addition(target, work, options)
-    with TableWriter(target, _metadata(options)) as writer:
+    with TableWriter(target, metadata_of(options)) as writer:
         for result, piece in measured:
             if piece is not None:
                 writer.add(piece.columns, piece.count, piece.size)
@@ -45,7 +45,7 @@ def write_table(target: Path, work: Work, options: Options, measured: Measured, 
 def _check_addition(target: Path, work: Work, options: Options) -> None:
     """Refuse to mix what does not belong in one table."""
     before = dataset.read_metadata(target)
-    now = _metadata(options)
+    now = metadata_of(options)
     for key in ("schema_version", "options"):
         if before.get(key) != now[key]:
             raise TableError(
@@ -106,16 +106,16 @@ def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:
     try:
         stat = path.stat()
     except OSError:
-        return _metadata(options)  # reading it will fail and say why
+        return metadata_of(options)  # reading it will fail and say why
     source = {"path": inputs.source_name(path), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "model": model}
     return {
-        **_metadata(options),
+        **metadata_of(options),
         "source": source,
         "naming": {"series": options.series, "reader": options.reader},
     }
 
 
-def _metadata(options: Options) -> dict[str, Any]:
+def metadata_of(options: Options) -> dict[str, Any]:
     """What the table remembers: the versions, and every option that shaped its rows."""
     return {
         "wexport_version": __version__,

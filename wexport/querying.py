@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Mapping
-from typing import Any
-
-import pyarrow as pa
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wexport import library
-from wexport.connection import PathLike
 from wexport.errors import UsageError
-from wexport.library import Query
+from wexport.library import Parameter, Query
 from wexport.session import MEMORY_BYTES, SECONDS, Session
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from wexport.connection import PathLike
 
 TABLE = "weights.parquet"
 
-_CASTS = {"VARCHAR": str, "DOUBLE": float, "BIGINT": int}
+PYTHON_FORMS: Mapping[str, str] = {
+    "similarity": "wexport.similar:similar_pairs",
+    "clusters": "wexport.clustering:model_groups",
+    "predictors": "wexport.predicting:predictors",
+}
+"""Queries with a second form in Python, for what SQL takes too long for: "module:function", called with a session and
+all of the query's parameters, typed. It answers with the columns of the SQL form, which stays what `--sql` shows."""
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+_CONSTANTS = {"NULL": None, "true": True, "false": False}
+
+
+class Answer(Protocol):
+    """The rows of an answer, batch by batch."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
 
 
 def query(
@@ -33,21 +56,70 @@ def query(
     question: the name of a query in the library, or SQL that reads.
     table: a file that `ingest` wrote, a folder of parts, or a pattern.
     parameters: of the query.
-    files: your own CSV, JSON or Parquet files, by the name that the SQL calls them.
+    files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the SQL calls them.
     seconds, memory: what the query may take.
 
     Raises UsageError for an unknown name or parameter, QueryError if the SQL is refused or fails, TableError if there
     is no such table.
     """
-    named = named_query(question)
-    given = typed(named, parameters or {}) if named else dict(parameters or {})
+    named_query(question)  # before a process is started
     with Session(table, files, seconds=seconds, memory=memory) as session:
-        return session.ask(named.sql if named else question, given)
+        return ask(session, question, parameters)
+
+
+def session(table: PathLike, files: Mapping[str, PathLike] | None = None, **limits: Any) -> Session:
+    """A session, with what its answers will need loaded while its process starts."""
+    started = Session(table, files, **limits)
+    import pyarrow  # noqa: F401
+
+    return started
+
+
+def ask(session: Session, question: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+    """The answer to a question, as `query` gives it, in a session that is open."""
+    named, given = _prepared(question, parameters)
+    if named and named.name in PYTHON_FORMS:
+        return _python_form(named)(session, given)
+    return session.ask(named.sql if named else question, given)
+
+
+def stream(session: Session, question: str, parameters: Mapping[str, Any] | None = None) -> Answer:
+    """The answer to a question batch by batch, so that it need not fit in memory."""
+    named, given = _prepared(question, parameters)
+    if named and named.name in PYTHON_FORMS:
+        answer: Answer = _python_form(named)(session, given).to_reader()
+        return answer
+    return session.batches(named.sql if named else question, given)
+
+
+def _prepared(question: str, parameters: Mapping[str, Any] | None) -> tuple[Query | None, dict[str, Any]]:
+    named = named_query(question)
+    given = dict(parameters or {})
+    if named is None:
+        return None, {name: _guessed(value) for name, value in given.items()}
+    given = typed(named, given)
+    if named.name in PYTHON_FORMS:
+        given = {**{parameter.name: default(parameter) for parameter in named.parameters}, **given}
+    return named, given
+
+
+def _python_form(named: Query) -> Callable[[Session, Mapping[str, Any]], Any]:
+    module, _, function = PYTHON_FORMS[named.name].partition(":")
+    found: Callable[[Session, Mapping[str, Any]], Any] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def named_query(question: str) -> Query | None:
     """The query of that name, or None where the text is SQL. Raises UsageError for a word that is neither."""
-    return library.get(question) if re.fullmatch(r"\s*[\w-]+\s*", question) else None
+    text = question.strip()
+    if re.fullmatch(r"[\w-]+", text):
+        return library.get(text)
+    if not re.search(r"[\s('\"]", text) and (Path(text).suffix or "/" in text or "*" in text):
+        raise UsageError(
+            f"{text}: looks like a table, and the question comes first",
+            hint=f"wexport query models {text}; `wexport query` lists what can be asked",
+        )
+    return None
 
 
 def typed(named: Query, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,14 +131,57 @@ def _typed(named: Query, name: str, value: Any) -> Any:
     kind = named.parameter(name).type
     if value is None:
         return None
+    found = _converted(kind, value)
+    if found is None:
+        raise UsageError(
+            f"parameter {name} of query {named.name} is {kind}, and {value!r} is not",
+            hint=f"wexport query {named.name} --about",
+        )
+    return found
+
+
+def _converted(kind: str, value: Any) -> Any:
+    """The value as that type of SQL, or None if it is no such value."""
     if kind == "BOOLEAN":
-        if str(value).lower() in ("true", "false", "yes", "no"):
-            return str(value).lower() in ("true", "yes")
-    elif kind == "VARCHAR[]":
-        return value.split(",") if isinstance(value, str) else [str(item) for item in value]
-    else:
+        return value if isinstance(value, bool) else _BOOLEANS.get(str(value).lower())
+    if kind == "VARCHAR[]":
+        return [item.strip() for item in value.split(",")] if isinstance(value, str) else [str(item) for item in value]
+    if kind == "BIGINT":
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+        number = int(text) if _INTEGER.fullmatch(text) else None
+        return number if number is not None and -(2**63) <= number < 2**63 else None
+    if kind == "DOUBLE":
         try:
-            return _CASTS[kind](value)
+            return float(value)
         except (TypeError, ValueError):
-            pass
-    raise UsageError(f"parameter {name} of query {named.name} is {kind}, and {value!r} is not")
+            return None
+    return str(value)
+
+
+def default(parameter: Parameter) -> Any:
+    """A parameter's default as a Python value."""
+    return _value(parameter.default.partition("::")[0] if "'" not in parameter.default else parameter.default)
+
+
+def _value(text: str) -> Any:
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text.startswith("["):
+        return [_value(item.strip()) for item in re.findall(r"'(?:[^']|'')*'|[^\[\],\s]+", text)]
+    if text.startswith("'"):
+        return text.strip("'").replace("''", "'")
+    return int(text) if _INTEGER.fullmatch(text) else float(text)
+
+
+def _guessed(value: Any) -> Any:
+    """A parameter of free SQL, whose type nothing tells: a text that is a plain number becomes one."""
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        try:
+            number = kind(value)
+        except ValueError:
+            continue
+        if str(number) == value:
+            return number
+    return value

@@ -1,5 +1,6 @@
 """wexport plot: pictures from a table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -12,16 +13,21 @@ def plot() -> None:
     """Draw a picture from a table, without the model files."""
 
 
-def _drawing_options(command: F) -> F:
+def _picture_options(command: F) -> F:
     """Options of every kind of plot."""
     for option in (
         click.option("--out", "-o", required=True, metavar="FILE", help="The picture: .png, .svg or .pdf."),
         click.option("--size", nargs=2, type=float, metavar="W H", help="Width and height in inches."),
-        click.option("--model", default="*", show_default=True, help="Which models: a name, or a pattern."),
         click.argument("table", required=False, default="weights.parquet"),
     ):
         command = option(command)
     return command
+
+
+def _drawing_options(command: F) -> F:
+    """Options of every kind that draws any number of models."""
+    model = click.option("--model", default="*", show_default=True, help="Which models: a name, or a pattern.")
+    return _picture_options(model(command))
 
 
 def _draw(kind: str, table: str, out: str, size: tuple[float, float] | None, **options: Any) -> None:
@@ -39,3 +45,103 @@ def _draw(kind: str, table: str, out: str, size: tuple[float, float] | None, **o
 def histogram(**options: Any) -> None:
     """Histograms of one slot over several models."""
     _draw("histogram", **options)
+
+
+_scale = click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", show_default=True)
+_statistic = click.option("--statistic", default="std", show_default=True, help="Any numeric column, or rms.")
+
+
+@plot.command()
+@_picture_options
+@click.option("--a", required=True, metavar="MODEL", help="The model across.")
+@click.option("--b", required=True, metavar="MODEL", help="The model upwards.")
+@click.option("--slot", default="*", show_default=True, help="One slot, or a pattern.")
+@click.option("--colour", type=click.Choice(["auto", "role", "layer"]), default="auto", show_default=True)
+def scatter(**options: Any) -> None:
+    """Do the weights of model A and model B agree, and where do they not?"""
+    _draw("scatter", **options)
+
+
+@plot.command()
+@_drawing_options
+@_statistic
+@click.option("--slot", default="*", show_default=True, help="Which slots: a name, or a pattern.")
+@click.option("--role", default="kernel", show_default=True, help="The role of the weights; '*' is all.")
+@_scale
+def profile(**options: Any) -> None:
+    """How does a figure of the weights change with depth, and which model is out of line where?"""
+    _draw("profile", **options)
+
+
+@plot.command()
+@_drawing_options
+@_statistic
+@click.option("--slot", default="*", show_default=True, help="One slot of several runs, or a pattern for one run.")
+@click.option("--run", default="*", show_default=True, help="Which runs: a name, or a pattern.")
+@click.option("--role", help="Of several slots, which role; kernel by default, '*' is all.")
+@_scale
+def trajectory(**options: Any) -> None:
+    """How does a figure of the weights move from checkpoint to checkpoint?"""
+    _draw("trajectory", **options)
+
+
+@plot.command()
+@_drawing_options
+@click.option("--slot", required=True, help="The slot; `wexport query tensors` lists them.")
+@click.option("--layout", type=click.Choice(["auto", "bars", "sorted"]), default="auto", show_default=True)
+@_scale
+def units(**options: Any) -> None:
+    """Which units of a slot have next to no weight, and how are the norms spread?"""
+    _draw("units", **options)
+
+
+@plot.command()
+@_drawing_options
+@click.option("--metrics", required=True, metavar="FILE", help="Your metrics, as for `wexport query rank`.")
+@click.option("--statistic", default="l2_norm", show_default=True, help="The figure: any numeric column.")
+@click.option("--slot", default="(all)", show_default=True, help="The figure's slot; (all) is the whole model.")
+@click.option("--metric", default="", help="The metric; val_loss if there is one.")
+@click.option("--direction", type=click.Choice(["", "higher", "lower"]), default="", help="Which is better.")
+@click.option("--run", default="", help="The run that the metrics belong to, where they name no models.")
+def rank(**options: Any) -> None:
+    """How do the models stand by a metric, and does a figure of the weights go with it?"""
+    _draw("rank", **options)
+
+
+_limit = click.option(
+    "--limit", type=float, help="Where the colour scale ends; by default the largest weight, or less."
+)
+
+
+def _shown(default: int) -> Callable[[F], F]:
+    return click.option("--shown", type=click.IntRange(1, 50), default=default, show_default=True, help="Most models.")
+
+
+@plot.command()
+@_drawing_options
+@click.option("--slot", required=True, help="The slot, or a pattern for a few, such as 'lstm/*'.")
+@_limit
+@_shown(8)
+def heatmap(**options: Any) -> None:
+    """Where in a tensor are the large weights, and in which gate? Values if the table has all, else block averages."""
+    _draw("heatmap", **options)
+
+
+@plot.command()
+@_drawing_options
+@click.option("--layer", default="*", show_default=True, help="The layer: a slot without its role, such as lstm.")
+@click.option("--bars", type=click.IntRange(2, 500), default=40, show_default=True)
+def gates(**options: Any) -> None:
+    """How are the weights of each gate of a recurrent layer spread, by kernel and direction?"""
+    _draw("gates", **options)
+
+
+@plot.command()
+@_drawing_options
+@click.option("--slot", required=True, help="The slot of a small convolution, which the table holds whole.")
+@click.option("--colour", type=click.Choice(["diverging", "grey", "rgb"]), default="diverging", show_default=True)
+@_limit
+@_shown(6)
+def filters(**options: Any) -> None:
+    """What patterns have the filters of a convolution learnt?"""
+    _draw("filters", **options)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from wexport.commands.common import asking_options, pairs
+from wexport.commands.common import asking_options, pairs, say
+from wexport.errors import TableError, UsageError
 
 
 @click.command()
 @click.argument("question", required=False)
 @click.argument("table", required=False)
+@click.argument("more", nargs=-1, metavar="")
 @click.option("--param", "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the query.")
-@click.option("--with", "files", multiple=True, metavar="NAME=FILE", help="Your own CSV, JSON or Parquet file.")
+@click.option(
+    "--with", "files", multiple=True, metavar="NAME=FILE", help="Your own CSV, TSV, JSON or Parquet file, as a table."
+)
 @click.option("--about", is_flag=True, help="What the query's parameters and columns are, and how to read it.")
 @click.option("--sql", "show_sql", is_flag=True, help="The query's SQL, which also runs in the duckdb CLI.")
 @asking_options
 def query(
     question: str | None,
     table: str | None,
+    more: tuple[str, ...],
     parameters: tuple[str, ...],
     files: tuple[str, ...],
     about: bool,
@@ -32,20 +38,35 @@ def query(
     """Ask a table a question.
 
     QUESTION is a query of the library (without one, they are listed), or any SQL that reads.
-    TABLE is weights.parquet by default.
+    TABLE is weights.parquet by default; it may be a folder of parts or a quoted pattern.
     """
     from wexport import answers, querying
 
     if question is None:
+        if about or show_sql or parameters or files:
+            raise UsageError("no query is named", hint="`wexport query` lists them")
         answers.list_queries(form)
         return
     named = querying.named_query(question)
-    if named and about:
-        answers.describe(named)
-    elif named and show_sql:
-        print(named.sql, end="")
-    else:
-        found = querying.query(
-            question, table or querying.TABLE, pairs("--param", parameters), files=pairs("--with", files), **limits
+    if about or show_sql:
+        if named is None:
+            raise UsageError("SQL of your own has no page", hint="`wexport query` lists the queries that have one")
+        answers.describe(named) if about else print(named.sql, end="")
+        return
+    if more:
+        raise UsageError(f"{more[0]}: one table at a time", hint="quote a pattern: 'parts/*.parquet'")
+    if table is None and not Path(querying.TABLE).exists():
+        raise TableError(
+            f"no table is named, and there is no {querying.TABLE} here",
+            hint=f"wexport query {named.name if named else 'SQL'} TABLE; `wexport ingest *.h5 --out {querying.TABLE}` "
+            "makes one",
         )
-        answers.show(found, form, out, rows)
+    table = table or querying.TABLE
+    given, tables = pairs("--param", parameters), pairs("--with", files)
+    if named:
+        querying.typed(named, given)  # before a process is started
+    answers.refuse_overwriting(out, table, tables.values())
+    with querying.session(table, tables, **limits) as session:
+        answers.show(querying.stream(session, question, given), form, out, rows)
+    if named and form == "table" and out is None:
+        say(f"how to read it: wexport query {named.name} --about")

@@ -38,7 +38,7 @@ class Heading:
 class Table:
     """A table that can be sorted and filtered.
 
-    left_out: rows that are not shown. query: the library's query behind it, or None. command: what prints all of it.
+    left_out: rows that are not shown. queries: those of the library that are behind it. command: what prints all of it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Table:
     headings: list[Heading]
     rows: list[list[Cell]]
     left_out: int = 0
-    query: Query | None = None
+    queries: tuple[Query, ...] = ()
     command: str = ""
 
 
@@ -107,7 +107,7 @@ def table_of(
             for row in zip(*columns, strict=True)
         ],
         max(0, answer.num_rows - rows),
-        known,
+        (known,) if known else (),
         command,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from wexport.library import Query
 from wexport.page.parts import Layer, Picture, Table
 from wexport.version import __version__
 
@@ -27,7 +28,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page with a heading."""
+    """A part of the page with a heading. queries: those of the library that are behind all of it."""
 
     anchor: str
     title: str
@@ -35,6 +36,7 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
+    queries: tuple[Query, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

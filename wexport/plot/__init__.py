@@ -10,6 +10,27 @@ that it drew; nothing is shown. `figure` makes a whole figure, `save` writes it.
 """
 
 from wexport.plot.figures import KINDS, figure, save
+from wexport.plot.filter_tiles import filters
+from wexport.plot.gate_panels import gates
+from wexport.plot.heatmaps import heatmap
 from wexport.plot.histograms import histogram
+from wexport.plot.profiles import profile
+from wexport.plot.rankings import rank
+from wexport.plot.scatters import scatter
+from wexport.plot.trajectories import trajectory
+from wexport.plot.unit_norms import units
 
-__all__ = ["KINDS", "figure", "histogram", "save"]
+__all__ = [
+    "KINDS",
+    "figure",
+    "filters",
+    "gates",
+    "heatmap",
+    "histogram",
+    "profile",
+    "rank",
+    "save",
+    "scatter",
+    "trajectory",
+    "units",
+]

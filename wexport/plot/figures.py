@@ -17,6 +17,14 @@ from wexport.plot.data import Table
 
 KINDS = {
     "histogram": "wexport.plot.histograms:histogram",
+    "heatmap": "wexport.plot.heatmaps:heatmap",
+    "gates": "wexport.plot.gate_panels:gates",
+    "filters": "wexport.plot.filter_tiles:filters",
+    "scatter": "wexport.plot.scatters:scatter",
+    "profile": "wexport.plot.profiles:profile",
+    "trajectory": "wexport.plot.trajectories:trajectory",
+    "units": "wexport.plot.unit_norms:units",
+    "rank": "wexport.plot.rankings:rank",
 }
 """The function that draws each kind. One whose module has a function `whole` draws several panels by that."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -120,12 +121,20 @@ def _overlay(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats])
     others = [density for place, density in enumerate(densities) if place not in lines]
     if others:
         low, high = np.min(others, axis=0), np.max(others, axis=0)
-        band = {"color": style.OTHERS, "alpha": 0.45, "linewidth": 0, "zorder": 2}
+        band: dict[str, Any] = {"color": style.OTHERS, "alpha": 0.45, "linewidth": 0, "zorder": 2}
         label = f"{len(others):,} others, their range"
         artists.append(ax.stairs(high, edges, baseline=low, fill=True, label=label, **band))
     if len(densities) > 1:
-        style.legend(ax)
+        style.legend(ax, loc="upper left" if _leans_right(edges, densities) else "upper right")
     return artists
+
+
+def _leans_right(edges: Floats, densities: list[Floats]) -> bool:
+    """Whether the bars stand more in the right half, so that the left has room."""
+    middle = (edges[0] + edges[-1]) / 2
+    right = (edges[:-1] + edges[1:]) / 2 > middle
+    shares = [float((density * np.diff(edges))[right].sum()) for density in densities]
+    return float(np.mean(shares)) > 0.5
 
 
 def _ridge(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats]) -> list[StepPatch]:
@@ -158,8 +167,10 @@ def _cut(ax: Axes, edges: Floats, densities: list[Floats]) -> None:
     ax.set_ylim(0, limit)
     place = int(np.argmax(max(densities, key=np.max)))
     middle = (edges[place] + edges[place + 1]) / 2
+    side = "right" if middle > (edges[0] + edges[-1]) / 2 else "left"
+    where: dict[str, Any] = {"xytext": (-4 if side == "right" else 4, -2), "textcoords": "offset points"}
     words = f"up to {values[0]:.3g} ▲"
-    style.plain([ax.annotate(words, (middle, limit), xytext=(4, -2), textcoords="offset points", va="top", fontsize=8)])
+    style.plain([ax.annotate(words, (middle, limit), ha=side, va="top", fontsize=8, **where)])
 
 
 def _title(data: Histograms) -> str:

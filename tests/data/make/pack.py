@@ -11,7 +11,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[1]
 
-for folder in ("keras3", "tfkeras215"):
+for folder in ("keras3", "tfkeras215", "fresh"):
     with zipfile.ZipFile(DATA / f"{folder}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted((DATA / folder).iterdir()):
             entry = zipfile.ZipInfo(f"{folder}/{path.name}", (2026, 1, 1, 0, 0, 0))

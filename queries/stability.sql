@@ -1,0 +1,146 @@
+-- stability: Which tensors explode, have outliers, or jump from one checkpoint to the next?
+--
+-- Parameters
+--   model              VARCHAR = '*'  which models: a name, or a pattern with * and ?
+--   slot               VARCHAR = '*'  which tensors: a slot, or a pattern with * and ?
+--   largest_value      DOUBLE = 1e3   weights are larger than this in no sound model
+--   largest_statistic  DOUBLE = 1e6   nor moving statistics than this
+--   largest_kurtosis   DOUBLE = 100   excess kurtosis above which a few values dominate a tensor
+--   jump_factor        DOUBLE = 5     a jump is a change this many times that of the two steps before
+--   jump_change        DOUBLE = 0.1   and at least this large beside the norm of the tensor
+-- Columns
+--   severity         warning or info
+--   finding          exploding, jump, model_jump, outliers
+--   model            the model; for a jump the checkpoint after it
+--   slot             the tensor; NULL where the whole model jumps
+--   seen             what was found
+--   value            the figure: largest value, excess kurtosis, or relative L2 change per step
+--   threshold        where the finding begins
+--   advice           what to do
+-- How to read it
+--   The change from one checkpoint of a run to the next is the L2 norm of the difference over the norm before, per step,
+--   from at most 256 values of the sample. It usually shrinks along a run, or follows the learning rate. A tensor jumps
+--   when its change grows by a factor that neither its own two steps before, nor the other tensors at that step, nor the usual growth in this run explain;
+--   where most tensors grow so together, the model jumps: a learning rate that was raised, or training that diverged.
+-- What it does not prove
+--   A jump is no fault by itself: a layer may have been unfrozen or loaded anew. The first two checkpoints of a run have
+--   nothing before them to compare with, and tables of --detail summary have no sample, so that they show no jumps.
+WITH
+asked AS (
+    FROM weights
+    WHERE asked_for(model, coalesce(getvariable('model'), '*')) AND asked_for(slot, coalesce(getvariable('slot'), '*'))
+        AND kind = 'weight'
+),
+
+large AS (
+    SELECT
+        'warning' AS severity, 'exploding' AS finding, model, slot,
+        'largest value ' || figure_text(abs_max) AS seen, abs_max AS value,
+        CASE WHEN is_statistic(role) THEN coalesce(getvariable('largest_statistic'), 1e6)
+            ELSE coalesce(getvariable('largest_value'), 1e3) END AS limit_,
+        'lower the learning rate, or clip gradients' AS advice
+    FROM asked
+    -- Integers hold codes or counts, not weights of this scale.
+    WHERE starts_with(dtype, 'float') OR dtype = 'bfloat16'
+),
+
+outlying AS (
+    SELECT
+        'info' AS severity, 'outliers' AS finding, model, slot,
+        'largest value ' || figure_text(abs_max) || ' is ' || figure_text(abs_max / std) || ' standard deviations' AS seen,
+        kurtosis AS value, coalesce(getvariable('largest_kurtosis'), 100) AS limit_, 'look at its histogram' AS advice
+    FROM asked WHERE value_count >= 100 AND NOT is_statistic(role) AND std > 0
+),
+
+-- Checkpoints in order; of several at one step, the first by name. The models asked for are picked at the end: what is a
+-- jump depends on the whole run.
+steps AS (
+    SELECT run, step, min(model) AS model FROM weights
+    WHERE run IS NOT NULL AND step IS NOT NULL GROUP BY run, step
+    QUALIFY count(*) OVER (PARTITION BY run) > 2
+),
+
+-- Statistics follow the data, not the optimiser, and are left out.
+points AS (
+    SELECT
+        run, step, model, slot, canonical_shape,
+        sample.value[1:-1:greatest(1, len(sample.value) // 256)]::FLOAT[] AS points
+    FROM weights SEMI JOIN steps USING (run, step, model)
+    WHERE asked_for(slot, coalesce(getvariable('slot'), '*')) AND kind = 'weight' AND sample IS NOT NULL
+        AND NOT is_statistic(role)
+),
+
+pairs AS (
+    SELECT
+        run, step, model, slot, canonical_shape, points,
+        step - lag(step) OVER along AS gap,
+        lag(points) OVER along AS before,
+        lag(canonical_shape) OVER along AS shape_before
+    FROM points
+    WINDOW along AS (PARTITION BY run, slot ORDER BY step)
+),
+
+-- Made once, since it reads all samples and several parts below ask for it.
+changes AS MATERIALIZED (
+    SELECT
+        run, step, model, slot,
+        CASE WHEN canonical_shape = shape_before AND len(points) = len(before) AND isfinite(l2) AND l2 > 0
+            THEN list_distance(points, before) / l2 / gap END AS change
+    FROM (SELECT *, sqrt(list_inner_product(before, before)) AS l2 FROM pairs WHERE before IS NOT NULL)
+),
+
+rises AS (
+    SELECT
+        *,
+        -- greatest() passes over NULL: where one of the two is missing, the other one counts.
+        greatest(lag(change, 1) OVER along, lag(change, 2) OVER along) AS usual,
+        CASE WHEN change > 0 AND usual > 0 THEN ln(change / usual) END AS rise
+    FROM changes WHERE isfinite(change)
+    WINDOW along AS (PARTITION BY run, slot ORDER BY step)
+),
+
+-- What three quarters of the tensors do at a step is the model's doing; what is left over belongs to the tensor.
+typical AS (
+    SELECT run, step, count(*) AS slots, quantile_disc(rise, 0.25) AS rise, quantile_disc(change, 0.25) AS change
+    FROM rises WHERE rise IS NOT NULL GROUP BY run, step
+),
+
+own AS (
+    SELECT rises.*, rises.rise - greatest(0, typical.rise) AS own_rise, typical.slots
+    FROM rises JOIN typical USING (run, step) WHERE rises.rise IS NOT NULL
+),
+
+-- In a run that is restless anyway, what a quarter of all changes do is no jump.
+restless AS (SELECT run, greatest(0, quantile_disc(own_rise, 0.75)) AS rise FROM own GROUP BY run),
+
+jumps AS (
+    SELECT
+        'warning' AS severity, 'jump' AS finding, model, slot,
+        'changed by ' || figure_text(change) || ' a step up to step ' || step || '; before by at most ' || figure_text(usual) AS seen,
+        change AS value,
+        usual * exp((ln(coalesce(getvariable('jump_factor'), 5)) + restless.rise)) AS limit_,
+        'compare it with the checkpoint before' AS advice
+    FROM own JOIN restless USING (run)
+    WHERE slots > 2 AND own_rise > (ln(coalesce(getvariable('jump_factor'), 5)) + restless.rise)
+        AND change >= coalesce(getvariable('jump_change'), 0.1)
+),
+
+model_jumps AS (
+    SELECT
+        'warning' AS severity, 'model_jump' AS finding, steps.model, NULL AS slot,
+        'three quarters of ' || slots || ' tensors changed by ' || figure_text(exp(rise)) || ' times as much up to step ' || step AS seen,
+        change AS value, coalesce(getvariable('jump_change'), 0.1) AS limit_,
+        'see the learning rate and the loss at this step' AS advice
+    FROM typical JOIN steps USING (run, step)
+    WHERE rise > ln(coalesce(getvariable('jump_factor'), 5)) AND change >= coalesce(getvariable('jump_change'), 0.1)
+)
+
+SELECT severity, finding, model, slot, seen, value, figure_text(limit_) AS threshold, advice
+FROM (
+    FROM large WHERE value > limit_
+    UNION ALL FROM outlying WHERE value > limit_
+    UNION ALL FROM jumps
+    UNION ALL FROM model_jumps
+)
+WHERE asked_for(model, coalesce(getvariable('model'), '*'))
+ORDER BY CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, finding, value DESC, model, slot;

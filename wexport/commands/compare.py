@@ -1,0 +1,170 @@
+"""wexport compare: from model files to what people ask first."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wexport.commands.common import EXIT_SOME_FAILED, Bytes, listed, pairs, reading_options
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from wexport.checking import Finding
+    from wexport.comparison import Comparison
+
+LINES = {"models": 10, "findings": 6, "clusters": 8, "rank": 10}
+"""How many lines of each block are shown, so that one screen holds them all."""
+COLUMNS = {
+    "models": ("model", "framework", "layers", "tensors", "parameters", "zero_fraction", "found"),
+    "rank": ("place", "model", "value", "behind", "reason"),
+}
+"""The columns that are shown; the command named with a block shows all."""
+READ = ("ok", "partial", "empty")
+NARROWEST = 12
+"""No column is cut to fewer characters."""
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option(
+    "--metrics", "-m", multiple=True, metavar="FILE", help="How the models do: CSV, JSON or Parquet; several."
+)
+@click.option(
+    "--by", multiple=True, metavar="NAME=VALUE", help="A parameter of the query rank, e.g. metric=val_accuracy."
+)
+@click.option(
+    "--out",
+    "-o",
+    default="weights.parquet",
+    show_default=True,
+    metavar="TABLE",
+    help="Where the table is kept; it is used again while the files stay as they are.",
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--jobs", "-j", type=int, metavar="N", help="Child processes that read; one per core by default.")
+@click.option(
+    "--query-timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds for each question."
+)
+@click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")
+@reading_options
+def compare(
+    paths: tuple[str, ...], metrics: tuple[str, ...], by: tuple[str, ...], out: str, form: str, **options: Any
+) -> None:
+    """Read models and show what they are, what is wrong with them, which are close, and which does best.
+
+    PATHS are model files, folders, quoted patterns, or - for a list on standard input; or one table.
+    """
+    from wexport.commands.ingest import _progress, _report_problems
+    from wexport.comparison import compare as run
+
+    progress, close = _progress() if sys.stderr.isatty() else (None, lambda: None)
+    try:
+        found = run(listed(paths), metrics=metrics, by=pairs("--by", by), out=out, progress=progress, **options)
+    finally:
+        close()
+    if found.ingested is not None:
+        _report_problems(found.ingested, quiet=True)
+    if form == "json":
+        _print_json(found)
+    else:
+        _print(found, metrics)
+    if found.ingested is not None and found.ingested.with_status("failed"):
+        sys.exit(EXIT_SOME_FAILED)
+
+
+def _print(found: Comparison, metrics: Sequence[str]) -> None:
+    from wexport.terminal import safe
+
+    table = safe(found.table)
+    parameters = sum(count or 0 for count in found.models["parameters"].to_pylist())
+    read = "" if found.ingested is None else f", {_counted(len(found.ingested.with_status(*READ)), 'file')} read"
+    print(f"{_counted(found.models.num_rows, 'model')}, {parameters:,} parameters in {table}{read}")
+    _block("Models", "models", found.models, f"wexport query models {table}")
+    _findings(found.findings, table)
+    _block("Which are close", "clusters", found.clusters, f"wexport query clusters {table}")
+    if found.rank is not None:
+        metric = next((name for name in found.rank["metric"].to_pylist() if name), "")
+        file = safe(metrics[0]) if len(metrics) == 1 else "FILE"
+        _block(f"Order by {safe(metric)}", "rank", found.rank, f"wexport query rank {table} --with metrics={file}")
+        if found.rank.num_rows:
+            # In full, since it says what the order rests on.
+            print(f"  {safe(found.rank['model'][0])}: {safe(found.rank['reason'][0])}")
+
+
+def _findings(findings: Sequence[Finding], table: str) -> None:
+    """The findings that are more than information, the same in several models on one line."""
+    from wexport.checking import groups
+
+    severities = [each.severity for each in findings]
+    counts = ", ".join(_counted(severities.count(name), name) for name in dict.fromkeys(severities))
+    grouped = groups(each for each in findings if each.severity != "info")
+    rows = [
+        [
+            group.example.severity,
+            group.example.model if group.models == 1 else f"{group.models:,} models, e.g. {group.example.model}",
+            group.example.place,
+            group.example.finding,
+            group.example.seen,
+        ]
+        for group in grouped
+    ]
+    part = f", {LINES['findings']} of {len(rows):,} lines" if len(rows) > LINES["findings"] else ""
+    print(f"\nFindings: {counts or 'none'}{part}: wexport check {table}")
+    if rows:
+        _table(["severity", "model", "place", "finding", "seen"], rows[: LINES["findings"]])
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 or name == 'info' else 's'}"
+
+
+def _block(title: str, name: str, answer: pa.Table, more: str) -> None:
+    """A heading with the command that shows all, and the first lines of an answer."""
+    columns = [column for column in COLUMNS.get(name, answer.column_names) if column in answer.column_names]
+    rows = [list(row.values()) for row in answer.select(columns).slice(0, LINES[name]).to_pylist()]
+    part = f", {len(rows)} of {answer.num_rows:,} lines" if len(rows) < answer.num_rows else ""
+    print(f"\n{title}{part}: {more}")
+    if rows:
+        _table(columns, rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A line a row; what does not fit is cut at the end of the widest column."""
+    from rich.cells import cell_len, set_cell_size
+
+    from wexport import terminal
+
+    cells = [list(columns), *([terminal.cell_text(value) for value in row] for row in rows)]
+    widths = [max(cell_len(row[place]) for row in cells) for place in range(len(columns))]
+    room = terminal.stdout().width - 2 * len(columns)
+    while sum(widths) > room and max(widths) > NARROWEST:
+        widest = widths.index(max(widths))
+        widths[widest] = max(NARROWEST, widths[widest] - (sum(widths) - room))
+    numbers = [any(isinstance(row[place], (int, float)) for row in rows) for place in range(len(columns))]
+    for row in cells:
+        shown = []
+        for text, width, number in zip(row, widths, numbers, strict=True):
+            if cell_len(text) > width:
+                shown.append(set_cell_size(text, width - 1) + "\N{HORIZONTAL ELLIPSIS}")
+            else:
+                gap = " " * (width - cell_len(text))
+                shown.append(gap + text if number else text + gap)
+        print("  " + "  ".join(shown).rstrip())
+
+
+def _print_json(found: Comparison) -> None:
+    from wexport import terminal
+
+    answers = {
+        "models": found.models.to_pylist(),
+        "findings": [dataclasses.asdict(each) for each in found.findings],
+        "clusters": found.clusters.to_pylist(),
+        "rank": None if found.rank is None else found.rank.to_pylist(),
+    }
+    print(json.dumps({"table": str(found.table), **terminal.plain(answers)}, indent=1))

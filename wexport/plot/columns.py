@@ -1,0 +1,47 @@
+"""The figures of a tensor that plots can draw: every numeric column of the table, and rms."""
+
+from __future__ import annotations
+
+import difflib
+
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from wexport.errors import UsageError
+from wexport.schema import COLUMNS
+
+_UNITS = {
+    column.name: column.unit
+    for column in COLUMNS
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+}
+_UNITS["rms"] = "weight"
+_RMS = "l2_norm / sqrt(nullif(value_count - nan_count - inf_count, 0))"
+
+
+def number(statistic: str) -> str:
+    """SQL for a figure, as DOUBLE. Raises UsageError for a name that is no numeric column: no other gets into SQL."""
+    if statistic not in _UNITS:
+        near = difflib.get_close_matches(statistic, _UNITS, 1)
+        hint = (
+            f"did you mean {near[0]}?" if near else "such as std, abs_max, kurtosis, zero_fraction; see wexport schema"
+        )
+        raise UsageError(f"there is no statistic {statistic!r}", hint=hint)
+    return f"({_RMS if statistic == 'rms' else statistic})::DOUBLE"
+
+
+def axis(statistic: str) -> str:
+    """What an axis of that figure is called, with its unit."""
+    unit = _UNITS[statistic]
+    return f"{statistic} [{unit}]" if unit else statistic
+
+
+def logarithmic(ax: Axes) -> None:
+    """A logarithmic y axis whose labels are plain numbers: matplotlib writes powers as formulas."""
+    ax.set_yscale("log", nonpositive="mask")
+    low, high = ax.get_ylim()
+    few = high < 30 * low
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_major_formatter(plain)
+    ax.yaxis.set_minor_formatter(plain if few else NullFormatter())

@@ -1,0 +1,248 @@
+"""The weights of one model against those of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from wexport.errors import UsageError
+from wexport.plot import style
+from wexport.plot.data import Table, asking
+from wexport.plot.pairs import Pairs, cosine, paired
+
+DENSE = 4_000
+"""Pairs of one slot above which counts in hexagons are drawn, not points."""
+RASTERISED = 2_000
+"""Points above which an SVG or PDF holds them as a picture."""
+
+_MODELS = "SELECT DISTINCT model FROM weights WHERE asked_for(model, getvariable('model')) ORDER BY model"
+_SQL = """
+SELECT model, slot, kind, role, is_statistic(role) AS statistic, layer_of_slot(slot) AS layer, dtype,
+    canonical_shape, value_count, sample.index AS index, sample.value AS value
+FROM weights
+WHERE model IN (getvariable('a'), getvariable('b')) AND asked_for(slot, getvariable('slot'))
+ORDER BY tensor_index, slot
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Two models. left_out: why slots are not among the pairs, and how many."""
+
+    a: str
+    b: str
+    pairs: list[Pairs]
+    left_out: dict[str, int]
+
+
+def scatter(table: Table, a: str, b: str, *, ax: Axes, slot: str = "*", colour: str = "auto") -> list[Artist]:
+    """Model a against model b: a point is one weight, at its value in a and in b.
+
+    a, b: two models. slot: one slot, or a pattern; slots match by name and equal canonical shape. Of several slots,
+    moving statistics are left out. colour: see `draw`. Raises UsageError if nothing matches.
+    """
+    return draw(load(table, a, b, slot), ax, colour=colour)
+
+
+def whole(
+    table: Table,
+    a: str,
+    b: str,
+    *,
+    size: tuple[float, float] | None = None,
+    slot: str = "*",
+    colour: str = "auto",
+) -> Figure:
+    """A whole figure. Options as of `scatter`."""
+    data = load(table, a, b, slot)
+    with style.settings():
+        figure = Figure(figsize=size or ((6.4, 6) if len(data.pairs) == 1 else (8.6, 5.6)))
+        draw(data, figure.subplots(), colour=colour)
+        figure.draw_without_rendering()  # with equal axes, the layout leaves room for the legend in its second round only
+    return figure
+
+
+def load(table: Table, a: str, b: str, slot: str = "*") -> Scatter:
+    """The pairs of values of two models.
+
+    Raises UsageError if a or b is not one model, or no slot of theirs can be paired.
+    """
+    with asking(table) as session:
+        names = []
+        for name in (a, b):
+            found = session.ask(_MODELS, {"model": name}).column("model").to_pylist()
+            if len(found) != 1:
+                listed = f": {', '.join(style.short(model) for model in found[:5])}" if found else ""
+                raise UsageError(
+                    f"{name!r} fits {len(found):,} models{listed}", hint="choose one; `wexport query models` lists them"
+                )
+            names.extend(found)
+        if names[0] == names[1]:
+            raise UsageError(f"both are {names[0]!r}", hint="choose two models: a and b")
+        rows = session.ask(_SQL, {"a": names[0], "b": names[1], "slot": slot}).to_pylist()
+    if len({row["slot"] for row in rows}) > 1:
+        statistics = {row["slot"] for row in rows if row["statistic"]}
+        rows = [row for row in rows if not row["statistic"]]
+    else:
+        statistics = set()
+    left, right = ({(row["kind"], row["slot"]): row for row in rows if row["model"] == name} for name in names)
+    pairs, left_out = [], {"moving statistics": len(statistics)}
+    for key in dict.fromkeys([*left, *right]):
+        reason, pair = paired(left.get(key), right.get(key))
+        if pair is not None:
+            pairs.append(pair)
+        else:
+            left_out[reason] = left_out.get(reason, 0) + 1
+    if not pairs:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items() if count) or "there is none"
+        raise UsageError(
+            f"no slot {slot!r} of {style.short(names[0])} can be paired with one of {style.short(names[1])}: {why}",
+            hint="`wexport query tensors` lists slots and shapes; samples need a table made with --detail full",
+        )
+    return Scatter(names[0], names[1], pairs, {reason: count for reason, count in left_out.items() if count})
+
+
+def draw(data: Scatter, ax: Axes, *, colour: str = "auto") -> list[Artist]:
+    """Draw onto axes, with the identity line, on which weights stand that are equal in both; both axes are alike.
+
+    colour: of several slots, "role" or "layer"; "auto" is by role where there are several roles. Names in the legend
+    come with the cosine of all their values.
+
+    Returns the clouds, the one of most weights first (of one slot with many pairs, hexagons coloured by the number of
+    pairs), then the line.
+    """
+    style.choice("colour", colour, ("auto", "role", "layer"))
+    one = len(data.pairs) == 1
+    with style.settings():
+        low, high = _limits(data.pairs)
+        if one and data.pairs[0].a.size > DENSE:
+            artists = [_hexagons(data.pairs[0], ax, (low, high))]
+        else:
+            artists = _clouds(data.pairs, ax, colour)
+        (line,) = ax.plot([low, high], [low, high], color="black", linewidth=0.8, dashes=(4, 2), zorder=1.5)
+        ax.set(xlim=(low, high), ylim=(low, high))
+        ax.set_aspect("equal", adjustable="box")
+        if not one:
+            line.set_label("equal in both")
+            style.legend(ax, loc="upper left", bbox_to_anchor=(1.02, 1))
+            _enlarge(ax)
+        names = style.short_all([data.a, data.b])
+        style.label(ax, title=_title(data), x=f"weight in {names[0]}", y=f"weight in {names[1]}")
+    return [*artists, line]
+
+
+def _limits(pairs: Sequence[Pairs]) -> tuple[float, float]:
+    low = min(min(float(pair.a.min()), float(pair.b.min())) for pair in pairs)
+    high = max(max(float(pair.a.max()), float(pair.b.max())) for pair in pairs)
+    margin = 0.04 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def _enlarge(ax: Axes) -> None:
+    """Points in the legend that can be seen, whatever they are in the cloud."""
+    legend = ax.get_legend()
+    for handle in legend.legend_handles if legend else []:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([30])
+            handle.set_alpha(1)
+
+
+def _hexagons(pair: Pairs, ax: Axes, limits: tuple[float, float]) -> Artist:
+    found = ax.hexbin(
+        pair.a,
+        pair.b,
+        gridsize=60,
+        bins="log",
+        mincnt=1,
+        cmap=style.SEQUENTIAL,
+        extent=(*limits, *limits),
+        linewidths=0,
+    )
+    beside = ax.inset_axes((1.03, 0.0, 0.04, 1.0))
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    ax.figure.colorbar(found, cax=beside, label="pairs of values in a hexagon", format=plain)
+    return found
+
+
+def _clouds(pairs: Sequence[Pairs], ax: Axes, colour: str) -> list[Artist]:
+    """Points, a colour a group; small groups are drawn above large ones."""
+    count = sum(pair.a.size for pair in pairs)
+    artists: list[Artist] = []
+    groups = _groups(pairs, colour)
+    names = style.short_all([name for name, _ in groups])
+    for number, (name, (_, group)) in enumerate(zip(names, groups, strict=True)):
+        last = number >= style.SHOWN
+        look = style.OTHERS if last else style.COLOURS[number % len(style.COLOURS)]
+        marker = "o" if number < len(style.COLOURS) else "s"
+        label = None if len(pairs) == 1 else name if last else f"{name}: {_slots(len(group))}, {_cosine(group)}"
+        cloud = ax.scatter(
+            np.concatenate([pair.a for pair in group]),
+            np.concatenate([pair.b for pair in group]),
+            s=12 if count <= 1000 else 5,
+            alpha=0.8 if count <= 300 else 0.5 if count <= 10_000 else 0.25,
+            color=look,
+            marker=marker,
+            linewidths=0,
+            zorder=2 if last else 2.1 + 0.01 * number,
+            rasterized=count > RASTERISED,
+            label=label,
+        )
+        artists.append(cloud)
+    return artists
+
+
+def _groups(pairs: Sequence[Pairs], colour: str) -> list[tuple[str, list[Pairs]]]:
+    """Pairs by role or layer, those of most weights first; beyond some, the others as one group."""
+    if colour == "auto":
+        colour = "role" if len({pair.role for pair in pairs}) > 1 else "layer"
+    found: dict[str, list[Pairs]] = {}
+    for pair in pairs:
+        found.setdefault(pair.role if colour == "role" else pair.layer, []).append(pair)
+    ordered = sorted(found.items(), key=lambda item: -sum(pair.value_count for pair in item[1]))
+    if len(ordered) <= style.SHOWN:
+        return ordered
+    rest = ordered[style.SHOWN :]
+    merged = [pair for _, group in rest for pair in group]
+    what = ("role" if colour == "role" else "layer") + ("s" if len(rest) > 1 else "")
+    return [*ordered[: style.SHOWN], (f"{len(rest):,} other {what}: {_slots(len(merged))}", merged)]
+
+
+def _slots(count: int) -> str:
+    return f"{count:,} slot{'s' if count > 1 else ''}"
+
+
+def _cosine(pairs: Sequence[Pairs]) -> str:
+    """The cosine in words."""
+    found, error = cosine(pairs)
+    if found is None:
+        return "no cosine: all zero"
+    rounded = f"{found:.3f}"
+    text = f"cosine {'> 0.999' if rounded == '1.000' and found < 1 - 1e-12 else rounded}"
+    if all(pair.drawn == pair.value_count for pair in pairs):
+        return text
+    return f"{text} ± {max(error, 0.001):.3f}" if error >= 0.0005 else f"{text} ± < 0.001"
+
+
+def _title(data: Scatter) -> str:
+    drawn, values = sum(pair.drawn for pair in data.pairs), sum(pair.value_count for pair in data.pairs)
+    lost = drawn - sum(pair.a.size for pair in data.pairs)
+    sampled = drawn < values
+    amount = f"sample of {drawn:,} of {values:,} values" if sampled else f"all {values:,} values"
+    error = " (± standard error)" if sampled else ""
+    if len(data.pairs) == 1:
+        text = f"{style.short(data.pairs[0].slot, 50)}: {amount}\n{_cosine(data.pairs)}{error}; dashed: equal in both"
+    else:
+        text = f"{_slots(len(data.pairs))} in both: {amount}{error}"
+    if lost:
+        text += f"\n{lost:,} pairs with NaN or infinity left out"
+    if data.left_out:
+        text += "\nnot drawn: " + ", ".join(f"{_slots(n)} {reason}" for reason, n in data.left_out.items())
+        text += f" (a: {style.short(data.a, 24)})" if {"in a only", "in b only"} & data.left_out.keys() else ""
+    return text

@@ -1,0 +1,71 @@
+"""Whether a table still says what its model files do, so that they need not be read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wexport import inputs
+from wexport.errors import TableError
+from wexport.inputs import Input
+from wexport.reading import Options
+
+_TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".rst", ".log", ".yaml", ".yml", ".toml", ".html", ".sql")
+_NO_MODELS = (*_TEXTS, ".png", ".jpg", ".jpeg", ".svg", ".pdf", ".py", ".ipynb", ".parquet")
+"""Files of these suffixes that lie among models and are not in the table were passed over, not overlooked."""
+
+
+def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
+    """Whether a table holds just what reading these files with these options would give.
+
+    Files count as unchanged that have the size they had, and neither content nor name from after the table was written.
+    """
+    if not table.is_file() or options.reader or options.plugins or options.series:
+        return False  # a table does not remember how it was read, but for what shapes its numbers
+    from wexport import dataset
+    from wexport.outputs import metadata_of
+
+    if dataset.read_metadata(table) != metadata_of(options):
+        return False
+    written = table.stat().st_mtime_ns
+    due = dict(zip(inputs.model_names([item.path for item in found], options.name), found, strict=True))
+    for model, (source, size) in _models(table).items():
+        item = due.pop(model, None)
+        if item is None or inputs.source_name(item.path) != source or not _unchanged(item.path, size, written):
+            return False
+    return all(not item.named and item.path.suffix.lower() in _NO_MODELS for item in due.values())
+
+
+def refuse_losing(table: Path, found: Sequence[Input]) -> None:
+    """Raise TableError where writing a table anew would lose models that were read from other files."""
+    if not table.is_file():
+        return
+    sources = {inputs.source_name(item.path) for item in found}
+    lost = [model for model, (source, _) in _models(table).items() if source not in sources]
+    if lost:
+        raise TableError(
+            f"{table}: holds {len(lost):,} models that are not among these files, e.g. {lost[0]}",
+            hint=f"name another table with --out, or write it anew with `wexport ingest ... --out {table}`",
+        )
+
+
+def _models(table: Path) -> dict[str, tuple[str, int]]:
+    """The models of a table: the file of each, and the file's size."""
+    import pyarrow.parquet as pq
+
+    from wexport import dataset
+
+    dataset.read_metadata(table)
+    columns = pq.read_table(table, columns=["model", "source", "source_bytes"]).to_pydict()
+    return {
+        model: (source, size)
+        for model, source, size in zip(columns["model"], columns["source"], columns["source_bytes"], strict=True)
+    }
+
+
+def _unchanged(path: Path, size: int, written: int) -> bool:
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return stat.st_size == size and max(stat.st_mtime_ns, stat.st_ctime_ns) < written

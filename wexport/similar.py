@@ -1,0 +1,366 @@
+"""How alike models are, every one with every other, from the table's samples."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from wexport.cosines import Floats, Rows, compare
+from wexport.errors import UsageError
+from wexport.match import Place, match
+
+if TYPE_CHECKING:
+    from wexport.connection import PathLike
+    from wexport.session import Session
+
+MOST_MODELS = 4_000
+"""Every pair of models has several figures: of more models, they would not fit in 2 GiB."""
+MOST_ARCHITECTURE_PAIRS = 300
+"""So many pairs of architectures are matched by order as well; in a table of more, tensors match by slot alone."""
+MIN_COVERAGE = 0.5
+_PASS_VALUES = 1 << 26
+"""Values read at once: 512 MiB."""
+_BLOCK = 256
+
+_LIST = """
+SELECT model, kind, slot, role, canonical_shape, tensor_index, value_count, content_hash, l2_norm
+FROM weights WHERE asked_for(model, getvariable('model')) AND NOT is_statistic(role)
+ORDER BY model, tensor_index, slot, kind
+"""
+_READ = """
+SELECT model, kind, slot, sample.value AS value FROM weights
+WHERE asked_for(model, getvariable('model')) AND NOT is_statistic(role) AND sample IS NOT NULL
+    AND (getvariable('slots') IS NULL OR list_contains(getvariable('slots'), slot))
+"""
+
+_Key = tuple[str, str, tuple[int, ...]]
+_Texts = list[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """Models by models; each matrix is float64, symmetric, and in the order of `models` (names, sorted).
+
+    matrix: mean of the cosines of matched tensors, weighted by their sizes; 1 on the diagonal, NaN where a pair cannot
+    be compared. standard_error: of that mean; 0 where all values were known. coverage: share of the larger model's
+    parameters that have a partner. relative_l2: length of the difference of the matched tensors by the root mean
+    square of the two lengths. tensors, by_order: how many tensors were matched, and how many of them by order.
+    """
+
+    models: list[str]
+    matrix: Floats
+    standard_error: Floats
+    coverage: Floats
+    relative_l2: Floats
+    tensors: Floats
+    by_order: Floats
+    min_coverage: float = MIN_COVERAGE
+
+    def pairs(self) -> pa.Table:
+        """A row a pair, the most similar first, as the query `similarity` answers."""
+        i, j = np.triu_indices(len(self.models), 1)
+        similarity = self.matrix[i, j]
+        order = np.lexsort((j, i, np.where(np.isnan(similarity), np.inf, -similarity)))
+        i, j = i[order], j[order]
+        names = pa.array(self.models, pa.string())
+        figures = (self.matrix, self.standard_error, self.relative_l2, self.coverage)
+        similarity, error, distance, coverage = (_column(figure[i, j]) for figure in figures)
+        tensors, by_order = self.tensors[i, j], self.by_order[i, j]
+        return pa.table(
+            {
+                "model_a": names.take(pa.array(i)),
+                "model_b": names.take(pa.array(j)),
+                "similarity": similarity,
+                "standard_error": error,
+                "relative_l2": distance,
+                "coverage": coverage,
+                "tensors": pa.array(tensors.astype(np.int64)),
+                "match_method": _words(tensors, by_order),
+                "reason": pa.array(self._reasons(i, j), pa.string()),
+            }
+        )
+
+    def _reasons(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> _Texts:
+        reasons: _Texts = [None] * len(i)
+        for place in np.flatnonzero(np.isnan(self.matrix[i, j])):
+            coverage = self.coverage[i[place], j[place]]
+            if coverage == 0:
+                reasons[place] = "no tensor in common, or no samples of it"
+            elif coverage < self.min_coverage:
+                reasons[place] = f"{math.floor(coverage * 100 + 0.5):d} % of the parameters match"
+            else:
+                reasons[place] = "nothing but zeros"
+        return reasons
+
+
+def similarity(table: PathLike, model: str = "*", *, min_coverage: float = MIN_COVERAGE, **limits: Any) -> Similarity:
+    """How alike models are, every one with every other.
+
+    table: a file that `ingest` wrote, a folder of parts, or a pattern. model: which models, a name or a pattern.
+    min_coverage: pairs of which less than this share of parameters match are not compared. limits: `seconds` and
+    `memory` of each query.
+
+    Statistics that are counted and not trained (moving means, ...) are left out. Raises TableError if there is no such
+    table, UsageError for more than 4,000 models.
+    """
+    from wexport.session import Session
+
+    with Session(table, **limits) as session:
+        return measure(session, model, min_coverage)
+
+
+def similar_pairs(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
+    """The answer to the query `similarity`."""
+    return measure(session, parameters["model"], parameters["min_coverage"]).pairs()
+
+
+def measure(session: Session, model: str, min_coverage: float) -> Similarity:
+    """Similarity over a session that is open."""
+    listing = _Listing(session.ask(_LIST, {"model": model}))
+    totals = _Totals(listing)
+    for keys, tasks in _passes(listing):
+        samples = _read(session, model, listing, keys)
+        for left, right in tasks:
+            _compare(totals, listing, samples, left, right)
+        del samples
+    return totals.result(min_coverage)
+
+
+class _Listing:
+    """The tensors of the models without their values, and which go together."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        columns = [column.to_pylist() for column in rows.columns]
+        names, kinds, slots, roles, shapes, indices, sizes, hashes, norms = columns
+        self.models: list[str] = sorted(set(names))
+        if len(self.models) > MOST_MODELS:
+            raise UsageError(
+                f"{len(self.models):,} models are too many to compare every one with every other",
+                hint=f"choose at most {MOST_MODELS:,} by the parameter model",
+            )
+        number = {name: place for place, name in enumerate(self.models)}
+        codes: dict[str | None, int] = {}
+        self.keys: list[_Key] = []
+        self.size: list[int] = []
+        self.tensors: list[dict[int, tuple[int, float]]] = []
+        """For each key: model to (hash as a number, L2 norm)."""
+        self.parameters = np.zeros(len(self.models))
+        self._key_numbers: dict[_Key, int] = {}
+        places: list[list[tuple[int, Place]]] = [[] for _ in self.models]
+        for name, kind, slot, role, shape, index, size, content, norm in zip(
+            names, kinds, slots, roles, shapes, indices, sizes, hashes, norms, strict=True
+        ):
+            key = self._key((kind, slot, tuple(shape or ())), size)
+            code = (
+                codes.setdefault(content, len(codes))
+                if content is not None
+                else -1 - len(places[number[name]]) - len(rows) * number[name]
+            )
+            self.tensors[key][number[name]] = (code, math.nan if norm is None else norm)
+            self.parameters[number[name]] += size
+            places[number[name]].append((key, Place(slot, kind, role, tuple(shape or ()), index or 0)))
+        self.by_order = list(_by_order(places))
+
+    def _key(self, key: _Key, size: int) -> int:
+        number = self._key_numbers.setdefault(key, len(self.keys))
+        if number == len(self.keys):
+            self.keys.append(key)
+            self.size.append(size)
+            self.tensors.append({})
+        return number
+
+    def by_slot(self) -> Mapping[tuple[str, str], list[int]]:
+        """The keys of each slot; more than one where its shape differs."""
+        found: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for number, (kind, slot, _) in enumerate(self.keys):
+            found[kind, slot].append(number)
+        return found
+
+
+_Task = tuple[tuple[int, Sequence[int]], tuple[int, Sequence[int]] | None]
+"""A key and models; those with each other, or with models that have another key for the same tensor."""
+
+
+def _by_order(places: Sequence[Sequence[tuple[int, Place]]]) -> Iterator[_Task]:
+    """Tensors that match by order: once for each pair of architectures, not of models."""
+    architectures: dict[tuple[tuple[int, str], ...], list[int]] = defaultdict(list)
+    for model, tensors in enumerate(places):
+        architectures[tuple((key, place.role) for key, place in tensors)].append(model)
+    if math.comb(len(architectures), 2) > MOST_ARCHITECTURE_PAIRS:
+        return
+    for one, other in combinations(architectures.values(), 2):
+        left, right = places[one[0]], places[other[0]]
+        for pair in match([place for _, place in left], [place for _, place in right]):
+            if pair.method != "slot":
+                yield (left[pair.left][0], one), (right[pair.right][0], other)
+
+
+def _passes(listing: _Listing) -> Iterator[tuple[set[int], list[_Task]]]:
+    """What is compared, in portions whose samples fit in memory together."""
+    tasks: list[_Task] = [((key, sorted(tensors)), None) for key, tensors in enumerate(listing.tensors)]
+    tasks += listing.by_order
+    keys: set[int] = set()
+    portion: list[_Task] = []
+    for task in tasks:
+        new = {task[0][0], *([task[1][0]] if task[1] else [])}
+        if portion and _values(listing, keys | new) > _PASS_VALUES:
+            yield keys, portion
+            keys, portion = set(), []
+        keys |= new
+        portion.append(task)
+    if portion:
+        yield keys, portion
+
+
+def _values(listing: _Listing, keys: set[int]) -> int:
+    return sum(len(listing.tensors[key]) * min(listing.size[key], 1024) for key in keys)
+
+
+def _read(session: Session, model: str, listing: _Listing, keys: set[int]) -> dict[int, dict[int, Floats]]:
+    """Samples by key and model."""
+    slots = None if len(keys) == len(listing.keys) else sorted({listing.keys[key][1] for key in keys})
+    number = {name: place for place, name in enumerate(listing.models)}
+    by_slot = listing.by_slot()
+    samples: dict[int, dict[int, Floats]] = {key: {} for key in keys}
+    for batch in session.batches(_READ, {"model": model, "slots": slots}):
+        values = batch.column("value")
+        flat = values.flatten().to_numpy(zero_copy_only=False)
+        ends = np.cumsum([0, *values.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)])
+        names = (batch.column(name).to_pylist() for name in ("model", "kind", "slot"))
+        for row, (name, kind, slot) in enumerate(zip(*names, strict=True)):
+            for key in by_slot.get((kind, slot), []):
+                if key in keys and number[name] in listing.tensors[key]:
+                    samples[key][number[name]] = flat[ends[row] : ends[row + 1]]
+    return samples
+
+
+def _compare(
+    totals: _Totals,
+    listing: _Listing,
+    samples: Mapping[int, Mapping[int, Floats]],
+    left: tuple[int, Sequence[int]],
+    right: tuple[int, Sequence[int]] | None,
+) -> None:
+    """Add one tensor of all its models to the totals."""
+    value_count = listing.size[left[0]]
+    groups = _by_length(samples[left[0]], left[1])
+    others = groups if right is None else _by_length(samples[right[0]], right[1])
+    for length, models in groups.items():
+        partners = others.get(length, [])
+        if not partners:
+            continue
+        one = _rows(samples[left[0]], models, length, value_count)
+        other = one if right is None else _rows(samples[right[0]], partners, length, value_count)
+        other_key = left[0] if right is None else right[0]
+        for begin in range(0, len(models), _BLOCK):
+            first = begin if right is None else 0  # what is before was met from the other side
+            block = slice(begin, begin + _BLOCK)
+            totals.add(
+                (left[0], models[block], one.part(block)),
+                (other_key, partners[first:], other.part(slice(first, None))),
+                ordered=right is not None,
+            )
+
+
+def _by_length(samples: Mapping[int, Floats], models: Sequence[int]) -> dict[int, list[int]]:
+    """Models by the length of their samples, 0 for none: only samples of one length are of the same places."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for model in models:
+        groups[len(samples[model]) if model in samples else 0].append(model)
+    return groups
+
+
+def _rows(samples: Mapping[int, Floats], models: Sequence[int], length: int, value_count: int) -> Rows:
+    values = np.stack([samples[model] for model in models]) if length else np.zeros((len(models), 0))
+    return Rows.of(values, value_count)
+
+
+_Side = tuple[int, Sequence[int], Rows]
+
+
+class _Totals:
+    """Sums over tensors, models by models; either triangle may hold a part."""
+
+    def __init__(self, listing: _Listing) -> None:
+        self._listing = listing
+        shape = (7, len(listing.models), len(listing.models))
+        self._sums = np.zeros(shape)
+        self._weight, self._cosine, self._variance, self._matched, self._square, self._norms, self._tensors = self._sums
+        self._ordered = np.zeros(shape[1:])
+
+    def add(self, left: _Side, right: _Side, *, ordered: bool) -> None:
+        """Add a tensor of some models, compared with that of others."""
+        (key, models, one), (other_key, partners, other) = left, right
+        size = one.value_count
+        hashes, norms = _known(self._listing, key, models)
+        other_hashes, other_norms = _known(self._listing, other_key, partners)
+        figures = compare(one, other)
+        same = hashes[:, None] == other_hashes[None, :]
+        zero = (norms[:, None] == 0) | (other_norms[None, :] == 0)
+        figures.cosine[same & ~zero] = 1.0
+        figures.variance[same & ~zero] = 0.0
+        figures.mean_square[same] = 0.0
+        new = np.asarray(models)[:, None] < np.asarray(partners)[None, :]
+        if ordered:
+            new = np.ones_like(new)
+        matched = new & ~np.isnan(figures.mean_square)
+        defined = matched & ~np.isnan(figures.cosine)
+        where = _place(models, partners)
+        squares = np.nan_to_num(norms) ** 2
+        other_squares = np.nan_to_num(other_norms) ** 2
+        self._weight[where] += size * defined
+        self._cosine[where] += np.where(defined, size * figures.cosine, 0)
+        self._variance[where] += np.where(defined, size**2 * np.nan_to_num(figures.variance), 0)
+        self._matched[where] += size * matched
+        self._square[where] += np.where(matched, size * figures.mean_square, 0)
+        self._norms[where] += np.where(matched, (squares[:, None] + other_squares[None, :]) / 2, 0)
+        self._tensors[where] += matched
+        if ordered:
+            self._ordered[where] += matched
+
+    def result(self, min_coverage: float) -> Similarity:
+        """The figures of every pair."""
+        for total in (*self._sums, self._ordered):
+            total += total.T
+        parameters = self._listing.parameters
+        with np.errstate(divide="ignore", invalid="ignore"):
+            coverage = self._matched / np.maximum(parameters[:, None], parameters[None, :])
+            comparable = (coverage >= min_coverage) & (self._weight > 0)
+            similarity = np.where(comparable, self._cosine / self._weight, np.nan)
+            error = np.where(comparable, np.sqrt(self._variance) / self._weight, np.nan)
+            distance = np.where(comparable & (self._norms > 0), np.sqrt(self._square / self._norms), np.nan)
+        for figure, value in ((similarity, 1.0), (error, 0.0), (coverage, 1.0), (distance, 0.0)):
+            np.fill_diagonal(figure, value)
+        return Similarity(
+            self._listing.models, similarity, error, coverage, distance, self._tensors, self._ordered, min_coverage
+        )
+
+
+def _place(models: Sequence[int], partners: Sequence[int]) -> Any:
+    """The index of their part of a matrix: slices where they can be, which is several times as fast."""
+    if all(side[-1] - side[0] == len(side) - 1 for side in (models, partners)):
+        return slice(models[0], models[-1] + 1), slice(partners[0], partners[-1] + 1)
+    return np.ix_(models, partners)
+
+
+def _known(listing: _Listing, key: int, models: Sequence[int]) -> tuple[NDArray[np.int64], Floats]:
+    """Hashes, as numbers, and norms of a tensor of some models."""
+    found = [listing.tensors[key][model] for model in models]
+    return np.array([code for code, _ in found], np.int64), np.array([norm for _, norm in found])
+
+
+def _words(tensors: Floats, by_order: Floats) -> pa.Array:
+    kinds = np.select([tensors == 0, by_order == 0, by_order < tensors], [0, 1, 2], 3)
+    return pa.array([None, "slot", "slot, order", "order"], pa.string()).take(pa.array(kinds))
+
+
+def _column(figure: Floats) -> pa.Array:
+    return pa.array(figure, pa.float64(), from_pandas=True)  # NaN is NULL
