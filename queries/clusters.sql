@@ -20,14 +20,15 @@
 --   reason                       the verdict in words
 -- How to read it
 --   A group is a model and those close to it, so by weights one would do for all of them: evidence for sharing a model
---   between kinds of data, to be confirmed on held-out data of each kind. Are the weights not close, that is no evidence
---   that you need different models: independent trainings have similarities near 0 though they may do the same, because
---   hidden units stand in any order. None of them is odd then, and none close. The odd one out is told by a robust rule:
---   among at least 4 comparable models, its typical similarity is below the usual one by more than `gap` and by more than
---   5 robust standard deviations (1.4826 times the median absolute deviation). See `similarity` for every pair.
+--   between kinds of data, to be confirmed on held-out data of each kind. Are the weights not close, that is no
+--   evidence that you need different models: independent trainings have similarities near 0 though they may do the
+--   same, because hidden units stand in any order. None of them is odd then, and none close. The odd one out is told
+--   by a robust rule: among at least 4 comparable models, its typical similarity is below the usual one by more than
+--   `gap` and by more than 5 robust standard deviations (1.4826 times the median absolute deviation). See `similarity`
+--   for every pair.
 -- What it does not prove
 --   That close models behave alike, that the odd one is worse, or that any is better: only validation tells.
-WITH RECURSIVE pairs AS (
+WITH RECURSIVE pairs AS MATERIALIZED (
     FROM similarities(coalesce(getvariable('model'), '*'), coalesce(getvariable('min_coverage'), 0.5))
 ),
 neighbours AS (
@@ -122,9 +123,10 @@ SELECT
         WHEN 'not comparable' THEN 'no other model with enough matching tensors'
         WHEN 'odd one out' THEN 'typically less similar to the others than they are to each other'
         WHEN 'close' THEN 'by weights, ' || represented_by || ' would do for ' || group_size || ' models'
-        ELSE 'no model is close' || CASE
-            WHEN compared_with < 3 THEN '; an odd one is told among 4 or more'
-            ELSE ', as with independent trainings' END
+        ELSE CASE
+            WHEN len(near) > 0 THEN 'close only to models that another represents'
+            WHEN compared_with < 3 THEN 'no model is close; an odd one is told among 4 or more'
+            ELSE 'no model is close, as with independent trainings' END
         END AS reason
 FROM judged
 ORDER BY

@@ -19,7 +19,7 @@
 --   changed_fraction_se [fraction]     its standard error
 --   rms_change [weight]                root mean square of w - w0: defined where w0 is zero, too
 --   wasserstein [standard deviations]  Wasserstein-1 distance of the two histograms by the std of w0
---   js_distance                        Jensen-Shannon distance (root of the divergence, base 2: 0 to 1) of the histograms
+--   js_distance                        Jensen-Shannon distance of the histograms (root, base 2: 0 to 1)
 --   js_expected                        what it would be, about, for two samples of one distribution of as many values
 --   basis                              'same hash', 'all values' or 'sample'
 --   compared [values]                  pairs of values that the figures rest on
@@ -27,22 +27,23 @@
 --   match_method                       'slot', or 'order' (against a reference); NULL where nothing was compared
 --   reason                             why there is no figure, or what to mind
 -- How to read it
---   What moved most comes first, tensors that could not be compared last. Weights that moved little have a relative_l2 of
---   a few per cent; two independent trainings have one near 1.4 and a cosine near 0. Moving statistics move by themselves
---   whenever data passes. Where the table keeps a sample of a tensor, a standard error stands beside the figure: look at
---   differences of more than 3 of them. It takes the sample as simple random (it is stratified, so that is careful) and
---   counts the largest contribution twice. The error of a share is that of (k + 1) / (n + 2), so that it is not 0 where
---   no value of the sample changed. Wasserstein and Jensen-Shannon compare distributions, not values: a permutation
---   leaves them 0. They come from bins of 8 to an octave, so smaller shifts may not show. Jensen-Shannon of few values is
---   mostly chance, which js_expected tells. For a table without checkpoints, name a reference.
+--   What moved most comes first, tensors that could not be compared last. Weights that moved little have a relative_l2
+--   of a few per cent; two independent trainings have one near 1.4 and a cosine near 0. Moving statistics move by
+--   themselves whenever data passes. Where the table keeps a sample of a tensor, a standard error stands beside the
+--   figure: look at differences of more than 3 of them. It takes the sample as simple random (it is stratified, so
+--   that is careful) and counts the largest contribution twice. The error of a share is that of (k + 1) / (n + 2), so
+--   that it is not 0 where no value of the sample changed. Wasserstein and Jensen-Shannon compare distributions, not
+--   values: a permutation leaves them 0. They come from bins of 8 to an octave, so smaller shifts may not show.
+--   Jensen-Shannon of few values is mostly chance, which js_expected tells. For a table without checkpoints, name a
+--   reference.
 -- What it does not prove
 --   That a model became better or worse, or behaves differently: weights can move far and compute the same, for example
 --   when hidden units change places. A tensor of which a few values changed may show no change in its sample.
 WITH listed AS (
     -- No lists here: this is joined in every direction.
     SELECT
-        tensor_id(model, kind, slot, canonical_shape) AS id, model, kind, slot, role, canonical_shape AS shape, tensor_index, run, step,
-        value_count, content_hash, std, l2_norm
+        tensor_id(model, kind, slot, canonical_shape) AS id, model, kind, slot, role, canonical_shape AS shape,
+        tensor_index, run, step, value_count, content_hash, std, l2_norm
     FROM weights
     WHERE asked_for(slot, coalesce(getvariable('slot'), '*'))
         OR coalesce(getvariable('reference'), '') <> ''  -- by order, another name may be the one
@@ -131,33 +132,43 @@ lined_up AS (
     WINDOW line AS (PARTITION BY line ORDER BY place, lines.id)
 ),
 differences AS (
-    SELECT id, unnest(old) AS old, unnest(new) AS new, nullif(greatest(old_max, new_max), 0) AS scale
+    SELECT
+        id, unnest(old) AS old, unnest(new) AS new, coalesce(nullif(old_max, 0), 1) AS old_scale,
+        coalesce(nullif(new_max, 0), 1) AS new_scale
     FROM lined_up
     WHERE len(old) = len(new)
 ),
 scaled AS (
-    -- By the largest of both, so that no power overflows; pairs that are not finite become NULL and are left out.
+    -- By the largest magnitude, so that no power overflows: for the cosine each by its own, for lengths by that of
+    -- both. Pairs that are not finite become NULL and are left out.
     SELECT
-        id, scale,
-        CASE WHEN isfinite(new - old) THEN old / coalesce(scale, 1) END AS x,
-        CASE WHEN isfinite(new - old) THEN (new - old) / coalesce(scale, 1) END AS d
+        id, greatest(old_scale, new_scale) AS scale, old_scale / greatest(old_scale, new_scale) AS shrink,
+        CASE WHEN isfinite(new - old) THEN old / old_scale END AS x,
+        CASE WHEN isfinite(new - old) THEN new / new_scale - old / old_scale END AS d,
+        CASE WHEN isfinite(new - old) THEN (new - old) / greatest(old_scale, new_scale) END AS change
     FROM differences
 ),
 summed AS (
     SELECT
-        id, any_value(scale) AS scale, count(*) AS kept, count(*) FILTER (d <> 0) AS changed,
+        id, any_value(scale) AS scale, count(*) AS kept, count(*) FILTER (change <> 0) AS changed,
         {
             'n': count(d), 'x2': sum(x * x), 'y2': sum((x + d) * (x + d)), 'xd': sum(x * d), 'd2': sum(d * d),
             'x4': sum(x * x * x * x), 'x3d': sum(x * x * x * d), 'x2d2': sum(x * x * d * d),
             'xd3': sum(x * d * d * d), 'd4': sum(d * d * d * d), 'd_max': max(abs(d))
-        } AS sums
+        } AS sums,
+        {
+            'n': count(d), 'x2': sum(x * x) * any_value(shrink) ** 2, 'x4': sum(x * x * x * x) * any_value(shrink) ** 4,
+            'x2d2': sum(x * x * change * change) * any_value(shrink) ** 2, 'd2': sum(change * change),
+            'd4': sum(change * change * change * change), 'd_max': max(abs(change))
+        } AS lengths
     FROM scaled
     GROUP BY id
 ),
 paired AS (
     SELECT
         new.id, matched.old_id, new.model, new.slot, old.slot AS old_slot, new.tensor_index, matched.against,
-        matched.match_method, new.value_count, old.std AS old_std, sums, kept, changed, coalesce(scale, 1) AS scale,
+        matched.match_method, new.value_count, old.std AS old_std, sums, lengths, kept, changed,
+        coalesce(scale, 1) AS scale,
         coalesce(new.content_hash = old.content_hash, false) AS same,
         old.l2_norm = 0 AS was_zero, old.l2_norm = 0 OR new.l2_norm = 0 AS either_zero,
         coalesce(kept = new.value_count, false) AS whole
@@ -172,12 +183,12 @@ measured AS (
     SELECT
         *, NOT same AND NOT whole AND changed = 0 AS unseen,
         CASE WHEN same AND NOT was_zero THEN 0
-            WHEN changed > 0 OR whole THEN sqrt(sums.d2) / nullif(sqrt(sums.x2), 0) END AS relative_l2,
+            WHEN changed > 0 OR whole THEN sqrt(lengths.d2) / nullif(sqrt(lengths.x2), 0) END AS relative_l2,
         CASE WHEN same AND NOT either_zero THEN 1
             WHEN changed > 0 OR whole THEN 1 - cosine_distance(sums) END AS cosine,
         CASE WHEN same THEN 0 ELSE changed / nullif(sums.n, 0) END AS changed_fraction,
         CASE WHEN same THEN 0
-            WHEN changed > 0 OR whole THEN scale * sqrt(sums.d2 / nullif(sums.n, 0)) END AS rms_change
+            WHEN changed > 0 OR whole THEN scale * sqrt(lengths.d2 / nullif(sums.n, 0)) END AS rms_change
     FROM paired
 ),
 moved_most AS (
@@ -238,7 +249,7 @@ compared AS (
     SELECT
         model, slot, against, relative_l2,
         CASE WHEN relative_l2 IS NULL THEN NULL WHEN same OR whole THEN 0
-            ELSE relative_l2_se(sums, value_count) END AS relative_l2_se,
+            ELSE relative_l2_se(lengths, value_count) END AS relative_l2_se,
         cosine,
         CASE WHEN cosine IS NULL THEN NULL WHEN same OR whole THEN 0
             ELSE cosine_se(sums, value_count) END AS cosine_se,

@@ -5,7 +5,8 @@
 --   reference  VARCHAR = ''   compare each model with this one; without it, each run with itself from step to step
 -- Columns
 --   severity             warning, info, or NULL where a layer did as it is marked
---   verdict              frozen but changed, trainable but unchanged, partly unchanged, statistics moved, as marked, cannot tell
+--   verdict              frozen but changed, trainable but unchanged, partly unchanged, statistics moved, as marked,
+--     cannot tell
 --   model                the model; for a run its last checkpoint
 --   reference            what it is compared with; for a run its first checkpoint
 --   layer                the layer; NULL in the row of a model that did not change at all
@@ -19,7 +20,8 @@
 --   advice               what to do
 -- How to read it
 --   A tensor changed when its content hash did, be it by one bit. Marks are those of the later model, or else of the
---   earlier one. Moving statistics (of a BatchNormalization) are never trained and often move in frozen layers, when data
+--   earlier one. Moving statistics (of a BatchNormalization) are never trained and often move in frozen layers, when
+--   data
 --   pass in training mode: that alone is information. With a reference, tensors are matched by slot and shape, then by
 --   order among those of equal shape and role. relative_l2 is there for layers with a finding.
 -- What it does not prove
@@ -191,7 +193,8 @@ amounts AS (
         SELECT
             flagged.model, reference, layer,
             CASE WHEN len(now.points) = len(before.points) THEN
-                list_distance(now.points, before.points) / nullif(sqrt(list_inner_product(before.points, before.points)), 0)
+                list_distance(now.points, before.points) / nullif(sqrt(list_inner_product(before.points,
+                    before.points)), 0)
             END AS amount
         FROM flagged
         JOIN samples AS now ON now.model = flagged.model AND now.slot = flagged.slot
@@ -211,18 +214,22 @@ answer AS (
         CASE WHEN severity IS NOT NULL THEN 'content hash' END AS threshold,
         CASE verdict
             WHEN 'frozen but changed' THEN 'see whether it was frozen before compile'
-            WHEN 'trainable but unchanged' THEN CASE WHEN model_changed THEN 'see whether gradients reach it' END END AS advice
+            WHEN 'trainable but unchanged' THEN CASE WHEN model_changed THEN 'see whether gradients reach it' END END
+                AS advice
     FROM found LEFT JOIN amounts USING (model, reference, layer)
     UNION ALL
     SELECT
-        'info', 'nothing changed', model, reference, NULL, NULL, 'no weight changed at all', 0, sum(weight_count)::BIGINT, NULL,
+        'info', 'nothing changed', model, reference, NULL, NULL, 'no weight changed at all', 0,
+            sum(weight_count)::BIGINT, NULL,
         max(match_method), 'content hash', NULL
     FROM judged GROUP BY model, reference HAVING NOT bool_or(model_changed) AND bool_and(comparable)
 )
 
-SELECT severity, verdict, model, reference, layer, marked, seen, changed, "of", relative_l2, match_method, threshold, advice
+SELECT severity, verdict, model, reference, layer, marked, seen, changed, "of", relative_l2, match_method, threshold,
+    advice
 FROM answer
 ORDER BY
     CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 WHEN 'info' THEN 2 ELSE 3 END,
-    CASE verdict WHEN 'frozen but changed' THEN 0 WHEN 'trainable but unchanged' THEN 1 WHEN 'cannot tell' THEN 3 ELSE 2 END,
+    CASE verdict WHEN 'frozen but changed' THEN 0 WHEN 'trainable but unchanged' THEN 1 WHEN 'cannot tell'
+        THEN 3 ELSE 2 END,
     model, layer;

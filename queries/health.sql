@@ -6,7 +6,8 @@
 --   collapse_ratio  DOUBLE = 1e-3   a unit has collapsed when its norm is below this share of the larger norms
 -- Columns
 --   severity                 error, warning or info
---   finding                  nan, inf, zero_tensor, near_zero_tensor, constant, zero_units, collapsed_units, zero_inputs
+--   finding                  nan, inf, zero_tensor, near_zero_tensor, constant, zero_units, collapsed_units,
+--     zero_inputs
 --   model                    the model
 --   slot                     the tensor
 --   seen                     what was found there, and which units, from 0
@@ -23,48 +24,50 @@
 --   Kernels that the config lets begin with zeros or a constant are information only.
 -- What it does not prove
 --   Units whose weights are not zero may still never fire: that depends on the inputs. The next layer is the next in
---   the order of the file, which need not be the one that reads these units; it tells how many inputs are zero, not which.
+--   the order of the file, which need not be the one that reads these units; it tells how many inputs are zero, not
+--   which.
 WITH
-kept AS (
-    SELECT
-        model, slot, kind, layer, layer_class, layer_config, direction, role, canonical_shape, tensor_index, value_count,
-        nan_count, inf_count, zero_count, near_zero_count, std, min, abs_max, unit_count, zero_unit_count,
-        zero_input_count, units, gates
-    FROM weights
-    WHERE asked_for(model, coalesce(getvariable('model'), '*')) AND asked_for(slot, coalesce(getvariable('slot'), '*'))
+-- The findings of each tensor, as words. Few tensors have any, so that what follows may look closely.
+judged AS MATERIALIZED (
+    SELECT model, slot, kind, findings
+    FROM (
+        SELECT
+            model, slot, kind,
+            tensor_defects(
+                role, value_count, nan_count, inf_count, zero_count, near_zero_count, std, unit_count, zero_unit_count,
+                units, collapse_ratio := coalesce(getvariable('collapse_ratio'), 1e-3)
+            ) || CASE WHEN is_kernel(role) AND near_zero_count < value_count
+                AND more_than_chance(zero_input_count, input_count(layer_class, role, canonical_shape), value_count,
+                    near_zero_count, std)
+                THEN ['zero_inputs'] ELSE [] END AS findings
+        FROM weights
+        WHERE asked_for(model, coalesce(getvariable('model'), '*'))
+            AND asked_for(slot, coalesce(getvariable('slot'), '*'))
+    )
+    WHERE len(findings) > 0
 ),
 
-judged AS (
+-- A row a finding.
+found AS MATERIALIZED (
     SELECT
-        *,
-        tensor_defects(
-            role, value_count, nan_count, inf_count, zero_count, near_zero_count, std, unit_count, zero_unit_count, units,
-            collapse_ratio := coalesce(getvariable('collapse_ratio'), 1e-3)
-        ) || CASE WHEN is_kernel(role) AND near_zero_count < value_count
-            AND more_than_chance(zero_input_count, input_count(layer_class, role, canonical_shape), value_count,
-                near_zero_count, std)
-            THEN ['zero_inputs'] ELSE [] END AS findings
-    FROM kept
-),
-
--- A row a finding. Few tensors come this far, so that what follows may look closely.
-found AS (
-    SELECT
-        * EXCLUDE (findings),
-        unnest(findings) AS finding,
+        model, slot, kind, finding, layer, layer_class, layer_config, direction, role, tensor_index, value_count,
+            nan_count,
+        inf_count, min, abs_max, unit_count, zero_unit_count, zero_input_count, units, gates,
         input_count(layer_class, role, canonical_shape) AS inputs,
         initializer_class(initializer(layer_config, layer_class, role)) AS begins
-    FROM judged WHERE len(findings) > 0
+    FROM weights JOIN (SELECT model, slot, kind, unnest(findings) AS finding FROM judged) USING (model, slot, kind)
 ),
 
--- The units that the finding is about, from 0. A list of norms is made once, and not for each unit.
+-- The units that the finding is about, from 0. A list of norms is made once, and not for each unit; the choice comes
+-- after the numbering, since a comprehension with an IF numbers what it chose in some versions of DuckDB.
 with_units AS (
     SELECT
         *,
-        CASE finding
-            WHEN 'zero_units' THEN [i - 1 for unit, i in units if unit.zero_fraction = 1]
-            WHEN 'collapsed_units' THEN [i - 1 for unit, i in units if unit.zero_fraction < 1 AND unit.l2_norm < bound]
-        END AS which
+        list_filter(CASE finding
+            WHEN 'zero_units' THEN [CASE WHEN unit.zero_fraction = 1 THEN i - 1 END for unit, i in units]
+            WHEN 'collapsed_units'
+                THEN [CASE WHEN unit.zero_fraction < 1 AND unit.l2_norm < bound THEN i - 1 END for unit, i in units]
+        END, lambda place: place IS NOT NULL) AS which
     FROM (
         SELECT *, CASE finding WHEN 'collapsed_units'
             THEN collapse_norm(units, value_count, coalesce(getvariable('collapse_ratio'), 1e-3)) END AS bound
@@ -72,7 +75,7 @@ with_units AS (
     )
 ),
 
-counted AS (
+counted AS MATERIALIZED (
     SELECT
         *,
         CASE finding
@@ -85,11 +88,12 @@ counted AS (
 ),
 
 -- The bias of each unit found, where the layer has one value a unit and the table has them all.
-biased AS (
+biased AS MATERIALIZED (
     SELECT
         counted.*,
         bias.model IS NOT NULL AS has_bias,
-        [bias.sample.value[unit + 1] for unit in counted.which if len(bias.sample.value) = counted.unit_count] AS biases,
+        [bias.sample.value[unit + 1] for unit in counted.which if len(bias.sample.value) = counted.unit_count]
+            AS biases,
         json_extract_string(CASE WHEN json_valid(counted.layer_config) THEN counted.layer_config END, '$.activation')
             AS activation
     FROM counted LEFT JOIN weights AS bias
@@ -114,7 +118,8 @@ next_kernel AS (
 SELECT
     CASE
         WHEN finding IN ('nan', 'inf') THEN CASE kind WHEN 'array' THEN 'info' ELSE 'error' END
-        WHEN finding IN ('zero_tensor', 'near_zero_tensor', 'constant') AND begins IN ('zeros', 'zero', 'ones', 'one', 'constant')
+        WHEN finding IN ('zero_tensor', 'near_zero_tensor', 'constant') AND begins IN ('zeros', 'zero', 'ones', 'one',
+            'constant')
             THEN 'info'
         WHEN finding = 'zero_tensor' THEN 'error'
         WHEN finding = 'zero_inputs' THEN 'info'
@@ -124,11 +129,14 @@ SELECT
     slot,
     CASE
         WHEN finding = 'nan' THEN counts(nan_count, 'value') || ' NaN' || coalesce(
-            ', by gate: ' || nullif(array_to_string([g.gate || ' ' || g.nan_count for g in gates if g.nan_count > 0], ', '), ''), '')
+            ', by gate: ' || nullif(array_to_string([g.gate || ' ' || g.nan_count for g in gates if g.nan_count > 0],
+                ', '), ''), '')
         WHEN finding = 'inf' THEN counts(inf_count, 'value') || ' infinite' || coalesce(
-            ', by gate: ' || nullif(array_to_string([g.gate || ' ' || g.inf_count for g in gates if g.inf_count > 0], ', '), ''), '')
+            ', by gate: ' || nullif(array_to_string([g.gate || ' ' || g.inf_count for g in gates if g.inf_count > 0],
+                ', '), ''), '')
         WHEN finding = 'zero_tensor' THEN 'all ' || counts(value_count, 'value') || ' are 0'
-        WHEN finding = 'near_zero_tensor' THEN 'largest of ' || counts(value_count, 'value') || ': ' || figure_text(abs_max)
+        WHEN finding = 'near_zero_tensor' THEN 'largest of ' || counts(value_count, 'value') || ': '
+            || figure_text(abs_max)
         WHEN finding = 'constant' THEN 'all ' || counts(value_count, 'value') || ' are ' || figure_text(min)
         ELSE found_count || ' of ' || counts(found_of, CASE finding WHEN 'zero_inputs' THEN 'input' ELSE 'unit' END)
             || CASE WHEN which IS NOT NULL THEN ': ' || array_to_string(which[:8], ', ')
@@ -144,7 +152,8 @@ SELECT
             || coalesce(activation, 'activation') || ' of '
             || CASE WHEN NOT has_bias THEN '0 (no bias)'
                 WHEN len(biases) > 0 THEN 'bias ' || figure_text(list_min(biases))
-                    || CASE WHEN list_min(biases) < list_max(biases) THEN ' to ' || figure_text(list_max(biases)) ELSE '' END
+                    || CASE WHEN list_min(biases) < list_max(biases) THEN ' to '
+                        || figure_text(list_max(biases)) ELSE '' END
                 ELSE 'its bias' END
     END AS output,
     outgoing,

@@ -23,11 +23,11 @@
 --   verdict                          what p says; why there is no answer
 -- How to read it
 --   The query reads your metrics under the name metrics (--with metrics=FILE), as `rank` does. One figure among
---   thousands fits any metric by chance: with 5 models and 6,000 figures of noise 315 reach a correlation of 0.9. So p
---   counts, over shuffles of the metric among the models, how often the greatest |rho| of all figures reaches this
---   one's, (1 + count) / (1 + permutations), and below 10 models there is no answer. Only models of one architecture
---   are compared, the one that most have, and only the last checkpoint of a run. A figure that is undefined for some
---   model, or the same for all, is not tried.
+--   thousands fits any metric by chance: of the 120 orders of 5 models 10 have a |rho| of 0.9 or more, so 500 of 6,000
+--   figures of noise do. So p counts, over shuffles of the metric among the models, how often the greatest |rho| of all
+--   figures reaches this one's, (1 + count) / (1 + permutations), and below 10 models there is no answer. Only models
+--   of one architecture are compared, the one that most have, and only the last checkpoint of a run. A figure that is
+--   undefined for some model, or the same for all, is not tried.
 -- What it does not prove
 --   That a figure makes a model better or worse, or foretells the metric of other models: regularisation, say, moves
 --   both. Copies and models fine-tuned from one another are no independent models, and p is too small for them. Nor

@@ -15,12 +15,13 @@
 --   reason                     why there is no similarity
 -- How to read it
 --   The most similar pairs come first, those that cannot be compared last, with the reason. 1 is the same direction
---   everywhere: copies, checkpoints that stand close, fine-tunes of one base. Independent trainings of one architecture
---   are near 0, however alike they behave, because hidden units stand in any order. Two values differ if they are more
---   than 3 standard errors apart. Statistics that are counted and not trained (moving means and variances) are left out:
---   they follow the data, are all positive or large, and would say that everything is alike. Vectors of zeros have no
---   direction and no weight. Relative_l2 also sees lengths: a model scaled by 2 has similarity 1 and relative_l2 0.63.
---   wexport compares any number of models up to 4,000 in Python, with the same columns; as SQL, up to 50.
+--   everywhere: copies, checkpoints that stand close, fine-tunes of one base. Independent trainings of one
+--   architecture are near 0, however alike they behave, because hidden units stand in any order. Two values differ if
+--   they are more than 3 standard errors apart. Statistics that are counted and not trained (moving means and
+--   variances) are left out: they follow the data, are all positive or large, and would say that everything is alike.
+--   Vectors of zeros have no direction and no weight. Relative_l2 also sees lengths: a model scaled by 2 has
+--   similarity 1 and relative_l2 0.63. wexport compares any number of models up to 4,000 in Python, with the same
+--   columns; as SQL, up to 50.
 -- What it does not prove
 --   That two models behave alike because their weights are close, or differently because they are not.
 FROM similarities(coalesce(getvariable('model'), '*'), coalesce(getvariable('min_coverage'), 0.5))

@@ -18,12 +18,15 @@
 --   threshold        where the finding begins
 --   advice           what to do
 -- How to read it
---   The change from one checkpoint of a run to the next is the L2 norm of the difference over the norm before, per step,
+--   The change from one checkpoint of a run to the next is the L2 norm of the difference over the norm before, per
+--   step,
 --   from at most 256 values of the sample. It usually shrinks along a run, or follows the learning rate. A tensor jumps
---   when its change grows by a factor that neither its own two steps before, nor the other tensors at that step, nor the usual growth in this run explain;
+--   when its change grows by a factor that neither its own two steps before, nor the other tensors at that step, nor
+--   the usual growth in this run explain;
 --   where most tensors grow so together, the model jumps: a learning rate that was raised, or training that diverged.
 -- What it does not prove
---   A jump is no fault by itself: a layer may have been unfrozen or loaded anew. The first two checkpoints of a run have
+--   A jump is no fault by itself: a layer may have been unfrozen or loaded anew. The first two checkpoints of a run
+--   have
 --   nothing before them to compare with, and tables of --detail summary have no sample, so that they show no jumps.
 WITH
 asked AS (
@@ -47,12 +50,14 @@ large AS (
 outlying AS (
     SELECT
         'info' AS severity, 'outliers' AS finding, model, slot,
-        'largest value ' || figure_text(abs_max) || ' is ' || figure_text(abs_max / std) || ' standard deviations' AS seen,
+        'largest value ' || figure_text(abs_max) || ' is ' || figure_text(abs_max / std) || ' standard deviations'
+            AS seen,
         kurtosis AS value, coalesce(getvariable('largest_kurtosis'), 100) AS limit_, 'look at its histogram' AS advice
     FROM asked WHERE value_count >= 100 AND NOT is_statistic(role) AND std > 0
 ),
 
--- Checkpoints in order; of several at one step, the first by name. The models asked for are picked at the end: what is a
+-- Checkpoints in order; of several at one step, the first by name. The models asked for are picked at the end: what is
+--   a
 -- jump depends on the whole run.
 steps AS (
     SELECT run, step, min(model) AS model FROM weights
@@ -116,7 +121,8 @@ restless AS (SELECT run, greatest(0, quantile_disc(own_rise, 0.75)) AS rise FROM
 jumps AS (
     SELECT
         'warning' AS severity, 'jump' AS finding, model, slot,
-        'changed by ' || figure_text(change) || ' a step up to step ' || step || '; before by at most ' || figure_text(usual) AS seen,
+        'changed by ' || figure_text(change) || ' a step up to step ' || step || '; before by at most '
+            || figure_text(usual) AS seen,
         change AS value,
         usual * exp((ln(coalesce(getvariable('jump_factor'), 5)) + restless.rise)) AS limit_,
         'compare it with the checkpoint before' AS advice
@@ -128,7 +134,8 @@ jumps AS (
 model_jumps AS (
     SELECT
         'warning' AS severity, 'model_jump' AS finding, steps.model, NULL AS slot,
-        'three quarters of ' || slots || ' tensors changed by ' || figure_text(exp(rise)) || ' times as much up to step ' || step AS seen,
+        'three quarters of ' || slots || ' tensors changed by ' || figure_text(exp(rise))
+            || ' times as much up to step ' || step AS seen,
         change AS value, coalesce(getvariable('jump_change'), 0.1) AS limit_,
         'see the learning rate and the loss at this step' AS advice
     FROM typical JOIN steps USING (run, step)

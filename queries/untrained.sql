@@ -16,12 +16,14 @@
 --   advice                 what to do
 -- How to read it
 --   The evidence in order. A constant that moved proves training: a bias, beta or moving mean that is not 0, a gamma or
---   moving variance that is not 1 (or not what the config lets it begin with). So does an orthogonal kernel whose norm is
+--   moving variance that is not 1 (or not what the config lets it begin with). So does an orthogonal kernel whose norm
+--   is
 --   off by more than 1e-5. Only then, and only for kernels that are large enough, does the shape count: range, standard
 --   deviation, mean, skewness and kurtosis against the initialiser in the layer's config, each within four standard
 --   errors. Layers of constants alone (normalisations) are untrained when none of them moved.
 -- What it does not prove
---   A kernel that has the shape of its initialiser may have trained a little, or be a layer that is meant to stay random.
+--   A kernel that has the shape of its initialiser may have trained a little, or be a layer that is meant to stay
+--   random.
 --   Files without a config (weights alone) tell about constants and nothing about shapes, so that they rarely show a
 --   layer to be untrained. Moving statistics tell that data passed, not that gradients did.
 WITH
@@ -37,13 +39,15 @@ family(name, bound, fourth, skewness_variance, kurtosis_variance) AS (VALUES
 kept AS (
     SELECT
         model, coalesce(layer, regexp_replace(slot, '/[^/]*$', '')) AS layer, slot, tensor_index, layer_class, role,
-        dtype, shape, gate, value_count, min, max, mean, std, skewness, kurtosis, abs_max, l2_norm, nan_count + inf_count AS lost,
+        dtype, shape, gate, value_count, min, max, mean, std, skewness, kurtosis, abs_max, l2_norm,
+            nan_count + inf_count AS lost,
         initializer(layer_config, layer_class, role) AS start,
         CASE WHEN json_valid(layer_config) THEN json_extract_string(layer_config, '$.unit_forget_bias') = 'true' END
             AS unit_forget_bias,
         trainable,
         -- How far a stored value may be from the one that was drawn.
-        CASE dtype WHEN 'float64' THEN 1e-5 WHEN 'float32' THEN 1e-5 WHEN 'float16' THEN 2e-3 WHEN 'bfloat16' THEN 1e-2 END
+        CASE dtype WHEN 'float64' THEN 1e-5 WHEN 'float32' THEN 1e-5 WHEN 'float16' THEN 2e-3 WHEN 'bfloat16'
+            THEN 1e-2 END
             AS rounding
     FROM weights
     WHERE asked_for(model, coalesce(getvariable('model'), '*')) AND kind = 'weight' AND role <> 'unknown'
@@ -98,15 +102,20 @@ drawn AS (
         *,
         CASE
             WHEN begins IN ('randomuniform', 'uniform') THEN
-                (coalesce(json_extract(given, '$.minval')::DOUBLE, -0.05) + coalesce(json_extract(given, '$.maxval')::DOUBLE, 0.05)) / 2
-            WHEN begins IN ('randomnormal', 'normal', 'truncatednormal') THEN coalesce(json_extract(given, '$.mean')::DOUBLE, 0)
+                (coalesce(json_extract(given, '$.minval')::DOUBLE, -0.05) + coalesce(json_extract(given,
+                    '$.maxval')::DOUBLE, 0.05)) / 2
+            WHEN begins IN ('randomnormal', 'normal', 'truncatednormal')
+                THEN coalesce(json_extract(given, '$.mean')::DOUBLE, 0)
             ELSE 0 END AS mean_drawn,
         CASE
             WHEN begins IN ('randomuniform', 'uniform') THEN
-                (coalesce(json_extract(given, '$.maxval')::DOUBLE, 0.05) - coalesce(json_extract(given, '$.minval')::DOUBLE, -0.05)) / sqrt(12)
+                (coalesce(json_extract(given, '$.maxval')::DOUBLE, 0.05) - coalesce(json_extract(given,
+                    '$.minval')::DOUBLE, -0.05)) / sqrt(12)
             WHEN begins IN ('randomnormal', 'normal') THEN coalesce(json_extract(given, '$.stddev')::DOUBLE, 0.05)
-            WHEN begins = 'truncatednormal' THEN coalesce(json_extract(given, '$.stddev')::DOUBLE, 0.05) * 0.87962566103423978
-            ELSE sqrt(scale / CASE mode WHEN 'fan_in' THEN fan_in WHEN 'fan_out' THEN fan_out ELSE (fan_in + fan_out) / 2 END)
+            WHEN begins = 'truncatednormal' THEN coalesce(json_extract(given, '$.stddev')::DOUBLE,
+                0.05) * 0.87962566103423978
+            ELSE sqrt(scale / CASE mode WHEN 'fan_in' THEN fan_in WHEN 'fan_out'
+                THEN fan_out ELSE (fan_in + fan_out) / 2 END)
         END AS std_drawn
     FROM fans
 ),
@@ -125,13 +134,15 @@ judged AS (
             ELSE greatest(abs(min - constant), abs(max - constant)) > rounding * abs(constant)
         END AS moved,
         CASE WHEN begins = 'orthogonal' AND len(shape) > 1 THEN l2_norm / (
-            coalesce(json_extract(given, '$.gain')::DOUBLE, 1) * sqrt(least(shape[-1], value_count / nullif(shape[-1], 0)))) - 1
+            coalesce(json_extract(given, '$.gain')::DOUBLE, 1) * sqrt(least(shape[-1], value_count / nullif(shape[-1],
+                0)))) - 1
         END AS norm_off,
         CASE WHEN family_name IS NOT NULL AND is_kernel(role) THEN
             coalesce(greatest(abs(max - mean_drawn), abs(min - mean_drawn)) > bound * std_drawn * (1 + rounding), false)
         END AS out_of_range,
         CASE WHEN family_name IS NOT NULL AND is_kernel(role) AND NOT (
-                coalesce(greatest(abs(max - mean_drawn), abs(min - mean_drawn)) > bound * std_drawn * (1 + rounding), false))
+                coalesce(greatest(abs(max - mean_drawn), abs(min - mean_drawn)) > bound * std_drawn * (1 + rounding),
+                    false))
             THEN abs(std / std_drawn - 1) < 4 * sqrt((fourth - 1) / 4 / value_count) + rounding
                 AND abs(mean - mean_drawn) < (4 / sqrt(value_count) + rounding) * std_drawn
                 AND abs(skewness) < 4 * sqrt(skewness_variance / value_count)
@@ -151,8 +162,10 @@ layers AS (
             list_position(['bias', 'recurrent_bias', 'beta', 'gamma', 'alpha', 'moving_mean', 'moving_variance'], role)
         ) FILTER (moved) AS moved,
         count(*) FILTER (moved IS NOT NULL) AS constants,
-        any_value(role || ' has a norm off by ' || figure_text(abs(norm_off))) FILTER (abs(norm_off) > rounding) AS norm_off,
-        any_value(role || ' exceeds the range of its initialiser: ' || figure_text(greatest(abs(max - mean_drawn), abs(min - mean_drawn)))
+        any_value(role || ' has a norm off by ' || figure_text(abs(norm_off))) FILTER (abs(norm_off) > rounding)
+            AS norm_off,
+        any_value(role || ' exceeds the range of its initialiser: ' || figure_text(greatest(abs(max - mean_drawn),
+            abs(min - mean_drawn)))
             || ' beside ' || figure_text(bound * std_drawn)) FILTER (out_of_range) AS out_of_range,
         -- Kernels that are large enough to judge.
         count(*) FILTER (is_kernel(role) AND moved IS NULL) AS kernels,
@@ -177,7 +190,8 @@ decided AS (
     SELECT
         *,
         CASE
-            WHEN moved IS NOT NULL OR norm_off IS NOT NULL OR out_of_range IS NOT NULL OR misfit IS NOT NULL THEN 'trained'
+            WHEN moved IS NOT NULL OR norm_off IS NOT NULL OR out_of_range IS NOT NULL OR misfit IS NOT NULL
+                THEN 'trained'
             WHEN fits THEN 'untrained'
             WHEN kernels = 0 AND constants > 0 THEN 'untrained'
             ELSE 'cannot tell' END AS verdict

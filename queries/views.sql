@@ -509,8 +509,8 @@ CREATE OR REPLACE MACRO tensor_defects(
             < collapse_norm(units, value_count, collapse_ratio) THEN 'collapsed_units' END
 ], lambda word: word IS NOT NULL);
 
--- How many inputs a kernel has; the canonical layout is (..., inputs, outputs), of a transposed convolution (..., outputs,
--- inputs).
+-- How many inputs a kernel has. The canonical layout is (..., inputs, outputs), and (..., outputs, inputs) for a
+-- transposed convolution.
 CREATE OR REPLACE MACRO input_count(layer_class, role, canonical_shape) AS
     CASE WHEN is_kernel(role) AND len(canonical_shape) >= 2
         THEN canonical_shape[CASE WHEN layer_class LIKE '%Transpose' THEN -1 ELSE -2 END] END;
@@ -535,6 +535,7 @@ CREATE OR REPLACE MACRO initializer_class(initializer) AS replace(lower(coalesce
 
 -- Closeness: two vectors x and y by the sums of a sample of pairs, with d = y - x; nearly equal ones lose no digits.
 -- `sums` is a struct of n, x2 (sum of x^2), y2, xd, d2, x4, x3d (sum of x^3 d), x2d2, xd3, d4 and d_max (largest |d|).
+-- For a cosine, either vector is first divided by its largest magnitude, or that of a much shorter one would be lost.
 
 -- A number that can only be negative by rounding; NULL stays NULL, which greatest() would not see.
 CREATE OR REPLACE MACRO not_negative(number) AS CASE WHEN number < 0 THEN 0 ELSE number END;
@@ -627,19 +628,20 @@ samples AS (
 ),
 scaled AS (
     SELECT
-        id_a, id_b, scale, CASE WHEN isfinite(y - x) THEN x / scale END AS x,
-        CASE WHEN isfinite(y - x) THEN (y - x) / scale END AS d
+        id_a, id_b, CASE WHEN isfinite(y - x) THEN x / x_scale END AS x,
+        CASE WHEN isfinite(y - x) THEN y / y_scale - x / x_scale END AS d,
+        greatest(x_scale, y_scale) AS scale, (y - x) / greatest(x_scale, y_scale) AS change
     FROM (
         SELECT
-            id_a, id_b, coalesce(nullif(greatest(a.abs_max, b.abs_max), 0), 1) AS scale, unnest(a.value) AS x,
-            unnest(b.value) AS y
+            id_a, id_b, coalesce(nullif(a.abs_max, 0), 1) AS x_scale, coalesce(nullif(b.abs_max, 0), 1) AS y_scale,
+            unnest(a.value) AS x, unnest(b.value) AS y
         FROM matched JOIN samples AS a ON a.id = id_a JOIN samples AS b ON b.id = id_b
         WHERE len(a.value) = len(b.value)
     )
 ),
 summed AS (
     SELECT
-        id_a, id_b, any_value(scale) AS scale,
+        id_a, id_b, any_value(scale) AS scale, sum(change * change) FILTER (isfinite(change)) AS squares,
         {
             'n': count(d), 'x2': sum(x * x), 'y2': sum((x + d) * (x + d)), 'xd': sum(x * d), 'd2': sum(d * d),
             'x4': sum(x * x * x * x), 'x3d': sum(x * x * x * d), 'x2d2': sum(x * x * d * d),
@@ -656,7 +658,7 @@ measured AS (
         CASE WHEN a.content_hash = b.content_hash OR cosine_distance(sums) IS NULL THEN 0
             ELSE coalesce(cosine_se(sums, a.value_count), 0) END AS standard_error,
         CASE WHEN a.content_hash = b.content_hash THEN 0
-            ELSE sums.d2 / nullif(sums.n, 0) * scale ** 2 END AS mean_square
+            ELSE squares / nullif(sums.n, 0) * scale ** 2 END AS mean_square
     FROM matched
     JOIN trained AS a ON a.id = id_a
     JOIN trained AS b ON b.id = id_b

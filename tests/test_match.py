@@ -79,10 +79,24 @@ def test_a_layer_is_not_torn_apart() -> None:
     assert pairs(left, right) == {"dense/bias": ("dense/bias", "slot")}
 
 
+def test_what_is_left_of_a_paired_layer_does_not_count_as_another() -> None:
+    left = model(*dense("dense", 20, 20), ("a/kernel", "kernel", (20, 20)))
+    right = model(*dense("dense", 10, 20), ("x/kernel", "kernel", (20, 20)))
+    assert pairs(left, right) == {"dense/bias": ("dense/bias", "slot"), "a/kernel": ("x/kernel", "order")}
+
+
 def test_nor_when_its_kernel_is_paired_by_order() -> None:
     left = model(*dense("a", 4, 4))
     right = model(("x/kernel", "kernel", (4, 4)), *dense("y", 5, 4))
     assert pairs(left, right) == {"a/kernel": ("x/kernel", "order")}
+
+
+def test_the_largest_tensor_tells_which_layer_it_is() -> None:
+    """The same from either side, though the two have their tensors in different orders."""
+    left = model(("a/bias", "bias", (4,)), ("a/kernel", "kernel", (5, 4)))
+    right = model(("x/kernel", "kernel", (5, 4)), ("y/bias", "bias", (4,)))
+    assert pairs(left, right) == {"a/kernel": ("x/kernel", "order")}
+    assert pairs(right, left) == {"x/kernel": ("a/kernel", "order")}
 
 
 def test_layers_without_a_bias_match_those_with_one() -> None:

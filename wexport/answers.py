@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COUNTED_ROWS = 1_000_000
 """How many rows beyond those shown are counted before it is only said that there are more."""
+MOST_ROWS = 100_000
+"""How many rows the table format shows at most: it holds them all to make columns as wide as they need to be."""
 PAGE_WIDTH = 100
 
 
@@ -45,7 +47,7 @@ def _first(answer: Answer, rows: int) -> tuple[list[tuple[Any, ...]], int]:
     shown: list[tuple[Any, ...]] = []
     more = 0
     for batch in answer:
-        wanted = max(rows - len(shown), 0) if rows else batch.num_rows
+        wanted = max((rows or MOST_ROWS) - len(shown), 0)
         shown += _rows(batch.slice(0, wanted))
         more += max(batch.num_rows - wanted, 0)
         if more > COUNTED_ROWS:
@@ -60,7 +62,8 @@ def _show_table(names: list[str], shown: list[tuple[Any, ...]], more: int) -> No
     terminal.show(names, shown)
     if more:
         count = f"more than {COUNTED_ROWS:,}" if more > COUNTED_ROWS else f"{more:,}"
-        print(f"... and {count} more row{'s' if more > 1 else ''} (--rows 0 shows all)")
+        way = "--rows 0 shows all" if len(shown) < MOST_ROWS else "--format csv has all"
+        print(f"... and {count} more row{'s' if more > 1 else ''} ({way})")
 
 
 def _write_parquet(answer: Answer, out: str | None) -> None:

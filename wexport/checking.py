@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wexport import library, querying, rules
 from wexport.errors import QueryError, UsageError
-from wexport.session import MEMORY_BYTES, SECONDS, Session
+from wexport.session import MEMORY_BYTES, SECONDS, Session, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +51,7 @@ class Group:
 
 
 def check(
-    table: PathLike = querying.TABLE,
+    table: PathLike | Session = querying.TABLE,
     parameters: Mapping[str, Any] | None = None,
     *,
     rules: Iterable[PathLike] = (),
@@ -60,7 +60,7 @@ def check(
 ) -> list[Finding]:
     """All findings of the library's queries and of your own rules, the worst first.
 
-    table: a file that `ingest` wrote, a folder of parts, or a pattern.
+    table: a file that `ingest` wrote, a folder of parts, a pattern, or an open session over one.
     parameters: thresholds and other parameters, by name, for each query that has one of that name.
     rules: SQL files, or folders of them. A file is one SELECT with the columns severity, finding and model, and if it
         likes slot or layer, seen, threshold and advice; or lines `SET VARIABLE name = constant;`, which set parameters;
@@ -75,7 +75,7 @@ def check(
     asked = [(library.get(name), _of_query(name, given)) for name in QUERIES]
     _refuse_unknown(given, own)
     found: list[Finding] = []
-    with Session(table, seconds=seconds, memory=memory) as session:
+    with opened(table, seconds=seconds, memory=memory) as session:
         for query, wanted in asked:
             statement = query.sql.rstrip().removesuffix(";")
             answer = session.ask(f"SELECT * FROM (\n{statement}\n) WHERE severity IS NOT NULL", wanted)

@@ -65,16 +65,14 @@ def judge(found: Similarity, close: float, gap: float) -> pa.Table:
                 "typical": float(typical[row]) if len(others) else None,
                 "usual": float(usual) if len(others) else None,
                 "compared_with": int(compared[row]),
-                "reason": _reason(verdict, leader, size, int(compared[row])),
+                "reason": _reason(verdict, leader, size, int(compared[row]), bool((matrix[row] >= close).any())),
             }
         )
     rows.sort(key=lambda row: (_ORDER.index(row["verdict"]), -row["group_size"], row["represented_by"], row["model"]))
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
-def _groups(
-    matrix: NDArray[np.float64], typical: NDArray[np.float64], close: float
-) -> NDArray[np.intp]:
+def _groups(matrix: NDArray[np.float64], typical: NDArray[np.float64], close: float) -> NDArray[np.intp]:
     """For each model, the one that represents it: whoever has most close models first."""
     near = matrix >= close
     order = np.lexsort((-np.nan_to_num(typical, nan=-np.inf), -near.sum(axis=1)))
@@ -97,7 +95,7 @@ def _verdict(compared: int, size: int, odd: bool) -> str:
     return "close" if size > 1 else "on its own"
 
 
-def _reason(verdict: str, leader: str, size: int, compared: int) -> str:
+def _reason(verdict: str, leader: str, size: int, compared: int, near: bool) -> str:
     match verdict:
         case "not comparable":
             return "no other model with enough matching tensors"
@@ -105,6 +103,8 @@ def _reason(verdict: str, leader: str, size: int, compared: int) -> str:
             return "typically less similar to the others than they are to each other"
         case "close":
             return f"by weights, {leader} would do for {size} models"
+    if near:
+        return "close only to models that another represents"
     return "no model is close" + (
         "; an odd one is told among 4 or more" if compared < FEWEST - 1 else ", as with independent trainings"
     )

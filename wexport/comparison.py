@@ -70,7 +70,7 @@ def compare(
     with querying.session(table, None, **limits) as session:
         models = querying.ask(session, "models")
         clusters = querying.ask(session, "clusters")
-    findings = check(table, seconds=seconds, memory=memory)
+        findings = check(session)
     rank = _rank(table, files, by or {}, limits) if files else None
     return Comparison(table, ingested, models, findings, clusters, rank)
 

@@ -59,7 +59,8 @@ class Connection:
         """The answer to a query, as DuckDB gives it: `.df()`, `.pl()`, `.to_arrow_table()`, `.fetchall()`, `.show()`.
 
         parameters: variables that the query reads by `getvariable('name')`, for this query alone.
-        Raises QueryError if the statement may do anything but read, or fails.
+        Raises QueryError if the statement may do anything but read, or is wrong; what goes wrong when the answer is
+        fetched is DuckDB's own error.
         """
         cursor = self._cursor(parameters)
         # It must outlive the answer, which is worked out, from the variables too, when it is fetched.

@@ -20,13 +20,14 @@ _CHUNK = 1 << 20
 class Rows:
     """A tensor of several models: their samples, float64, a row a model, of `value_count` values each.
 
-    unit: by the length over finite values; 0 where a value is not finite. square: of unit. length: that length.
+    unit: by the length over finite values; 0 where a value is not finite. square, cube: of unit. length: that length.
     finite: which values are finite, or None for all.
     """
 
     values: Floats
     unit: Floats
     square: Floats
+    cube: Floats
     length: Floats
     finite: Floats | None
     value_count: int
@@ -41,11 +42,12 @@ class Rows:
         scaled = filled / scale
         length = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
         scaled /= np.where(length == 0, 1.0, length)[:, None]
-        return cls(filled, scaled, scaled * scaled, length * scale[:, 0], mask, value_count)
+        square = scaled * scaled
+        return cls(filled, scaled, square, square * scaled, length * scale[:, 0], mask, value_count)
 
     def part(self, rows: slice) -> Rows:
         finite = None if self.finite is None else self.finite[rows]
-        parts = (self.values[rows], self.unit[rows], self.square[rows], self.length[rows])
+        parts = (self.values[rows], self.unit[rows], self.square[rows], self.cube[rows], self.length[rows])
         return Rows(*parts, finite, self.value_count)
 
 
@@ -96,21 +98,22 @@ def _mask(rows: Rows) -> Floats:
     return np.ones_like(rows.values) if rows.finite is None else rows.finite
 
 
-def _sums(powers: Floats, rows: Rows, partners: Rows) -> Floats:
-    """Sums of powers of the rows' values over what is finite in the partner, too."""
-    if partners.finite is None:
-        return np.broadcast_to(powers.sum(axis=1)[:, None], (len(rows.values), len(partners.values)))
-    return powers @ partners.finite.T
+def _sums(powers: Floats, rows: Rows, partners: Rows, times: Floats | None = None) -> Floats:
+    """Sums of powers of the rows' values, times others, over what is finite in the partner, too."""
+    if partners.finite is not None:
+        return (powers if times is None else powers * times) @ partners.finite.T
+    sums = powers.sum(axis=1) if times is None else np.einsum("ij,ij->i", powers, times)
+    return np.broadcast_to(sums[:, None], (len(rows.values), len(partners.values)))
 
 
 def _spread(left: Rows, right: Rows, one: Floats, other: Floats, cosine: Floats) -> Floats:
     """Sum of the squared contributions to the cosine; 0 where all values are known."""
     if left.values.shape[1] >= left.value_count:
         return np.zeros_like(cosine)
-    mixed = (left.square * left.unit) @ right.unit.T / one
-    mixed += left.unit @ (right.square * right.unit).T / other
+    mixed = left.cube @ right.unit.T / one
+    mixed += left.unit @ right.cube.T / other
     squares = left.square @ right.square.T
-    fourth = _sums(left.square**2, left, right) / one**2 + _sums(right.square**2, right, left).T / other**2
+    fourth = _sums(left.cube, left, right, left.unit) / one**2 + _sums(right.cube, right, left, right.unit).T / other**2
     both = one * other
     squares /= both
     mixed *= cosine

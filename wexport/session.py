@@ -191,6 +191,16 @@ class Session:
         return kind, pickle.loads(data)
 
 
+@contextlib.contextmanager
+def opened(table: PathLike | Session, **limits: Any) -> Iterator[Session]:
+    """A session over a table; one that is open already is used, and stays open. limits: as for `Session`."""
+    if isinstance(table, Session):
+        yield table
+        return
+    with Session(table, **limits) as session:
+        yield session
+
+
 class Batches(Iterator["pa.RecordBatch"]):
     """The answer to a query, batch by batch; `Session.batches` makes it.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -28,7 +30,8 @@ MOST_ARCHITECTURE_PAIRS = 300
 MIN_COVERAGE = 0.5
 _PASS_VALUES = 1 << 26
 """Values read at once: 512 MiB."""
-_BLOCK = 256
+_BLOCK_ROWS, _BLOCK_COLUMNS = 128, 512
+"""Pairs are worked on in tiles that fit in cache."""
 
 _LIST = """
 SELECT model, kind, slot, role, canonical_shape, tensor_index, value_count, content_hash, l2_norm
@@ -38,8 +41,8 @@ ORDER BY model, tensor_index, slot, kind
 _READ = """
 SELECT model, kind, slot, sample.value AS value FROM weights
 WHERE asked_for(model, getvariable('model')) AND NOT is_statistic(role) AND sample IS NOT NULL
-    AND (getvariable('slots') IS NULL OR list_contains(getvariable('slots'), slot))
 """
+_READ_SLOTS = _READ + "AND list_contains(getvariable('slots'), slot)"
 
 _Key = tuple[str, str, tuple[int, ...]]
 _Texts = list[str | None]
@@ -226,11 +229,13 @@ def _values(listing: _Listing, keys: set[int]) -> int:
 
 def _read(session: Session, model: str, listing: _Listing, keys: set[int]) -> dict[int, dict[int, Floats]]:
     """Samples by key and model."""
-    slots = None if len(keys) == len(listing.keys) else sorted({listing.keys[key][1] for key in keys})
+    text, parameters = _READ, dict[str, Any](model=model)
+    if len(keys) < len(listing.keys):
+        text, parameters = _READ_SLOTS, {"model": model, "slots": sorted({listing.keys[key][1] for key in keys})}
     number = {name: place for place, name in enumerate(listing.models)}
     by_slot = listing.by_slot()
     samples: dict[int, dict[int, Floats]] = {key: {} for key in keys}
-    for batch in session.batches(_READ, {"model": model, "slots": slots}):
+    for batch in session.batches(text, parameters):
         values = batch.column("value")
         flat = values.flatten().to_numpy(zero_copy_only=False)
         ends = np.cumsum([0, *values.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)])
@@ -260,14 +265,24 @@ def _compare(
         one = _rows(samples[left[0]], models, length, value_count)
         other = one if right is None else _rows(samples[right[0]], partners, length, value_count)
         other_key = left[0] if right is None else right[0]
-        for begin in range(0, len(models), _BLOCK):
-            first = begin if right is None else 0  # what is before was met from the other side
-            block = slice(begin, begin + _BLOCK)
-            totals.add(
-                (left[0], models[block], one.part(block)),
-                (other_key, partners[first:], other.part(slice(first, None))),
-                ordered=right is not None,
-            )
+        tiles = [
+            ((left[0], models[top], one.part(top)), (other_key, partners[side], other.part(side)))
+            for top in _portions(len(models), 0, _BLOCK_ROWS)
+            # What is before was met from the other side.
+            for side in _portions(len(partners), top.start if right is None else 0, _BLOCK_COLUMNS)
+        ]
+        # Each tile has a part of the totals of its own.
+        with ThreadPoolExecutor(_workers()) as threads:
+            list(threads.map(lambda tile: totals.add(*tile, ordered=right is not None), tiles))
+
+
+def _workers() -> int:
+    """How many tiles to work on at once: one, unless the products keep to one thread each and leave the rest free."""
+    return os.cpu_count() or 1 if os.environ.get("OPENBLAS_NUM_THREADS") == "1" else 1
+
+
+def _portions(length: int, begin: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, length)) for start in range(begin, length, step)]
 
 
 def _by_length(samples: Mapping[int, Floats], models: Sequence[int]) -> dict[int, list[int]]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _BARS = " ▁▂▃▄▅▆▇█"
+GAP = 3
+"""Characters between two columns."""
 FOLD_WIDTH = 32
 """Words longer than this are folded where there is not room for them."""
 UPRIGHT_ROWS = 3
@@ -141,7 +143,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, tuple) and hasattr(value, "nanoseconds"):  # an interval
-        months, days, nanoseconds = value
+        months, days, nanoseconds = tuple(value)
         return f"P{months}M{days}DT{nanoseconds / 1e9:.9g}S"
     if isinstance(value, (list, tuple)):
         return {str(key): plain(each) for key, each in value} if _is_map(value) else [plain(each) for each in value]
@@ -213,13 +215,13 @@ def _need(name: str, cells: Sequence[str]) -> int:
 
 def _that_fit(needs: Sequence[int], width: int) -> list[int | None]:
     """The places of the columns that fit beside each other; None stands where some are left out, in the middle."""
-    if sum(needs) + 2 * len(needs) <= width:
+    if sum(needs) + GAP * len(needs) <= width:
         return list(range(len(needs)))
-    left, right, room = 0, 0, width - 3  # how many at either end, and the room that is left
+    left, right, room = 0, 0, width - GAP - 1  # how many at either end, and the room that is left
     while left + right < len(needs):
         # What is read first stands at both ends of the table, and at the left of a query's answer.
         at_right = (left + right) % 3 == 2
-        room -= needs[-1 - right if at_right else left] + 2
+        room -= needs[-1 - right if at_right else left] + GAP
         if room < 0 and left:
             break
         left, right = (left, right + 1) if at_right else (left + 1, right)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from tests.plot.test_histograms import HOSTILE
+from tests.tables import write_table
 from wexport import plot
 from wexport.errors import UsageError
 from wexport.plot import similarities
@@ -27,7 +28,9 @@ def random(count: int, seed: int = 0, groups: int = 3, noise: float = 0.4) -> Si
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     matrix = vectors @ vectors.T
     np.fill_diagonal(matrix, 1)
-    return Similarities([f"m{n:03}" for n in range(count)], (matrix + matrix.T) / 2, np.ones((count, count)))
+    return Similarities(
+        [f"m{n:03}" for n in range(count)], (matrix + matrix.T) / 2, np.ones((count, count)), np.zeros((count, count))
+    )
 
 
 def by_hand(distance: np.ndarray) -> list[float]:
@@ -128,9 +131,34 @@ def test_the_scale_does_not_depend_on_the_models() -> None:
 
 
 def test_what_is_not_one_is_not_written_as_one() -> None:
-    data = Similarities(["a", "b"], np.array([[1, 0.99998], [0.99998, 1]]), np.ones((2, 2)))
+    data = Similarities(["a", "b"], np.array([[1, 0.99998], [0.99998, 1]]), np.ones((2, 2)), np.zeros((2, 2)))
     ax, _ = drawn(data)
     assert [text.get_text() for text in ax.texts] == ["1", ">.999", ">.999", "1"]
+
+
+def test_the_tables_models_are_compared(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    base, noise, other = rng.normal(size=(3, 20, 10))
+    arrays = {"a": base, "b": other, "c": base + 0.1 * noise, "d": rng.normal(size=(4, 4))}
+    row = {"slot": "dense/kernel", "role": "kernel", "dtype": "float64"}
+    table = write_table(tmp_path / "t.parquet", [{**row, "model": n, "values": v} for n, v in arrays.items()])
+    ax = Figure().subplots()
+    mesh, _ = plot.similarity(table, ax=ax)
+    order = [text.get_text() for text in ax.get_yticklabels()]
+    assert order == ["a", "c", "b", "d"]
+    for (row_, column), cell in np.ndenumerate(mesh.get_array().filled(np.nan)):
+        left, right = arrays[order[row_]].ravel(), arrays[order[column]].ravel()
+        if left.size == right.size:
+            assert cell == pytest.approx(left @ right / np.linalg.norm(left) / np.linalg.norm(right), abs=1e-9)
+        else:
+            assert np.isnan(cell)
+
+
+def test_a_standard_error_is_said() -> None:
+    data = random(3)
+    assert "standard error" not in drawn(data)[0].get_title("left")
+    data.standard_error[0, 1] = data.standard_error[1, 0] = 0.0312
+    assert "from samples, with a standard error of at most 0.031" in drawn(data)[0].get_title("left")
 
 
 def test_coverage_is_said_and_never_rounded_to_all() -> None:
@@ -164,7 +192,7 @@ def test_hostile_names_are_only_text(tmp_path: Path, count: int) -> None:
 
 
 def test_bad_options_are_told() -> None:
-    with pytest.raises(UsageError, match="nothing to compare"):
+    with pytest.raises(UsageError, match="1 of the models fit, and a comparison needs two"):
         drawn(random(1))
     with pytest.raises(UsageError, match="low 1 is no beginning"):
         drawn(random(3), low=1)

@@ -22,6 +22,7 @@ LINES = {"models": 10, "findings": 6, "clusters": 8, "rank": 10}
 """How many lines of each block are shown, so that one screen holds them all."""
 COLUMNS = {
     "models": ("model", "framework", "layers", "tensors", "parameters", "zero_fraction", "found"),
+    "clusters": ("model", "verdict", "group_size", "nearest", "nearest_similarity", "reason"),
     "rank": ("place", "model", "value", "behind", "reason"),
 }
 """The columns that are shown; the command named with a block shows all."""
@@ -60,16 +61,16 @@ def compare(
 
     PATHS are model files, folders, quoted patterns, or - for a list on standard input; or one table.
     """
-    from wexport.commands.ingest import _progress, _report_problems
+    from wexport.commands.ingest import reading_progress, report_problems
     from wexport.comparison import compare as run
 
-    progress, close = _progress() if sys.stderr.isatty() else (None, lambda: None)
+    progress, close = reading_progress() if sys.stderr.isatty() else (None, lambda: None)
     try:
         found = run(listed(paths), metrics=metrics, by=pairs("--by", by), out=out, progress=progress, **options)
     finally:
         close()
     if found.ingested is not None:
-        _report_problems(found.ingested, quiet=True)
+        report_problems(found.ingested, quiet=True)
     if form == "json":
         _print_json(found)
     else:
@@ -79,6 +80,8 @@ def compare(
 
 
 def _print(found: Comparison, metrics: Sequence[str]) -> None:
+    import pyarrow.compute as pc
+
     from wexport.terminal import safe
 
     table = safe(found.table)
@@ -87,7 +90,9 @@ def _print(found: Comparison, metrics: Sequence[str]) -> None:
     print(f"{_counted(found.models.num_rows, 'model')}, {parameters:,} parameters in {table}{read}")
     _block("Models", "models", found.models, f"wexport query models {table}")
     _findings(found.findings, table)
-    _block("Which are close", "clusters", found.clusters, f"wexport query clusters {table}")
+    # A line a group: its members say the same.
+    groups = found.clusters.filter(pc.equal(found.clusters["model"], found.clusters["represented_by"]))
+    _block("Which are close", "clusters", groups, f"wexport query clusters {table}")
     if found.rank is not None:
         metric = next((name for name in found.rank["metric"].to_pylist() if name), "")
         file = safe(metrics[0]) if len(metrics) == 1 else "FILE"

@@ -47,20 +47,21 @@ def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> Non
     """
     from wexport.ingestion import ingest as run
 
-    progress, close = _progress() if not quiet and sys.stderr.isatty() else (None, lambda: None)
+    progress, close = reading_progress() if not quiet and sys.stderr.isatty() else (None, lambda: None)
     try:
         result = run(listed(paths), out, progress=progress, **options)
     finally:
         close()
     if not quiet:
         _summary(result)
-    _report_problems(result, quiet)
+    report_problems(result, quiet)
     if result.with_status("failed"):
         done = result.with_status("ok", "partial", "empty", "unchanged")
         sys.exit(EXIT_SOME_FAILED if done else EXIT_NOTHING_DONE)
 
 
-def _progress() -> tuple[Callable[[ModelResult, int, int], None], Callable[[], None]]:
+def reading_progress() -> tuple[Callable[[ModelResult, int, int], None], Callable[[], None]]:
+    """A bar on standard error: what `ingest` calls as files end, and how to remove it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from wexport.terminal import safe, stderr
@@ -116,7 +117,7 @@ def _summary(result: IngestResult) -> None:
         print(f"{terminal.safe(result.out)} was not written")
 
 
-def _report_problems(result: IngestResult, quiet: bool) -> None:
+def report_problems(result: IngestResult, quiet: bool) -> None:
     """What failed and why, what is missing from what was read, and what held no numbers."""
     for model in result.models:
         if model.status == "failed":

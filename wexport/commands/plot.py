@@ -100,12 +100,12 @@ def units(**options: Any) -> None:
 @click.option("--metrics", required=True, metavar="FILE", help="Your metrics, as for `wexport query rank`.")
 @click.option("--statistic", default="l2_norm", show_default=True, help="The figure: any numeric column.")
 @click.option("--slot", default="(all)", show_default=True, help="The figure's slot; (all) is the whole model.")
-@click.option("--metric", default="", help="The metric; val_loss if there is one.")
-@click.option("--direction", type=click.Choice(["", "higher", "lower"]), default="", help="Which is better.")
+@click.option("--metric", default="", help="The metric; by default val_loss, else another of validation data.")
+@click.option("--direction", type=click.Choice(["higher", "lower"]), help="Which is better, if its name does not tell.")
 @click.option("--run", default="", help="The run that the metrics belong to, where they name no models.")
-def rank(**options: Any) -> None:
+def rank(direction: str | None, **options: Any) -> None:
     """How do the models stand by a metric, and does a figure of the weights go with it?"""
-    _draw("rank", **options)
+    _draw("rank", direction=direction or "", **options)
 
 
 _limit = click.option(
@@ -123,7 +123,10 @@ def _shown(default: int) -> Callable[[F], F]:
 @_limit
 @_shown(8)
 def heatmap(**options: Any) -> None:
-    """Where in a tensor are the large weights, and in which gate? Values if the table has all, else block averages."""
+    """Where in a tensor are the large weights, and in which gate?
+
+    Draws all values if the table has them, else the root mean square of blocks.
+    """
     _draw("heatmap", **options)
 
 
@@ -145,3 +148,11 @@ def gates(**options: Any) -> None:
 def filters(**options: Any) -> None:
     """What patterns have the filters of a convolution learnt?"""
     _draw("filters", **options)
+
+
+@plot.command()
+@_drawing_options
+@click.option("--low", type=float, default=0.0, show_default=True, help="Where the colour scale begins; it ends at 1.")
+def similarity(**options: Any) -> None:
+    """Which models are alike, and which groups do they form?"""
+    _draw("similarity", **options)

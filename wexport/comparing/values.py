@@ -201,8 +201,9 @@ class _Scaled:
         """Square root of this over other; None if other is zero or the ratio is too large to say."""
         if not other.total:
             return None
-        ratio = _ldexp(self.total / other.total, self.exponent - other.exponent)
-        return math.sqrt(ratio) if ratio < math.inf else None
+        half, odd = divmod(self.exponent - other.exponent, 2)
+        ratio = _ldexp(math.sqrt(self.total / other.total * 2**odd), half)
+        return ratio if ratio < math.inf else None
 
 
 def _ldexp(value: float, exponent: int) -> float:

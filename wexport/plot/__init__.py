@@ -17,6 +17,7 @@ from wexport.plot.histograms import histogram
 from wexport.plot.profiles import profile
 from wexport.plot.rankings import rank
 from wexport.plot.scatters import scatter
+from wexport.plot.similarities import similarity
 from wexport.plot.trajectories import trajectory
 from wexport.plot.unit_norms import units
 
@@ -31,6 +32,7 @@ __all__ = [
     "rank",
     "save",
     "scatter",
+    "similarity",
     "trajectory",
     "units",
 ]

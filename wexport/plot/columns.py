@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 
 import pyarrow as pa
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from wexport.errors import UsageError
 from wexport.schema import COLUMNS
@@ -35,13 +33,3 @@ def axis(statistic: str) -> str:
     """What an axis of that figure is called, with its unit."""
     unit = _UNITS[statistic]
     return f"{statistic} [{unit}]" if unit else statistic
-
-
-def logarithmic(ax: Axes) -> None:
-    """A logarithmic y axis whose labels are plain numbers: matplotlib writes powers as formulas."""
-    ax.set_yscale("log", nonpositive="mask")
-    low, high = ax.get_ylim()
-    few = high < 30 * low
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_major_formatter(plain)
-    ax.yaxis.set_minor_formatter(plain if few else NullFormatter())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from wexport.connection import PathLike
 from wexport.errors import UsageError
-from wexport.session import Session
+from wexport.session import Session, opened
 
 Table = PathLike | Session
 """A table to draw from: a file, folder or pattern, or an open session over one."""
@@ -19,19 +18,9 @@ ORDER = "run NULLS FIRST, step NULLS FIRST, model"
 """The order of models in plots: checkpoints by step."""
 
 
-@contextlib.contextmanager
-def asking(table: Table) -> Iterator[Session]:
-    """A session over a table; one that is open already stays open."""
-    if isinstance(table, Session):
-        yield table
-        return
-    with Session(table) as session:
-        yield session
-
-
 def fetch(table: Table, sql: str, parameters: Mapping[str, Any], nothing: str) -> list[dict[str, Any]]:
     """Rows of an answer. Raises UsageError, saying `nothing`, if there are none."""
-    with asking(table) as session:
+    with opened(table) as session:
         found: pa.Table = session.ask(sql, parameters)
     if not found.num_rows:
         raise UsageError(nothing, hint=_seen(parameters))

@@ -20,6 +20,7 @@ KINDS = {
     "heatmap": "wexport.plot.heatmaps:heatmap",
     "gates": "wexport.plot.gate_panels:gates",
     "filters": "wexport.plot.filter_tiles:filters",
+    "similarity": "wexport.plot.similarities:similarity",
     "scatter": "wexport.plot.scatters:scatter",
     "profile": "wexport.plot.profiles:profile",
     "trajectory": "wexport.plot.trajectories:trajectory",

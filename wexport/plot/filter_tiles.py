@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.data import Table, asking
+from wexport.plot.data import Table
 from wexport.plot.matrices import Floats, shape_words, whole_values
 from wexport.plot.picks import Picks, models_words, pick
 from wexport.plot.scales import LOST, Scale, colour_bar
 from wexport.plot.tiles import Tiling, canvas
+from wexport.session import opened
 
 COLOURS = ("diverging", "grey", "rgb")
 PANELS, PANELS_A_ROW = 6, 3
@@ -111,7 +112,7 @@ def whole(
 
 def load(table: Table, slot: str, model: str = "*", *, shown: int = PANELS) -> tuple[Picks, list[Filters]]:
     """The filters of a slot in some models. Raises UsageError, naming slots that can be drawn, if this one cannot."""
-    with asking(table) as session:
+    with opened(table) as session:
         picks = pick(session, slot, model, slots=1, models=shown, models_of_several=shown)
         found: list[Filters] = []
         for one in picks.models:

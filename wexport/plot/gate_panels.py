@@ -16,7 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for
-from wexport.plot.data import ORDER, Table, asking, fetch
+from wexport.plot.data import ORDER, Table, fetch
+from wexport.session import opened
 
 BARS = 40
 FAR_AWAY = 0.0025
@@ -121,7 +122,7 @@ def whole(
 def load(table: Table, layer: str = "*", model: str = "*") -> Gates:
     """The gates of a recurrent layer. Raises UsageError if there is none, or several layers fit."""
     asked = {"layer": layer, "model": model}
-    with asking(table) as session:
+    with opened(table) as session:
         found = fetch(session, _LAYERS, asked, "no recurrent layer fits")
         layers = list(dict.fromkeys(row["layer_slot"] for row in found))
         if len(layers) > 1:

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
+from wexport.plot.gate_panels import GATE_WORDS
 from wexport.plot.matrices import Matrix, matrix_of, shape_words
 from wexport.plot.picks import Picks, models_words, pick
 from wexport.plot.scales import LOST, Scale, colour_bar
@@ -26,11 +27,6 @@ PANELS, PANELS_A_ROW = 8, 4
 """How many models one figure shows of one slot; of several slots, as many models as fit in a row."""
 MARKED = 200
 """Up to so many cells that are not finite get a mark each; more are seen by their colour alone."""
-
-GATE_WORDS = {
-    **{"i": "input", "f": "forget", "c": "cell", "o": "output"},
-    **{"z": "update", "r": "reset", "h": "hidden"},
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def draw(
             artists = _overlay(data, ax, edges, densities)
             y = "share of values per unit of weight"
             if scale == "log":
-                ax.set_yscale("log")
+                style.logarithmic(ax, nonpositive="clip")
             else:
                 _cut(ax, edges, densities)
         ax.set_xlim(edges[0], edges[-1])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wexport.errors import UsageError
-from wexport.plot.data import ORDER, Table, asking, fetch
+from wexport.plot.data import ORDER, Table, fetch
+from wexport.session import opened
 
 # Without the long columns first: a slot may be in a thousand models, of which a few are drawn.
 _PLACES = f"""
@@ -48,7 +49,7 @@ def pick(table: Table, slot: str, model: str, *, slots: int, models: int, models
     if models < 1:
         raise UsageError(f"shown {models} is no number of models", hint="give 1 or more")
     nothing = f"no model has a slot {slot!r}"
-    with asking(table) as session:
+    with opened(table) as session:
         found = fetch(session, _PLACES, {"slot": slot, "model": model}, nothing)
         places = {row["slot"]: row["place"] for row in reversed(found)}
         names = sorted(places, key=lambda name: (places[name], name))

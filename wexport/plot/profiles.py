@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import columns, style
-from wexport.plot.data import ORDER, Table, asking
+from wexport.plot.data import ORDER, Table
+from wexport.session import opened
 
 Floats = NDArray[np.float64]
 Place = tuple[str, str, str]
@@ -98,7 +99,7 @@ def load(table: Table, statistic: str = "std", *, model: str = "*", slot: str = 
     """The figures of every model, one above the other by slot and shape. Raises UsageError if there are none."""
     number = columns.number(statistic)
     parameters = {"model": model, "slot": slot, "role": role}
-    with asking(table) as session:
+    with opened(table) as session:
         rows = session.ask(_SQL.format(number=number), parameters).to_pylist()
         if not rows:
             roles = session.ask(_ROLES, parameters).column("role").to_pylist()
@@ -165,7 +166,7 @@ def draw(data: Profiles, ax: Axes, *, scale: str = "linear") -> list[Artist]:
         if others:
             artists.append(grey(ax, [(x, line) for line in others], f"{len(others):,} others"))
         if scale == "log":
-            columns.logarithmic(ax)
+            style.logarithmic(ax)
         ax.set_xlim(-0.5, len(data.places) - 0.5)
         one_role = _ticks(data, ax)
         what = f"layers that have a {one_role}" if one_role else "slots"
@@ -199,7 +200,7 @@ def _ticks(data: Profiles, ax: Axes) -> str:
     shared = next(iter(roles)) if len(roles) == 1 and all("/" in slot for slot in slots) else ""
     names = [slot.removesuffix(f"/{shared}") if shared else slot for slot in slots]
     twice = {slot for slot in slots if slots.count(slot) > 1} if len(slots) <= 2000 else set()
-    width = ax.get_figure().get_figwidth() * ax.get_position().width  # type: ignore[union-attr]
+    width = ax.get_window_extent().width / ax.figure.dpi  # in inches
     step = -(-len(slots) // max(1, int(width / 0.17)))
     shown = range(0, len(slots), step)
     labels = style.short_all([names[place] for place in shown], 28)

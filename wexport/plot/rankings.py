@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
@@ -161,7 +160,7 @@ def draw(data: Ranking, ax: Axes) -> list[Artist]:
 
 def _title(data: Ranking, of: str) -> str:
     models = f"{len(data.models):,} model{'s' if len(data.models) > 1 else ''}"
-    best = f"best {style.short(data.models[0], 40)}, {data.values[0]:.4g}"
+    best = ("best " if len(data.models) > 1 else "") + f"{style.short(data.models[0], 40)}, {data.values[0]:.4g}"
     notes = []
     if len(data.models) > LABELLED:
         notes.append(f"the {LABELLED} best are named")
@@ -188,16 +187,13 @@ def _name(ax: Axes, x: Floats, y: Floats, names: Sequence[str]) -> list[Artist]:
 
     A name for which there is no such place is left out.
     """
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    canvas = FigureCanvasAgg(figure) if not hasattr(figure.canvas, "get_renderer") else figure.canvas
+    figure = ax.figure.figure  # the whole one, also where the axes are in a part of it
     figure.draw_without_rendering()  # lays out the axes, on which the places of points depend
-    renderer = canvas.get_renderer()
     scale = figure.dpi / 72
     dots = ax.transData.transform(np.column_stack([x, y]))
     halves = [7 * scale, *([4 * scale] * (len(dots) - 1))]  # the best one has a larger mark
     taken = [Bbox([dot - half, dot + half]) for dot, half in zip(dots, halves, strict=True)]
-    inside = ax.get_window_extent(renderer)
+    inside = ax.get_window_extent()
     made: list[Artist] = []
     for number, name in enumerate(names):
         text = ax.annotate(
@@ -214,7 +210,7 @@ def _name(ax: Axes, x: Floats, y: Floats, names: Sequence[str]) -> list[Artist]:
         )
         style.plain([text])
         text.set_in_layout(False)
-        size = text.get_window_extent(renderer)
+        size = text.get_window_extent()
         found = _free_place(dots[number], (size.width + 2 * scale, size.height), taken, inside, scale)
         if found is None:
             text.remove()

@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.data import Table, asking
+from wexport.plot.data import Table
 from wexport.plot.pairs import Pairs, cosine, paired
+from wexport.session import opened
 
 DENSE = 4_000
 """Pairs of one slot above which counts in hexagons are drawn, not points."""
@@ -65,7 +66,7 @@ def whole(
     with style.settings():
         figure = Figure(figsize=size or ((6.4, 6) if len(data.pairs) == 1 else (8.6, 5.6)))
         draw(data, figure.subplots(), colour=colour)
-        figure.draw_without_rendering()  # with equal axes, the layout leaves room for the legend in its second round only
+        figure.draw_without_rendering()  # with equal axes, the layout has room for the legend in its second round only
     return figure
 
 
@@ -74,10 +75,12 @@ def load(table: Table, a: str, b: str, slot: str = "*") -> Scatter:
 
     Raises UsageError if a or b is not one model, or no slot of theirs can be paired.
     """
-    with asking(table) as session:
+    with opened(table) as session:
         names = []
         for name in (a, b):
             found = session.ask(_MODELS, {"model": name}).column("model").to_pylist()
+            if name in found:
+                found = [name]
             if len(found) != 1:
                 listed = f": {', '.join(style.short(model) for model in found[:5])}" if found else ""
                 raise UsageError(

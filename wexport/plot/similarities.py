@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,8 @@ from wexport.errors import UsageError
 from wexport.plot import dendrograms, style
 from wexport.plot.data import Table
 from wexport.plot.dendrograms import Floats, Merge
+from wexport.session import opened
+from wexport.similar import MIN_COVERAGE, measure
 
 NAMED, VALUED = 50, 12
 """Up to so many models each has its name, and each cell its value."""
@@ -28,14 +29,16 @@ BRANCHES = 12
 
 @dataclass(frozen=True, slots=True)
 class Similarities:
-    """matrix: cosine of each two models' weights, NaN where they cannot be compared.
+    """matrix: similarity of each two models, the mean of the cosines of their matched tensors, weighted by size; NaN
+    where they cannot be compared.
 
-    coverage: the share of the parameters that the comparison of each two rests on.
+    coverage: the share of the parameters that it rests on. standard_error: of what comes from samples.
     """
 
     models: list[str]
     matrix: Floats
     coverage: Floats
+    standard_error: Floats
 
 
 def similarity(table: Table, *, ax: Axes, model: str = "*", low: float = 0.0) -> list[QuadMesh | LineCollection]:
@@ -60,9 +63,10 @@ def whole(table: Table, *, model: str = "*", low: float = 0.0, size: tuple[float
 
 
 def load(table: Table, model: str = "*") -> Similarities:
-    """The similarities of the models of a table."""
-    found: Any = importlib.import_module("wexport.similar").similarity(table, model=model)
-    return Similarities(list(found.models), np.asarray(found.matrix), np.asarray(found.coverage))
+    """The similarities of the models of a table, as the query `similarity` has them."""
+    with opened(table) as session:
+        found = measure(session, model, MIN_COVERAGE)
+    return Similarities(found.models, found.matrix, found.coverage, found.standard_error)
 
 
 def draw(data: Similarities, ax: Axes, *, low: float = 0.0) -> list[QuadMesh | LineCollection]:
@@ -71,7 +75,7 @@ def draw(data: Similarities, ax: Axes, *, low: float = 0.0) -> list[QuadMesh | L
     Returns the matrix and the tree.
     """
     if len(data.models) < 2:
-        raise UsageError(f"{len(data.models)} model is nothing to compare", hint="ask for two models or more")
+        raise UsageError(f"{len(data.models)} of the models fit, and a comparison needs two", hint="ask for more")
     if not -1 <= low < 1:
         raise UsageError(f"low {low} is no beginning of a scale that ends at 1", hint="give -1 or more, below 1")
     count = len(data.models)
@@ -117,7 +121,7 @@ def _colour_bar(ax: Axes, mesh: QuadMesh, cells: Floats, low: float) -> None:
     assert figure is not None
     bar = figure.colorbar(mesh, ax=ax, extend="min" if below else "neither", shrink=0.6, pad=0.02, aspect=25)
     beyond = f"; {below:,} pairs below {low:g}" if below else ""
-    bar.set_label(f"similarity (cosine of the weights){beyond}", fontsize=8)
+    bar.set_label(f"mean cosine of matched tensors, weighted by size{beyond}", fontsize=8)
 
 
 def _write(ax: Axes, cells: Floats, mesh: QuadMesh) -> None:
@@ -164,7 +168,7 @@ def _name(ax: Axes, models: list[str], order: list[int], merges: list[Merge]) ->
     kept.sort()
     ax.set_yticks(middles[kept], [labels[place] for place in kept], parse_math=False)
     ax.set_xticks(starts[1:-1] - 0.5, [""] * (len(groups) - 1))
-    ax.set_xlabel(f"{len(models):,} models in the order of the tree; its {len(groups)} main branches are named")
+    ax.set_xlabel(f"{len(models):,} models in the order of the tree; the largest of its branches are named")
 
 
 def _title(data: Similarities) -> str:
@@ -178,4 +182,7 @@ def _title(data: Similarities) -> str:
         # Never rounded up to all of them.
         least, most = (int(100 * end) for end in (share.min(), share.max()))
         words += f"\nwhere compared, over {least} {f'to {most} ' if most > least else ''}% of the parameters"
+    error = data.standard_error[pairs]
+    if error[np.isfinite(error)].max(initial=0) > 0:
+        words += f"\nfrom samples, with a standard error of at most {np.nanmax(error):.2g}"
     return words

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from wexport.errors import UsageError
 from wexport.terminal import safe
@@ -117,3 +118,13 @@ def legend(ax: Axes, **options: Any) -> None:
     if handles:
         made = ax.legend(handles, labels, **options)
         plain(made.get_texts())
+
+
+def logarithmic(ax: Axes, *, nonpositive: Literal["mask", "clip"] = "mask") -> None:
+    """A logarithmic y axis whose labels are plain numbers: matplotlib writes powers as formulas."""
+    ax.set_yscale("log", nonpositive=nonpositive)
+    low, high = ax.get_ylim()
+    few = high < 30 * low
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_major_formatter(plain)
+    ax.yaxis.set_minor_formatter(plain if few else NullFormatter())

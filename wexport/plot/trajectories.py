@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import columns, style
-from wexport.plot.data import Table, asking
+from wexport.plot.data import Table
 from wexport.plot.profiles import grey
+from wexport.session import opened
 
 Floats = NDArray[np.float64]
 
@@ -108,7 +109,7 @@ def load(
     if role is None:
         role = "kernel" if any(sign in slot for sign in "*?[") else "*"
     parameters = {"slot": slot, "model": model, "run": run, "role": role}
-    with asking(table) as session:
+    with opened(table) as session:
         rows = session.ask(_SQL.format(number=number), parameters).to_pylist()
     placed = [row for row in rows if row["run"] is not None and row["step"] is not None]
     if not rows:
@@ -176,7 +177,7 @@ def draw(data: Trajectories, ax: Axes, *, scale: str = "linear") -> list[Artist]
             segments = [(data.lines[place].step, figures[place]) for place in others]
             artists.append(grey(ax, segments, f"{len(others):,} others"))
         if scale == "log":
-            columns.logarithmic(ax)
+            style.logarithmic(ax)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.label(
             ax, title=_title(data, hidden), x="step, as the checkpoints' names say", y=columns.axis(data.statistic)

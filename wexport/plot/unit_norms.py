@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from wexport.errors import UsageError
-from wexport.plot import columns, style
+from wexport.plot import style
 from wexport.plot.data import ORDER, Table, fetch
 from wexport.plot.profiles import grey
 from wexport.stats.histogram import NEAR_ZERO
@@ -122,7 +122,7 @@ def draw(data: UnitNorms, ax: Axes, *, layout: str = "auto", scale: str = "linea
         if scale == "log":
             if not any((norms > 0).any() for norms in data.norms):
                 raise UsageError("no norm is above 0", hint="choose scale linear")
-            columns.logarithmic(ax)
+            style.logarithmic(ax)
         else:
             top = max((float(np.nanmax(norms)) for norms in data.norms if np.isfinite(norms).any()), default=0.0)
             ax.set_ylim(-0.02 * (top or 1), 1.05 * (top or 1))
