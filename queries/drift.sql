@@ -5,7 +5,7 @@
 --   slot        VARCHAR = '*'          which slots: a name, or a pattern with * and ?
 --   reference   VARCHAR = ''           compare with this model; '' compares checkpoints along their run
 --   against     VARCHAR = 'previous'   along a run: 'previous' checkpoint, or the 'first'
---   histograms  BIGINT = 10000         for how many pairs, those that moved most, histograms are compared as well
+--   histograms  BIGINT = 1000          for how many pairs, those that moved most, histograms are compared as well
 --   js_level    DOUBLE = 0.2           js_distance is told only where js_expected is below this
 -- Columns
 --   model                              the model
@@ -102,72 +102,45 @@ matched AS (
         AND old.number = new.number AND old.number_of = new.number_of
     WHERE new.side = 'new' AND old.side = 'old' AND new.role <> 'unknown'
 ),
--- Partners stand in one line: along a run the checkpoints of a slot, else a tensor of the reference and its matches.
--- `back` says how far before a tensor its partner stands.
-lines AS (
-    SELECT
-        id, line, place,
-        CASE WHEN run IS NOT NULL AND coalesce(getvariable('against'), 'previous') <> 'first' THEN 1
-            ELSE row_number() OVER (PARTITION BY line ORDER BY place, id) - 1 END AS back
-    FROM (
-        SELECT listed.id, hash(steps.run, kind, slot, shape) AS line, place_in_run AS place, steps.run
-        FROM steps JOIN listed USING (model)
-        WHERE steps.run IS NOT NULL
-        UNION ALL
-        SELECT matched.id, old_id, 1, NULL
-        FROM matched JOIN wanted USING (model)
-        WHERE wanted.run IS NULL
-        UNION ALL
-        SELECT DISTINCT old_id, old_id, 0, NULL
-        FROM matched JOIN wanted USING (model)
-        WHERE wanted.run IS NULL
-    )
+newer AS (
+    SELECT matched.id, old_id, sample.value AS new, abs_max AS new_max
+    FROM weights JOIN matched ON matched.id = tensor_id(weights.model, kind, slot, canonical_shape)
+),
+older AS (
+    SELECT tensor_id(model, kind, slot, canonical_shape) AS old_id, sample.value AS old, abs_max AS old_max
+    FROM weights
 ),
 lined_up AS (
+    -- Lists of unequal length are of other places. Told by CASE: as a condition it might decide the order of joins.
+    -- Values are divided by the largest magnitude, so that no power overflows.
     SELECT
-        lines.id, sample.value AS new, abs_max AS new_max,
-        lag(sample.value, back) OVER line AS old, lag(abs_max, back) OVER line AS old_max
-    FROM weights
-    JOIN lines ON lines.id = tensor_id(model, kind, slot, canonical_shape)
-    WINDOW line AS (PARTITION BY line ORDER BY place, lines.id)
+        id, coalesce(nullif(greatest(old_max, new_max), 0), 1) AS scale,
+        unnest(CASE WHEN len(old) = len(new) THEN old END) / scale AS old,
+        unnest(CASE WHEN len(old) = len(new) THEN new END) / scale AS new
+    FROM newer JOIN older USING (old_id)
 ),
 differences AS (
+    -- Pairs that are not finite become NULL and are left out.
     SELECT
-        id, unnest(old) AS old, unnest(new) AS new, coalesce(nullif(old_max, 0), 1) AS old_scale,
-        coalesce(nullif(new_max, 0), 1) AS new_scale
+        id, scale, new - old AS d, CASE WHEN isfinite(new - old) THEN old END AS x,
+        CASE WHEN isfinite(new - old) THEN new END AS y
     FROM lined_up
-    WHERE len(old) = len(new)
-),
-scaled AS (
-    -- By the largest magnitude, so that no power overflows: for the cosine each by its own, for lengths by that of
-    -- both. Pairs that are not finite become NULL and are left out.
-    SELECT
-        id, greatest(old_scale, new_scale) AS scale, old_scale / greatest(old_scale, new_scale) AS shrink,
-        CASE WHEN isfinite(new - old) THEN old / old_scale END AS x,
-        CASE WHEN isfinite(new - old) THEN new / new_scale - old / old_scale END AS d,
-        CASE WHEN isfinite(new - old) THEN (new - old) / greatest(old_scale, new_scale) END AS change
-    FROM differences
 ),
 summed AS (
     SELECT
-        id, any_value(scale) AS scale, count(*) AS kept, count(*) FILTER (change <> 0) AS changed,
+        id, any_value(scale) AS scale, count(*) AS kept, count(*) FILTER (d <> 0) AS changed,
         {
-            'n': count(d), 'x2': sum(x * x), 'y2': sum((x + d) * (x + d)), 'xd': sum(x * d), 'd2': sum(d * d),
+            'n': count(x), 'x2': sum(x * x), 'y2': sum(y * y), 'xd': sum(x * d), 'd2': sum(d * d),
             'x4': sum(x * x * x * x), 'x3d': sum(x * x * x * d), 'x2d2': sum(x * x * d * d),
             'xd3': sum(x * d * d * d), 'd4': sum(d * d * d * d), 'd_max': max(abs(d))
-        } AS sums,
-        {
-            'n': count(d), 'x2': sum(x * x) * any_value(shrink) ** 2, 'x4': sum(x * x * x * x) * any_value(shrink) ** 4,
-            'x2d2': sum(x * x * change * change) * any_value(shrink) ** 2, 'd2': sum(change * change),
-            'd4': sum(change * change * change * change), 'd_max': max(abs(change))
-        } AS lengths
-    FROM scaled
+        } AS sums
+    FROM (SELECT id, scale, x, y, CASE WHEN x IS NOT NULL THEN d END AS d FROM differences)
     GROUP BY id
 ),
 paired AS (
     SELECT
         new.id, matched.old_id, new.model, new.slot, old.slot AS old_slot, new.tensor_index, matched.against,
-        matched.match_method, new.value_count, old.std AS old_std, sums, lengths, kept, changed,
+        matched.match_method, new.value_count, old.std AS old_std, sums, kept, changed,
         coalesce(scale, 1) AS scale,
         coalesce(new.content_hash = old.content_hash, false) AS same,
         old.l2_norm = 0 AS was_zero, old.l2_norm = 0 OR new.l2_norm = 0 AS either_zero,
@@ -183,12 +156,12 @@ measured AS (
     SELECT
         *, NOT same AND NOT whole AND changed = 0 AS unseen,
         CASE WHEN same AND NOT was_zero THEN 0
-            WHEN changed > 0 OR whole THEN sqrt(lengths.d2) / nullif(sqrt(lengths.x2), 0) END AS relative_l2,
+            WHEN changed > 0 OR whole THEN sqrt(sums.d2) / nullif(sqrt(sums.x2), 0) END AS relative_l2,
         CASE WHEN same AND NOT either_zero THEN 1
             WHEN changed > 0 OR whole THEN 1 - cosine_distance(sums) END AS cosine,
         CASE WHEN same THEN 0 ELSE changed / nullif(sums.n, 0) END AS changed_fraction,
         CASE WHEN same THEN 0
-            WHEN changed > 0 OR whole THEN scale * sqrt(lengths.d2 / nullif(sums.n, 0)) END AS rms_change
+            WHEN changed > 0 OR whole THEN scale * sqrt(sums.d2 / nullif(sums.n, 0)) END AS rms_change
     FROM paired
 ),
 moved_most AS (
@@ -196,7 +169,7 @@ moved_most AS (
     FROM measured
     WHERE NOT same
     ORDER BY relative_l2 DESC NULLS LAST, id
-    LIMIT coalesce(getvariable('histograms'), 10000)
+    LIMIT coalesce(getvariable('histograms'), 1000)
 ),
 bins AS (
     SELECT id, lower, upper, sum(new) AS new, sum(old) AS old
@@ -249,7 +222,7 @@ compared AS (
     SELECT
         model, slot, against, relative_l2,
         CASE WHEN relative_l2 IS NULL THEN NULL WHEN same OR whole THEN 0
-            ELSE relative_l2_se(lengths, value_count) END AS relative_l2_se,
+            ELSE relative_l2_se(sums, value_count) END AS relative_l2_se,
         cosine,
         CASE WHEN cosine IS NULL THEN NULL WHEN same OR whole THEN 0
             ELSE cosine_se(sums, value_count) END AS cosine_se,
