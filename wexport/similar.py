@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from wexport.cosines import Floats, Rows, compare
 from wexport.errors import UsageError
@@ -271,14 +272,10 @@ def _compare(
             # What is before was met from the other side.
             for side in _portions(len(partners), top.start if right is None else 0, _BLOCK_COLUMNS)
         ]
-        # Each tile has a part of the totals of its own.
-        with ThreadPoolExecutor(_workers()) as threads:
+        # Each tile has a part of the totals of its own. A thread a tile, and none within a product: much of the work
+        # is not the products'.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(lambda tile: totals.add(*tile, ordered=right is not None), tiles))
-
-
-def _workers() -> int:
-    """How many tiles to work on at once: one, unless the products keep to one thread each and leave the rest free."""
-    return os.cpu_count() or 1 if os.environ.get("OPENBLAS_NUM_THREADS") == "1" else 1
 
 
 def _portions(length: int, begin: int, step: int) -> list[slice]:
