@@ -50,13 +50,26 @@ def report(
     Raises UsageError if the page cannot be written or arguments make no sense, TableError if there is no such table,
     QueryError if a question cannot be answered.
     """
+    target = _target(out)
+    found = comparison.compare(table, metrics=metrics, by=by, seconds=seconds, memory=memory)
+    return write(found, target, progress=progress, seconds=seconds, memory=memory)
+
+
+def write(found: Comparison, out: PathLike, *, progress: Progress | None = None, **limits: Any) -> Path:
+    """The page of a comparison that was made already; see `report`. limits: `seconds` and `memory` of each query."""
+    target = _target(out)
+    with querying.session(found.table, **limits) as session:
+        page = _page(session, found, progress or (lambda done, total: None))
+    _write(target, render(page))
+    return target
+
+
+def _target(out: PathLike) -> Path:
     target = Path(out)
     if not target.parent.is_dir():
         raise UsageError(f"{target}: its folder does not exist", hint="name a folder that does")
-    found = comparison.compare(table, metrics=metrics, by=by, seconds=seconds, memory=memory)
-    with querying.session(table, seconds=seconds, memory=memory) as session:
-        page = _page(session, found, progress or (lambda done, total: None))
-    _write(target, render(page))
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder", hint="name a file, such as report.html")
     return target
 
 

@@ -47,6 +47,7 @@ NARROWEST = 12
     metavar="TABLE",
     help="Where the table is kept; it is used again while the files stay as they are.",
 )
+@click.option("--report", "page", metavar="FILE", help="Write the whole report, one HTML page, as well.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes that read; one per core by default.")
 @click.option(
@@ -55,7 +56,13 @@ NARROWEST = 12
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")
 @reading_options
 def compare(
-    paths: tuple[str, ...], metrics: tuple[str, ...], by: tuple[str, ...], out: str, form: str, **options: Any
+    paths: tuple[str, ...],
+    metrics: tuple[str, ...],
+    by: tuple[str, ...],
+    out: str,
+    form: str,
+    page: str | None,
+    **options: Any,
 ) -> None:
     """Read models and show what they are, what is wrong with them, which are close, and which does best.
 
@@ -75,6 +82,12 @@ def compare(
         _print_json(found)
     else:
         _print(found, metrics)
+    if page is not None:
+        from wexport.reporting import write
+        from wexport.terminal import safe, stderr
+
+        write(found, page, seconds=options["seconds"], memory=options["memory"])
+        stderr().print(f"wrote {safe(page)}")
     if found.ingested is not None and found.ingested.with_status("failed"):
         sys.exit(EXIT_SOME_FAILED)
 
