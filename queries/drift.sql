@@ -39,10 +39,10 @@
 -- What it does not prove
 --   That a model became better or worse, or behaves differently: weights can move far and compute the same, for example
 --   when hidden units change places. A tensor of which a few values changed may show no change in its sample.
-WITH listed AS (
+WITH listed AS MATERIALIZED (
     -- No lists here: this is joined in every direction.
     SELECT
-        tensor_id(model, kind, slot, canonical_shape) AS id, model, kind, slot, role, canonical_shape AS shape,
+        tensor_id(model, kind, slot) AS id, model, kind, slot, role, canonical_shape AS shape,
         tensor_index, run, step, value_count, content_hash, std, l2_norm
     FROM weights
     WHERE asked_for(slot, coalesce(getvariable('slot'), '*'))
@@ -73,7 +73,9 @@ by_slot AS (
     SELECT new.id, old.id AS old_id, new.model, wanted.against, 'slot' AS match_method
     FROM wanted
     JOIN listed AS new ON new.model = wanted.model
-    JOIN listed AS old ON old.id = tensor_id(wanted.against, new.kind, new.slot, new.shape)
+    JOIN listed AS old ON old.id = tensor_id(wanted.against, new.kind, new.slot)
+    -- In this form it is no condition to join by: there are few shapes, and many tensors of each.
+    WHERE coalesce(old.shape = new.shape, false)
 ),
 rest AS (
     -- What has no partner of its slot, in the model and in the reference; counted and numbered by role and shape.
@@ -93,7 +95,7 @@ rest AS (
         WHERE wanted.run IS NULL
     )
 ),
-matched AS (
+matched AS MATERIALIZED (
     FROM by_slot
     UNION ALL
     SELECT new.id, old.id, new.model, old.model, 'order'
@@ -104,10 +106,10 @@ matched AS (
 ),
 newer AS (
     SELECT matched.id, old_id, sample.value AS new, abs_max AS new_max
-    FROM weights JOIN matched ON matched.id = tensor_id(weights.model, kind, slot, canonical_shape)
+    FROM weights JOIN matched ON matched.id = tensor_id(weights.model, kind, slot)
 ),
 older AS (
-    SELECT tensor_id(model, kind, slot, canonical_shape) AS old_id, sample.value AS old, abs_max AS old_max
+    SELECT tensor_id(model, kind, slot) AS old_id, sample.value AS old, abs_max AS old_max
     FROM weights
 ),
 lined_up AS (
@@ -152,7 +154,7 @@ paired AS (
     WHERE asked_for(new.slot, coalesce(getvariable('slot'), '*'))
 ),
 -- A sample in which nothing changed says how rare changes are, not how large.
-measured AS (
+measured AS MATERIALIZED (
     SELECT
         *, NOT same AND NOT whole AND changed = 0 AS unseen,
         CASE WHEN same AND NOT was_zero THEN 0
@@ -164,7 +166,7 @@ measured AS (
             WHEN changed > 0 OR whole THEN scale * sqrt(sums.d2 / nullif(sums.n, 0)) END AS rms_change
     FROM paired
 ),
-moved_most AS (
+moved_most AS MATERIALIZED (
     SELECT id, old_id, model, against, slot, old_slot
     FROM measured
     WHERE NOT same
@@ -177,10 +179,10 @@ bins AS (
         SELECT
             id, unnest(histogram.lower) AS lower, unnest(histogram.upper) AS upper, unnest(histogram.count) AS new,
             0 AS old
-        FROM moved_most JOIN weights ON tensor_id(weights.model, kind, weights.slot, canonical_shape) = id
+        FROM moved_most JOIN weights ON tensor_id(weights.model, kind, weights.slot) = id
         UNION ALL
         SELECT moved_most.id, unnest(histogram.lower), unnest(histogram.upper), 0, unnest(histogram.count)
-        FROM moved_most JOIN weights ON tensor_id(weights.model, kind, weights.slot, canonical_shape) = old_id
+        FROM moved_most JOIN weights ON tensor_id(weights.model, kind, weights.slot) = old_id
     )
     GROUP BY id, lower, upper
 ),

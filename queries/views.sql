@@ -572,13 +572,13 @@ CREATE OR REPLACE MACRO cosine_se(sums, value_count) AS cosine_se_of(
 
 -- A tensor of a model as one number. Joined by it, pairs of tensors are found through the pair of models; by slot and
 -- model, the planner may first pair every model with every other.
-CREATE OR REPLACE MACRO tensor_id(model, kind, slot, shape) AS hash(model, kind, slot, shape);
+CREATE OR REPLACE MACRO tensor_id(model, kind, slot) AS hash(model, kind, slot);
 
 -- How alike every two of some models are: the SQL form of `similarity`, for few models.
 CREATE OR REPLACE MACRO similarities(pattern, min_coverage) AS TABLE
 WITH trained AS (
     SELECT
-        tensor_id(model, kind, slot, canonical_shape) AS id, model, kind, slot, role, canonical_shape AS shape,
+        tensor_id(model, kind, slot) AS id, model, kind, slot, role, canonical_shape AS shape,
         tensor_index, value_count, content_hash, l2_norm
     FROM weights
     WHERE asked_for(model, pattern) AND NOT is_statistic(role)
@@ -597,7 +597,8 @@ by_slot AS (
     SELECT model_a, model_b, a.id AS id_a, b.id AS id_b, 'slot' AS match_method
     FROM pairs
     JOIN trained AS a ON a.model = model_a
-    JOIN trained AS b ON b.id = tensor_id(model_b, a.kind, a.slot, a.shape)
+    JOIN trained AS b ON b.id = tensor_id(model_b, a.kind, a.slot)
+    WHERE coalesce(b.shape = a.shape, false)
 ),
 rest AS (
     SELECT
@@ -623,7 +624,7 @@ matched AS (
     WHERE a.side = 'a' AND b.side = 'b' AND a.role <> 'unknown'
 ),
 samples AS (
-    SELECT tensor_id(model, kind, slot, canonical_shape) AS id, sample.value AS value, abs_max
+    SELECT tensor_id(model, kind, slot) AS id, sample.value AS value, abs_max
     FROM weights WHERE asked_for(model, pattern) AND NOT is_statistic(role)
 ),
 scaled AS (

@@ -27,6 +27,7 @@ def printed(command: list[str], folder: Path) -> str:
     """What a command prints, without what differs from run to run."""
     here = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": here + os.pathsep + os.environ["PATH"], "NO_COLOR": "1"}
+    environment.pop("COLUMNS", None)  # as wide as it needs to be
     found = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return steady(found.stdout)
 
