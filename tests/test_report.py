@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -94,6 +95,18 @@ def test_pictures_are_described(page: Path) -> None:
     pictures = [attributes for tag, attributes in Parsed(page.read_text()).tags if tag == "img"]
     assert len(pictures) > 10
     assert all(attributes["alt"] for attributes in pictures)
+
+
+def test_the_words_in_pictures_are_those_that_were_drawn(page: Path, tmp_path: Path) -> None:
+    table = page.with_name("weights.parquet")
+    wexport.plot.save(wexport.plot.figure("similarity", table), tmp_path / "drawn.svg")
+    words = [
+        " ".join(text.split()) for text in re.findall(r"<text[^>]*>([^<]+)<", (tmp_path / "drawn.svg").read_text())
+    ]
+    assert "run/weights.08-0.42" in words
+    pictures = [unquote(str(attributes["src"])) for tag, attributes in Parsed(page.read_text()).tags if tag == "img"]
+    (shown,) = [each for each in pictures if "Similarity of 17 models" in each]
+    assert [" ".join(text.split()) for text in re.findall(r"<text[^>]*>([^<]+)<", shown)] == words
 
 
 def test_hostile_names_stay_text(hostile_page: Path) -> None:

@@ -14,6 +14,7 @@ from wexport.plot import style
 _LONG = re.compile(r"-?\d+\.\d{2,}")
 _COMMENTS = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", re.DOTALL)
 _FONTS = re.compile(r"font-family: 'DejaVu Sans'[^;\"]*")
+_TAGS = re.compile(r"<[^>]*>")
 _PLAIN_NAMES = re.compile(r' id="(?:figure|axes|patch|line2d|text|xtick|ytick|legend|matplotlib\.axis)_\d+"')
 
 
@@ -28,6 +29,10 @@ def picture(figure: Figure, alt: str) -> Picture:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = _COMMENTS.sub("", buffer.getvalue())
     text = _FONTS.sub("font-family: sans-serif", _PLAIN_NAMES.sub("", text))
-    text = _LONG.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
+    text = _TAGS.sub(lambda tag: _LONG.sub(_rounded, tag[0]), text)  # numbers in the words stay as they are
     text = re.sub(r"\s+", " ", text).replace("> <", "><")
     return Picture("data:image/svg+xml," + urllib.parse.quote(text, safe=" =:/;,.'()-+*!@[]{}|^~`?&$"), alt)
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.1f}".removesuffix(".0")
