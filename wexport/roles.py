@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from wexport.tensors import Layout, Node, Tensor
 
@@ -125,6 +126,19 @@ def layout(
         gate_axis=len(canonical) - 1 if gated else None,
         cudnn_kernel=cudnn_kernel,
     )
+
+
+def by_name(tensor: Tensor) -> Tensor:
+    """A tensor with what its name alone tells, in formats that hold names and arrays only.
+
+    The role is the last part of the name, split at "/", if that is exactly a word of the vocabulary (`kernel`, also as
+    `kernel:0`); what stands before is the layer. A tensor whose name ends in another word is left as it is.
+    """
+    layer, _, last = tensor.name.rpartition("/")
+    role = last.removesuffix(":0")
+    if role not in ROLES or role == "unknown":
+        return tensor
+    return replace(tensor, role=role, layer=layer or None, trainable=False if role in STATISTICS else None)
 
 
 def snake_case(class_name: str) -> str:

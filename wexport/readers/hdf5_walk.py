@@ -21,8 +21,9 @@ from wexport.errors import HostileFileError, ReadError
 from wexport.readers.hdf5_attributes import as_texts, attribute_value
 from wexport.readers.hdf5_budget import Budget
 from wexport.readers.hdf5_links import MAX_LINKS, links_of, only_inside
-from wexport.readers.hdf5_values import Dataset, Window, describe
+from wexport.readers.hdf5_values import Dataset, describe
 from wexport.tensors import Skipped, Source
+from wexport.windows import Window
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 METADATA_CACHE_BYTES = 4 << 20

@@ -12,15 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wexport import roles
+from wexport import archives, roles
 from wexport.errors import ReadError
 from wexport.hookspecs import hookimpl
-from wexport.readers import hdf5_walk, keras_config, keras_layers, keras_layouts, keras_legacy, keras_zip
+from wexport.readers import hdf5_walk, keras_config, keras_layers, keras_layouts, keras_legacy
 from wexport.readers.hdf5_values import Dataset
 from wexport.readers.hdf5_walk import Tree
 from wexport.readers.keras_config import Holder
 from wexport.tensors import Layout, Model, Reader, Skipped, Source, Tensor
 
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_METADATA_BYTES = 1 << 20
 _SEEDS = frozenset({"seed_generator", "_seed_generator", "random_generator", "_random_generator"})
 _METRICS = "metrics"
@@ -34,13 +35,13 @@ def sniff(source: Source) -> float:
 
     0.5 for a damaged zip that begins as Keras begins one, so that opening it says what is wrong.
     """
-    if source.head.startswith(keras_zip.SIGNATURES):
+    if source.head.startswith(archives.SIGNATURES):
         try:
-            names = keras_zip.member_names(source)
+            names = archives.member_names(source)
         except ReadError:
-            return 0.5 if keras_zip.begins_as_keras(source) else 0.0
-        beside = keras_zip.METADATA in names or any(name.startswith("model.weights.") for name in names)
-        return 0.95 if keras_zip.CONFIG in names and beside else 0.0
+            return 0.5 if _begins_as_keras(source) else 0.0
+        beside = METADATA in names or any(name.startswith("model.weights.") for name in names)
+        return 0.95 if CONFIG in names and beside else 0.0
     try:
         if hdf5_walk.signature_offset(source) is None:
             return 0.0
@@ -61,18 +62,16 @@ def open_(source: Source) -> Model:
     an attribute of the model's own code, which Keras writes in alphabetical order. Raises ReadError for a damaged
     file, HostileFileError for a zip that names a member twice, BudgetError for one that unpacks to too much.
     """
-    if not source.head.startswith(keras_zip.SIGNATURES):
+    if not source.head.startswith(archives.SIGNATURES):
         return _model(source, hdf5_walk.open_file(source), {}, {}, "weights-h5")
-    archive = keras_zip.open_archive(source)
-    window = archive.window(keras_zip.WEIGHTS)
+    archive = archives.open_archive(source)
+    window = archive.window(WEIGHTS)
     if window is None:
-        raise ReadError(
-            f"{source.path}: holds no {keras_zip.WEIGHTS}", hint="save the model again with a current Keras"
-        )
-    config = keras_config.parse(archive.read(keras_zip.CONFIG, keras_config.MAX_CONFIG_BYTES)) or {}
-    metadata = _metadata(archive.read(keras_zip.METADATA, MAX_METADATA_BYTES))
+        raise ReadError(f"{source.path}: holds no {WEIGHTS}", hint="save the model again with a current Keras")
+    config = keras_config.parse(archive.read(CONFIG, keras_config.MAX_CONFIG_BYTES)) or {}
+    metadata = _metadata(archive.read(METADATA, MAX_METADATA_BYTES))
     model = _model(source, hdf5_walk.open_window(source, window), config, metadata, "keras-v3")
-    ours = (keras_zip.CONFIG, keras_zip.METADATA, keras_zip.WEIGHTS)
+    ours = (CONFIG, METADATA, WEIGHTS)
     others = [Skipped("asset", name) for name in archive.members if name not in ours]
     return replace(model, skipped=[*model.skipped, *others])
 
@@ -89,6 +88,11 @@ READER = Reader(
 @hookimpl
 def wexport_readers() -> Sequence[Reader]:
     return [READER]
+
+
+def _begins_as_keras(source: Source) -> bool:
+    """Whether the first member is one that Keras writes first."""
+    return source.head[archives.LOCAL_HEADER_BYTES :].startswith((METADATA.encode(), CONFIG.encode()))
 
 
 def _metadata(data: bytes | None) -> Mapping[str, Any]:

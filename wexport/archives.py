@@ -1,4 +1,4 @@
-"""The members of a `.keras` zip, reached without ever extracting one by its name."""
+"""The members of a zip, reached without ever extracting one by its name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from wexport.errors import BudgetError, HostileFileError, ReadError
-from wexport.readers.hdf5_values import Window
 from wexport.tensors import Source
+from wexport.windows import Window
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_MEMBERS = 100_000
-_LOCAL_HEADER_BYTES = 30
+LOCAL_HEADER_BYTES = 30
+"""Before a member's name, at the beginning of the member."""
 # What zipfile raises on damaged or hostile archives.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError)
 
@@ -57,7 +57,7 @@ class Archive:
         if info.file_size > limit:
             raise BudgetError(
                 f"{self.source.path}: {name} declares {info.file_size:,} bytes, {limit:,} are allowed",
-                hint="save the model again with its members uncompressed, as Keras does",
+                hint="save the model again with its members uncompressed",
             )
         unpacked = self.source.closing(cast(BinaryIO, tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115  # closed with the source
         try:
@@ -71,18 +71,18 @@ class Archive:
     def _member(self, name: str) -> zipfile.ZipInfo | None:
         info = self.members.get(name)
         if info is not None and info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            # Keras writes no others, and their decoders give out more at a time than we want.
+            # No framework writes others, and their decoders give out more at a time than we want.
             raise ReadError(
                 f"{self.source.path}: {name} is compressed by method {info.compress_type}",
-                hint="save the model again with its members uncompressed, as Keras does",
+                hint="save the model again with its members uncompressed",
             )
         return info
 
     def _in_place(self, info: zipfile.ZipInfo) -> Window:
         """A stored member begins behind its local header, whose name and extra field have lengths of their own."""
-        header = self.source.read_at(info.header_offset, _LOCAL_HEADER_BYTES)
-        start = info.header_offset + _LOCAL_HEADER_BYTES
-        if len(header) == _LOCAL_HEADER_BYTES and header.startswith(SIGNATURES[0]):
+        header = self.source.read_at(info.header_offset, LOCAL_HEADER_BYTES)
+        start = info.header_offset + LOCAL_HEADER_BYTES
+        if len(header) == LOCAL_HEADER_BYTES and header.startswith(SIGNATURES[0]):
             start += int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
             if info.file_size == info.compress_size and start + info.file_size <= self.source.size:
                 return Window(self.source.file, start, info.file_size)
@@ -90,11 +90,6 @@ class Archive:
             f"{self.source.path}: the zip's directory and {info.filename} do not fit together",
             hint="the file is damaged or cut short; copy or save it again",
         )
-
-
-def begins_as_keras(source: Source) -> bool:
-    """Whether the first member is one that Keras writes first."""
-    return source.head[_LOCAL_HEADER_BYTES:].startswith((METADATA.encode(), CONFIG.encode()))
 
 
 def member_names(source: Source) -> frozenset[str]:
