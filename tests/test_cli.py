@@ -119,7 +119,7 @@ def test_progress_shows_on_a_terminal_and_ctrl_c_stops_at_once(tmp_path: Path) -
     assert b"reading" in seen
     os.write(main, b"\x03")
     begun = time.monotonic()
-    assert process.wait(timeout=10) == 130
+    assert process.wait(timeout=60) == 130
     assert time.monotonic() - begun < 1.5
     os.close(main)
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.suffix != ".slow") == [".py"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_NEAR = 1e-6
+_NEAR = 1e-5
 """1 - cosine below which products of unit vectors lose too many digits; such pairs are taken from differences ..."""
 _NEAR_PAIRS = 20_000
 """... but for no more pairs of a block than these, the nearest ones; beyond, 1 - cosine is good to about 1e-15."""
