@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -23,7 +24,7 @@ import pytest
 from tests.conftest import EXAMPLES
 from wexport.schema import COLUMNS
 
-COMMAND = [sys.executable, "-c", "from wexport.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "wexport"]
 
 
 def run(*arguments: object, stdin: str | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -89,6 +90,28 @@ def test_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
         assert "\x07" not in text
 
 
+def on_the_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background of a shell ignores it
+
+
+def test_ctrl_c_while_it_loads_is_no_traceback() -> None:
+    code = (
+        "import os, signal, sys, time\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'wexport.commands.diff':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "            time.sleep(10)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "import wexport.__main__ as begin\n"
+        "begin.main()\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code, "plugins"], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (-signal.SIGINT, "")
+
+
 def test_progress_shows_on_a_terminal_and_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     plugin = tmp_path / "slow.py"
     plugin.write_text(
@@ -108,7 +131,7 @@ def test_progress_shows_on_a_terminal_and_ctrl_c_stops_at_once(tmp_path: Path) -
         stderr=other,
         start_new_session=True,
         env={**os.environ, "TERM": "xterm"},
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=on_the_terminal,
     )
     os.close(other)
     seen = b""

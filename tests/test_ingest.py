@@ -243,8 +243,14 @@ def test_summary_leaves_out_the_bulk_and_nothing_else(tmp_path: Path, write_h5: 
 
 
 def wexport_process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from wexport.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-m", "wexport", *map(str, arguments)]
+    options.setdefault("preexec_fn", heed_ctrl_c)
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def heed_ctrl_c() -> None:
+    """A job in the background of a shell ignores it, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def slow_reader(folder: Path) -> Path:

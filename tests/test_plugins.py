@@ -145,7 +145,7 @@ def test_a_bad_tensor_is_named_and_the_others_are_kept(tmp_path: Path, chunks: s
 def test_plugins_are_listed_as_json(tmp_path: Path) -> None:
     import subprocess
 
-    command = [sys.executable, "-c", "from wexport.cli import main; main()", "plugins", "--json"]
+    command = [sys.executable, "-m", "wexport", "plugins", "--json"]
     found = json.loads(
         subprocess.run([*command, "--plugin", plugin(tmp_path, GOOD)], capture_output=True, check=True).stdout
     )

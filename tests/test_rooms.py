@@ -46,6 +46,7 @@ FLOORS = [
     {"reporting"},
     {"commands"},
     {"cli"},
+    {"__main__"},
 ]
 
 

@@ -132,7 +132,8 @@ class Pool:
         for child in waiting:
             child.finish()
         for thread in self._threads:
-            thread.join(2.0)
+            if thread.ident is not None:  # Ctrl-C may come between two starts
+                thread.join(2.0)
 
     def _serve(self) -> None:
         """One thread per child: hands out tasks and collects what comes back."""

@@ -82,8 +82,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         wexport = [
             sys.executable,
-            "-c",
-            "from wexport.cli import main; main()",
+            "-m",
+            "wexport",
             "ingest",
             "-q",
             "-j",

@@ -74,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.repeat):
             for name in names:
-                command = [sys.executable, "-c", "from wexport.cli import main; main()", "query", name, options.table]
+                command = [sys.executable, "-m", "wexport", "query", name, options.table]
                 found[name].append(measured([*command, "--format", "parquet", "--out", f"{folder}/{name}.parquet"]))
     print(f"{options.table}, {sum(file.stat().st_size for file in files) / 1e6:,.0f} MB, {options.repeat} runs in turn")
     for name, runs in found.items():

@@ -21,7 +21,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
-        wexport = [sys.executable, "-c", "from wexport.cli import main; main()"]
+        wexport = [sys.executable, "-m", "wexport"]
         for table in options.tables:
             runs = [measured([*wexport, "report", str(table), "--out", str(page)]) for _ in range(options.repeat)]
             seconds, processor, peak = (statistics.median(run[place] for run in runs) for place in range(3))

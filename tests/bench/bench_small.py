@@ -20,7 +20,7 @@ import numpy as np
 from bench_ingest import _READ, peak, timed
 
 EXAMPLE = Path(__file__).parents[2] / "wexport" / "examples" / "cnn_seed_1.h5"
-WEXPORT = [sys.executable, "-c", "from wexport.cli import main; main()"]
+WEXPORT = [sys.executable, "-m", "wexport"]
 
 
 def median(command: list[str], repeat: int = 5) -> float:
