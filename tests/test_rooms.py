@@ -31,7 +31,7 @@ FLOORS = [
         "statements",
         "terminal",
     },
-    {"stats", "readers", "plugins", "dataset", "isolate", "match", "parts"},
+    {"stats", "readers", "plugins", "dataset", "isolate", "match", "parts", "torch_modules"},
     {"connection"},
     {"session"},
     {"worker", "testing", "reading", "predicting", "cosines"},
