@@ -276,6 +276,17 @@ def test_a_reader_that_is_not_installed_is_told_with_what_to_do(tmp_path: Path) 
         contract().test_a_child_process_reads_the_same()
 
 
+def test_a_source_survives_what_a_damaged_file_says_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "small.bin"
+    path.write_bytes(b"12345")
+    with wexport.Source(path) as source:
+        assert source.read_at(3, 2**62) == b"45"
+        assert source.read_at(2**63, 4) == b""
+        for offset, count in ((-1, 4), (0, -1)):
+            with pytest.raises(wexport.ReadError, match="small"):
+                source.read_at(offset, count)
+
+
 # -- mutants -----------------------------------------------------------------------------------------------------------
 
 

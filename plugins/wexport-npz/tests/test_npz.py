@@ -35,6 +35,7 @@ ARRAYS = {
 
 class _Contract(wexport.testing.ReaderTests):
     reader = READER
+    also_reads = ("npy",)
     values: ClassVar[Any] = {
         name: array.astype(np.float64) if name == "long" else array for name, array in ARRAYS.items()
     }
