@@ -56,6 +56,7 @@ class ModelResult:
 
     status: "ok"; "partial" (some objects could not be read); "empty" (no numbers in it); "failed"; "unchanged" (its
         part is up to date); "skipped" (met in a folder, and no model).
+    failure: "crashed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
     problems: what could not be read though it should be. left_out: how many objects of each sort hold no numbers.
     """
 
@@ -64,6 +65,7 @@ class ModelResult:
     status: str = "ok"
     reason: str = ""
     hint: str = ""
+    failure: str = ""
     format: str = ""
     reader: str = ""
     tensors: int = 0
@@ -132,6 +134,7 @@ class Readers:
             if isinstance(event, Done):
                 if event.failure is not None:
                     _fail(result, f"{result.source}: {event.reason}", _HINTS.get(event.failure, ""))
+                    result.failure = result.failure or (event.failure if event.failure in _HINTS else "")
                 if tasks[event.task].share + 1 == tasks[event.task].shares:
                     _conclude(result)
                     yield result, None

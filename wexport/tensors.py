@@ -217,9 +217,20 @@ class Source:
         return self.read_at(0, HEAD_BYTES)
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Up to `count` bytes from `offset`; fewer only at the end of the file."""
+        """Up to `count` bytes from `offset`; fewer only at the end of the file.
+
+        Raises ReadError for a negative number: both are often what a file says, and a damaged one may say anything.
+        """
+        if offset < 0 or count < 0:
+            raise ReadError(
+                f"{self.path}: refers to {count} bytes at {offset}",
+                hint="the file is damaged; copy or save it again",
+            )
+        there = self.size - offset
+        if there <= 0:
+            return b""
         self.file.seek(offset)
-        return self.file.read(count)
+        return self.file.read(min(count, there))  # `read` would first make room for all that was asked for
 
     def closing(self, resource: T) -> T:
         """Have `resource.close()` called when the file is done with."""

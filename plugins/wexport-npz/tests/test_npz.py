@@ -35,6 +35,7 @@ ARRAYS = {
 
 class _Contract(wexport.testing.ReaderTests):
     reader = READER
+    also_reads = ("npy",)
     values: ClassVar[Any] = {
         name: array.astype(np.float64) if name == "long" else array for name, array in ARRAYS.items()
     }
@@ -69,6 +70,15 @@ class TestOneArray(_Contract):
     @staticmethod
     def write(file: BinaryIO) -> None:
         np.save(file, ARRAYS["dense/kernel"])
+
+
+@pytest.mark.parametrize("name", ["model.npz", "model.npy"])
+def test_2000_damaged_files_end_in_one_named_status_each(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    np.save(path, ARRAYS["half"]) if path.suffix == ".npy" else np.savez_compressed(path, **ARRAYS)  # type: ignore[arg-type]
+    found = wexport.testing.ingest_mutants(path, count=2_000)
+    assert sum(found.statuses.values()) == 2_000
+    assert not found.statuses["crashed"] + found.statuses["timed out"] + found.statuses["memory"]
 
 
 def inspected(path: Path) -> dict[str, dict[str, Any]]:
