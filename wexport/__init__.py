@@ -33,16 +33,19 @@ _LAZY = {
     "report": "wexport.reporting",
     "similarity": "wexport.similar",
     "Layout": "wexport.tensors",
+    "Meaning": "wexport.additions",
     "Model": "wexport.tensors",
     "Node": "wexport.tensors",
     "Reader": "wexport.tensors",
     "Skipped": "wexport.tensors",
     "Source": "wexport.tensors",
+    "Statistic": "wexport.additions",
     "Tensor": "wexport.tensors",
 }
 
 if TYPE_CHECKING:
     from wexport import plot
+    from wexport.additions import Meaning, Statistic
     from wexport.checking import check
     from wexport.comparison import compare
     from wexport.connection import connect
@@ -72,6 +75,7 @@ __all__ = [
     "BudgetError",
     "HostileFileError",
     "Layout",
+    "Meaning",
     "Model",
     "Node",
     "PluginError",
@@ -80,6 +84,7 @@ __all__ = [
     "Reader",
     "Skipped",
     "Source",
+    "Statistic",
     "TableError",
     "Tensor",
     "UnknownFormatError",

@@ -39,7 +39,7 @@ def show(answer: Answer, form: str, out: str | None = None, rows: int = 0) -> No
 
 def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
     """A batch by rows; columns may have the same name."""
-    return list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+    return list(zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns), strict=True))
 
 
 def _first(answer: Answer, rows: int) -> tuple[list[tuple[Any, ...]], int]:

@@ -21,7 +21,7 @@ def to_table(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Tabl
 
 
 def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Python values as an Arrow array of type `kind`: numbers, bools, words, lists and structs; None is NULL.
+    """Python values as an Arrow array of type `kind`: numbers, bools, words, lists, maps and structs; None is NULL.
 
     A list of structs is given as a list of mappings or as one mapping of equally long arrays.
     """
@@ -31,6 +31,17 @@ def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
             to_array([None if value is None else value[field.name] for value in values], field.type) for field in kind
         ]
         return pa.Array.from_buffers(kind, len(values), [valid], children=children)
+    if pa.types.is_map(kind):
+        offsets = _offsets(0 if value is None else len(value) for value in values)
+        items = [item for value in values if value is not None for item in value.items()]
+        pairs = pa.StructArray.from_arrays(
+            [
+                to_array([key for key, _ in items], kind.key_type),
+                to_array([value for _, value in items], kind.item_type),
+            ],
+            fields=[kind.key_field, kind.item_field],
+        )
+        return pa.Array.from_buffers(kind, len(values), [valid, offsets], children=[pairs])
     if pa.types.is_list(kind):
         offsets = _offsets(0 if value is None else _length(value) for value in values)
         below = _flattened([value for value in values if value is not None], kind.value_type)

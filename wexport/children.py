@@ -14,22 +14,25 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 _KINDS = ("start", "ready", "task", "item", "done", "memory", "error")
 _FRAME = struct.Struct("<BQ")
+STAGE_BYTES = 256
 
 
 class Child:
     """A child process, seen from the parent.
 
-    start: what it is to do: `function` and `prepare`, as "module:name"; `setup` for `prepare`; `memory` in bytes, and
-    `work`, the words for what may take that much. many_threads: whether numeric libraries may use all cores.
+    start: what it is to do: `function` and `prepare`, as "module:name"; `setup` for `prepare`, whose answer is the
+    child's greeting; `memory` in bytes, and `work`, the words for what may take that much. many_threads: whether numeric
+    libraries may use all cores. staged: whether it may leave word of what it is about to do, for `stage`.
     """
 
-    def __init__(self, start: dict[str, Any], *, many_threads: bool = False) -> None:
+    def __init__(self, start: dict[str, Any], *, many_threads: bool = False, staged: bool = False) -> None:
         environment = dict(os.environ)
         # One thread a child where the tasks are what runs side by side. And no filter library is ever loaded by a file.
         if not many_threads:
@@ -42,9 +45,12 @@ class Child:
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(Path(__file__).parent.parent), *filter(None, [environment.get("PYTHONPATH")])]
         )
+        self.start = start
         self.deadline: float | None = None
         self.timed_out = False
         self.bloated = False
+        # Where the child leaves word of what it is about to do; it has no name, and goes with its last descriptor.
+        self._stage = tempfile.TemporaryFile() if staged and os.name == "posix" else None  # noqa: SIM115  # see `finish`
         # -P keeps the current folder, which may be full of strangers' files, off the import path.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from wexport.children import child; child()"],
@@ -52,12 +58,14 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
+            pass_fds=(self._stage.fileno(),) if self._stage else (),
             start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, which then ends its children
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
-        _write(self._in, "start", {**start, "parent": os.getpid()})
+        stage = self._stage.fileno() if self._stage else None
+        _write(self._in, "start", {**start, "parent": os.getpid(), "stage": stage})
 
     def send(self, task: Any) -> None:
         """Hand out a task."""
@@ -79,6 +87,15 @@ class Child:
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
+        if self._stage is not None:
+            self._stage.close()
+
+    def stage(self) -> tuple[str, ...]:
+        """The words that the child left last with `at_stage`; empty if it left none."""
+        if self._stage is None:
+            return ()
+        text = os.pread(self._stage.fileno(), STAGE_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace")
+        return tuple(text.split("\0")) if text else ()
 
     def death(self) -> str:
         """How the process ended, in words."""
@@ -115,16 +132,27 @@ def _read(stream: IO[bytes]) -> tuple[str, bytes]:
 # -- the child's side --------------------------------------------------------------------------------------------------
 
 
+_stage: int | None = None
+
+
+def at_stage(*words: str) -> None:
+    """Leave word of what this process is about to do, for a parent that finds it dead; none in any other process."""
+    if _stage is not None:
+        os.pwrite(_stage, "\0".join(words).encode("utf-8", "replace")[:STAGE_BYTES].ljust(STAGE_BYTES, b"\0"), 0)
+
+
 def child() -> None:
     """A child process: takes tasks from standard input until it closes, and answers on standard output."""
+    global _stage
     incoming, outgoing = _private_streams()
     start = pickle.loads(_read(incoming)[1])
+    _stage = start["stage"]
     _die_with(start["parent"])
     function = _find(start["function"])
-    _find(start["prepare"])(start["setup"])
+    greeting = _find(start["prepare"])(start["setup"])
     held = _private_memory()
     _limit_memory(held, start["memory"])
-    _write(outgoing, "ready", None)
+    _write(outgoing, "ready", greeting)
     while True:
         try:
             task = pickle.loads(_read(incoming)[1])

@@ -37,6 +37,9 @@ def _leaves(name: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
             yield from _leaves(f"{name}.{field.name}", field.type)
     elif pa.types.is_list(kind):
         yield from _leaves(f"{name}.list.element", kind.value_type)
+    elif pa.types.is_map(kind):
+        yield from _leaves(f"{name}.key_value.key", kind.key_type)
+        yield from _leaves(f"{name}.key_value.value", kind.item_type)
     else:
         yield name, kind
 

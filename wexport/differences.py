@@ -34,6 +34,7 @@ from wexport.errors import ReadError, UsageError
 from wexport.isolate import Done
 from wexport.messages import Failed, Setup
 from wexport.reading import BASE_SECONDS, SECOND_BYTES
+from wexport.roster import absolute, without_culprits
 
 _WORDS = {
     IDENTICAL: "identical",
@@ -128,8 +129,7 @@ def diff(
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout {timeout} is not a positive number of seconds")
     task = Task(_file(a), _file(b), tolerance, relative_tolerance)
-    files = tuple(os.path.abspath(path) for path in plugins)  # noqa: PTH100  # as `ingest` does
-    opened, tensors = _collected(task, Setup(files, reader, optimizer), timeout)
+    opened, tensors = _collected(task, Setup(absolute(plugins), reader, optimizer), timeout)
     if not tensors and not opened.a.problems and not opened.b.problems:
         raise ReadError(f"neither {task.a} nor {task.b} holds any numbers", hint="name two model files")
     tensors.sort(key=lambda each: STATUSES.index(each.status))
@@ -158,6 +158,7 @@ def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened,
         setup=setup,
         budget_of=lambda task: (task, seconds),
         memory=2 * isolate.MEMORY_BYTES,  # two files are open
+        spare=without_culprits(),
     )
     opened: Opened | None = None
     tensors: list[TensorDiff] = []

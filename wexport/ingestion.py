@@ -13,18 +13,21 @@ from typing import Any
 from wexport import inputs
 from wexport.errors import UsageError
 from wexport.inputs import Input
+from wexport.messages import PluginSummary
 from wexport.reading import ModelResult, Options, Readers
+from wexport.roster import absolute
 
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What an ingest did. out: the table or folder; written: whether it was changed."""
+    """What an ingest did. out: the table or folder; written: whether it was changed; broken: plugins that did not load."""
 
     out: Path
     models: list[ModelResult]
     rows: int
     seconds: float
     written: bool
+    broken: tuple[PluginSummary, ...] = ()
 
     def with_status(self, *status: str) -> list[ModelResult]:
         """The models that ended so."""
@@ -73,8 +76,9 @@ def ingest(
             measured = readers.measure(work)
             from wexport.outputs import write_table  # Arrow loads while the first files are read
 
-            rows, written = write_table(target, work, chosen, measured, ended)
-    return IngestResult(target, results, rows, time.monotonic() - begun, written)
+            rows, written = write_table(target, work, chosen, readers.shaping(), measured, ended)
+        broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
+    return IngestResult(target, results, rows, time.monotonic() - begun, written, broken)
 
 
 def _options(given: dict[str, Any]) -> Options:
@@ -88,7 +92,7 @@ def _options(given: dict[str, Any]) -> Options:
         raise UsageError(f"jobs {options.jobs} is less than 1")
     if options.timeout is not None and not options.timeout > 0:
         raise UsageError(f"timeout {options.timeout} is not a positive number of seconds")
-    return dataclasses.replace(options, plugins=tuple(os.path.abspath(path) for path in options.plugins))  # noqa: PTH100
+    return dataclasses.replace(options, plugins=absolute(options.plugins))
 
 
 def _is_output(item: Input, target: Path, folder: bool) -> bool:

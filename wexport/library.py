@@ -21,7 +21,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 VIEWS = "views"
 """The file that makes the views; it is no query."""
 
-_TITLE = re.compile(r"-- (?P<name>[a-z_]+): (?P<question>.+)")
+_TITLE = re.compile(r"-- (?P<name>[a-z][a-z0-9_]*): (?P<question>.+)")
 _PARAMETER = re.compile(
     r"(?P<name>\w+) +(?P<type>[A-Z]+(?:\[\])?) = (?P<default>'[^']*'|\[[^\]]*\]|\S+) +(?P<doc>\S.*)"
 )
@@ -108,15 +108,17 @@ def get(name: str) -> Query:
     raise UsageError(f"there is no query {name!r}", hint=hint)
 
 
-def parse(text: str, name: str) -> Query:
-    """A query from the text of its file.
+def parse(text: str, name: str | None = None) -> Query:
+    """A query from the text of its file. name: that of the file, which the first line has to repeat.
 
     Raises UsageError, naming the line, if the head comment is not as it should be.
     """
     lines = text.splitlines()
     title = _TITLE.fullmatch(lines[0]) if lines else None
-    if title is None or title["name"] != name:
-        raise UsageError(f"{name}.sql: the first line is not `-- {name}: <question>`")
+    if title is None or name not in (None, title["name"]):
+        what = f"{name}.sql" if name else f"a query that begins {lines[0][:60]!r}" if lines else "an empty query"
+        raise UsageError(f"{what}: the first line is not `-- {name or 'name'}: <question>`")
+    name = title["name"]
     sections: dict[str, list[str]] = {}
     here: list[str] | None = None
     for line in lines[1:]:

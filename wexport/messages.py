@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wexport.library import Query
 from wexport.tensors import Skipped
+
+LOADING = "it was loaded"
+"""What a child says that it does to a plugin until that is there, for a parent that finds it dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +18,32 @@ class Setup:
     """What all children of one run share.
 
     plugins: paths given with --plugin. reader: the one forced with --reader. optimizer: whether its state is wanted.
-    detail: "full" or "summary".
+    detail: "full" or "summary". without: plugins that are left out, each with the reason.
     """
 
     plugins: tuple[str, ...] = ()
     reader: str | None = None
     optimizer: bool = False
     detail: str = "full"
+    without: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginSummary:
+    """A plugin as another process tells of it; the fields are those of `plugins.PluginInfo`.
+
+    readers: (name, what it reads, suffixes) each. statistics: (name, unit, doc) each.
+    """
+
+    name: str
+    version: str
+    origin: str
+    state: str
+    reason: str
+    hooks: tuple[str, ...]
+    readers: tuple[tuple[str, str, tuple[str, ...]], ...]
+    statistics: tuple[tuple[str, str, str], ...]
+    queries: tuple[Query, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +69,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of the table by column, so that the parent need not touch each, and what could not be read."""
+    """Rows of the table by column, so that the parent need not touch each, what could not be read, and faults of
+    plugins.
+    """
 
     count: int
     columns: dict[str, list[Any]]
     problems: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,24 @@ from wexport.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.schema import SCHEMA_VERSION
 from wexport.version import __version__
 
+Shaping = Mapping[str, Any]
 Ended = Callable[[ModelResult], None]
 """Told of each file as it ends."""
 
 
-def write_table(target: Path, work: Work, options: Options, measured: Measured, ended: Ended) -> tuple[int, bool]:
-    """Write all models into one file; returns its number of rows, and whether it was written."""
+def write_table(
+    target: Path, work: Work, options: Options, shaping: Shaping, measured: Measured, ended: Ended
+) -> tuple[int, bool]:
+    """Write all models into one file; returns its number of rows, and whether it was written.
+
+    shaping: what the table remembers of plugins.
+    """
     if not target.parent.is_dir():
         raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
     adding = options.append and target.exists()
     if adding:
-        _check_addition(target, work, options)
-    with TableWriter(target, metadata_of(options)) as writer:
+        _check_addition(target, work, metadata_of(options, shaping))
+    with TableWriter(target, metadata_of(options, shaping)) as writer:
         for result, piece in measured:
             if piece is not None:
                 writer.add(piece.columns, piece.count, piece.size)
@@ -42,10 +48,9 @@ def write_table(target: Path, work: Work, options: Options, measured: Measured, 
         return writer.rows, True
 
 
-def _check_addition(target: Path, work: Work, options: Options) -> None:
+def _check_addition(target: Path, work: Work, now: Mapping[str, Any]) -> None:
     """Refuse to mix what does not belong in one table."""
     before = dataset.read_metadata(target)
-    now = metadata_of(options)
     for key in ("schema_version", "options"):
         if before.get(key) != now[key]:
             raise TableError(
@@ -69,7 +74,8 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
         raise TableError(f"{folder}: cannot be made: {error.strerror}", hint="name another --out") from None
     due: Work = []
     # Taken before reading: a file that changes meanwhile is read again the next time.
-    stamps = {result.model: _stamp(item.path, result.model, options) for item, result in work}
+    shared = metadata_of(options, readers.shaping())
+    stamps = {result.model: {**shared, **_stamp(item.path, result.model, options)} for item, result in work}
     for item, result in work:
         if dataset.is_current(dataset.part_path(folder, result.model), stamps[result.model]):
             result.status = "unchanged"
@@ -102,23 +108,18 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
 
 
 def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:
-    """What a part remembers, so that the next run sees whether it is up to date."""
+    """What a part remembers besides, so that the next run sees whether it is up to date."""
     try:
         stat = path.stat()
     except OSError:
-        return metadata_of(options)  # reading it will fail and say why
+        return {}  # reading it will fail and say why
     source = {"path": inputs.source_name(path), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "model": model}
-    return {
-        **metadata_of(options),
-        "source": source,
-        "naming": {"series": options.series, "reader": options.reader},
-    }
+    return {"source": source, "naming": {"series": options.series, "reader": options.reader}}
 
 
-def metadata_of(options: Options) -> dict[str, Any]:
-    """What the table remembers: the versions, and every option that shaped its rows."""
-    return {
-        "wexport_version": __version__,
-        "schema_version": SCHEMA_VERSION,
-        "options": {"detail": options.detail, "optimizer": options.optimizer},
-    }
+def metadata_of(options: Options, shaping: Shaping | None = None) -> dict[str, Any]:
+    """What the table remembers: the versions, and every option and plugin that shaped its rows."""
+    chosen: dict[str, Any] = {"detail": options.detail, "optimizer": options.optimizer}
+    if shaping:
+        chosen["plugins"] = dict(shaping)
+    return {"wexport_version": __version__, "schema_version": SCHEMA_VERSION, "options": chosen}

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pluggy
-
-from wexport import hookspecs
+from wexport import contributions, hookspecs
+from wexport.additions import Statistic
+from wexport.alarm import OutOfTime, within
+from wexport.children import at_stage
 from wexport.errors import PluginError, ReadError, UnknownFormatError, WexportError
-from wexport.tensors import Reader, Source
+from wexport.known import looks_like
+from wexport.library import Query
+from wexport.messages import LOADING, PluginSummary
+from wexport.tensors import Model, Reader, Source, Tensor
 from wexport.version import __version__
 
 SHIPPED = ("wexport.readers.keras_legacy", "wexport.readers.keras3", "wexport.readers.raw_hdf5")
 
-# Formats that are told by their first bytes, and who reads them.
-_KNOWN = (
-    (re.compile(rb"\x93NUMPY"), "a NumPy array", "wexport-npz"),
-    (re.compile(rb"GGUF"), "a GGUF model", "wexport-gguf"),
-    (re.compile(rb".{7}\0\{\s*\"", re.DOTALL), "a safetensors model", "wexport-safetensors"),
-    (
-        re.compile(rb"PK\x03\x04.{26}[^/\0]+/(data\.pkl|\.data/|byteorder)", re.DOTALL),
-        "a PyTorch file",
-        "wexport-torch",
-    ),
-    (re.compile(rb"PK\x03\x04.{26}[^/\0]+\.npy", re.DOTALL), "a NumPy archive", "wexport-npz"),
-    (re.compile(rb"\x80[\x02-\x05]"), "a pickle, as older PyTorch writes them", "wexport-torch"),
-)
+LOAD_SECONDS, SNIFF_SECONDS = 30.0, 5.0
+"""What a plugin may take to load, and its reader to look at a file; shipped ones are not timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,7 @@ class PluginInfo:
     """A plugin as `wexport plugins` shows it.
 
     state: "ok" or "broken". reason: why it is broken. origin: "shipped", the distribution, or the file.
+    hooks: those that it has. meaning: its hook for tensors.
     """
 
     name: str
@@ -49,7 +45,30 @@ class PluginInfo:
     origin: str
     state: str = "ok"
     reason: str = ""
+    hooks: tuple[str, ...] = ()
     readers: tuple[Reader, ...] = ()
+    statistics: tuple[Statistic, ...] = ()
+    queries: tuple[Query, ...] = ()
+    meaning: Callable[..., Any] | None = None
+
+    def summary(self) -> PluginSummary:
+        """What can be told of it to another process, which has not loaded it."""
+        return PluginSummary(
+            name=self.name,
+            version=self.version,
+            origin=self.origin,
+            state=self.state,
+            reason=self.reason,
+            hooks=self.hooks,
+            readers=tuple((each.name, each.reads, tuple(each.suffixes)) for each in self.readers),
+            statistics=tuple((each.name, each.unit, each.doc) for each in self.statistics),
+            queries=self.queries,
+        )
+
+    @property
+    def timed(self) -> bool:
+        """Whether its calls are limited in time: the shipped readers are known to return."""
+        return self.origin != "shipped"
 
 
 @dataclass
@@ -59,6 +78,8 @@ class Plugins:
     infos: list[PluginInfo] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Faults of plugins met while looking at a file; `choose` starts it anew."""
+    _too_slow: set[str] = field(default_factory=set)
+    """Readers that took too long to look at a file; the next one would wait as long."""
 
     @property
     def readers(self) -> list[Reader]:
@@ -76,13 +97,18 @@ class Plugins:
                 if reader.name == forced:
                     return reader
             names = ", ".join(sorted(reader.name for reader in self.readers))
-            raise PluginError(f"there is no reader {forced!r}", hint=f"the readers are: {names}")
+            raise PluginError(f"there is no reader {forced!r}", hint=f"the readers are: {names}{self._broken()}")
         sure = sorted(
-            ((confidence, reader) for reader in self.readers if (confidence := self._sniff(reader, source)) > 0),
+            (
+                (confidence, reader)
+                for info in self.infos
+                for reader in info.readers
+                if (confidence := self._sniff(info, reader, source)) > 0
+            ),
             key=lambda pair: -pair[0],
         )
         if not sure:
-            raise _unknown(source)
+            raise self._unknown(source)
         best = [reader for confidence, reader in sure if confidence == sure[0][0]]
         if len(best) > 1:
             names = " and ".join(reader.name for reader in best)
@@ -92,72 +118,154 @@ class Plugins:
             )
         return best[0]
 
-    def _sniff(self, reader: Reader, source: Source) -> float:
+    def completed(self, model: Model) -> list[Tensor]:
+        """The tensors of a model, with what plugins know of those that the reader could not tell all about."""
+        asked = [info for info in self.infos if info.meaning is not None]
+        if not asked:
+            return list(model.tensors)
+        from wexport.meaning import completed
+
+        return [completed(tensor, model, asked, self.notes) for tensor in model.tensors]
+
+    def _sniff(self, info: PluginInfo, reader: Reader, source: Source) -> float:
+        if reader.name in self._too_slow:
+            return 0.0
         try:
-            return float(reader.sniff(source))
+            if not info.timed:
+                return float(reader.sniff(source))
+            at_stage(info.name, f"its reader {reader.name} looked at a file")
+            with within(SNIFF_SECONDS):
+                confidence = float(reader.sniff(source))
+            at_stage()
+            if not 0 <= confidence <= 1:  # NaN too
+                raise ValueError(f"sniff returned {confidence}, which is not from 0 to 1")
+            return confidence
         except WexportError as error:
             self.notes.append(f"reader {reader.name}: {error}")
-        except Exception as error:  # a plugin may raise anything; the file goes to the others
+        except OutOfTime:
+            self._too_slow.add(reader.name)
+            self.notes.append(
+                f"reader {reader.name} is left out: it looked at the file for more than {SNIFF_SECONDS:g} s"
+            )
+        except (MemoryError, GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a plugin may raise anything, or try to exit; the file goes to the others
             self.notes.append(f"reader {reader.name} failed while looking at the file: {type(error).__name__}: {error}")
+        at_stage()
         return 0.0
 
+    def _broken(self) -> str:
+        found = [f"{info.name} ({info.reason})" for info in self.infos if info.state != "ok"]
+        return f"; broken plugins: {', '.join(found)}" if found else ""
 
-def load(files: Iterable[str | Path] = ()) -> Plugins:
-    """The shipped readers, the installed plugins, and plugin files named by path."""
-    plugins = Plugins()
+    def _unknown(self, source: Source) -> ReadError:
+        if not source.size:
+            return UnknownFormatError(f"{source.path}: is empty", hint="save or copy it again")
+        found = looks_like(source)
+        if found is None:
+            return UnknownFormatError(
+                f"{source.path}: no reader recognises it (it begins with {source.head[:8]!r})",
+                hint=f"`wexport plugins` lists what can be read; --reader NAME forces one{self._broken()}",
+            )
+        what, package = found
+        installed = {info.origin.lower() for info in self.infos}
+        if package in installed:
+            return UnknownFormatError(
+                f"{source.path}: looks like {what}, and {package} does not recognise it",
+                hint=f"it may be damaged; `wexport plugins` tells whether {package} is in order{self._broken()}",
+            )
+        return UnknownFormatError(
+            f"{source.path}: looks like {what}, which no installed plugin reads",
+            hint=f"pip install {package}",
+        )
+
+
+def load(files: Iterable[str | Path] = (), without: Mapping[str, str] | None = None) -> Plugins:
+    """The shipped readers, the installed plugins, and plugin files named by path.
+
+    without: plugins that are not to be loaded, each with the reason; a process may have died of them.
+    """
+    plugins, without = Plugins(), without or {}
     for name in SHIPPED:
         _add(
             plugins,
             name.rpartition(".")[2],
             __version__,
             "shipped",
-            lambda name=name: importlib.import_module(name),
+            partial(importlib.import_module, name),
+            {},
         )
     for entry in importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP):
         version = entry.dist.version if entry.dist else ""
         origin = entry.dist.name if entry.dist else entry.value
-        _add(plugins, entry.name, version, origin, entry.load)
+        _add(plugins, entry.name, version, origin, entry.load, without)
     for file in files:
-        _add(plugins, Path(file).stem, "", str(file), lambda file=file: _from_file(Path(file)))
+        path = Path(file)
+        _add(plugins, path.stem, _version_of(path), str(file), partial(_from_file, path), without)
     return plugins
 
 
-def _add(plugins: Plugins, name: str, version: str, origin: str, find: Any) -> None:
-    """Load one plugin in a manager of its own, so that what it does wrong stays its own."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
+def _add(
+    plugins: Plugins, name: str, version: str, origin: str, find: Callable[[], Any], without: Mapping[str, str]
+) -> None:
+    """Load one plugin; whatever is wrong with it is recorded."""
+    info = PluginInfo(name, version, origin)
+    if name in without:
+        plugins.infos.append(replace(info, state="broken", reason=without[name]))
+        return
     try:
-        module = find()
-        manager.register(module, name=name)
-        manager.check_pending()
-        readers = tuple(_checked(reader) for found in manager.hook.wexport_readers() for reader in found)
-        taken = {reader.name for reader in plugins.readers}
-        for reader in readers:
-            if reader.name in taken:
-                raise PluginError(f"its reader {reader.name!r} has the name of one that is loaded already")
-        _tell_misspelled(module)
-        plugins.infos.append(PluginInfo(name, version, origin, readers=readers))
-    except Exception as error:  # whatever a plugin raises at import is its own
-        detail = str(error) if isinstance(error, WexportError) else f"{type(error).__name__}: {error}"
-        plugins.infos.append(PluginInfo(name, version, origin, "broken", " ".join(detail.split())))
+        if not info.timed:
+            info = _loaded(info, find, plugins)
+        else:
+            at_stage(name, LOADING)
+            with within(LOAD_SECONDS):
+                info = _loaded(info, find, plugins)
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    except OutOfTime:
+        info = replace(info, state="broken", reason=f"took longer than {LOAD_SECONDS:g} s to load")
+    except BaseException as error:  # whatever a plugin raises at import is its own, an attempt to exit included
+        info = replace(info, state="broken", reason=_reason(error))
+    at_stage()
+    plugins.infos.append(info)
 
 
-def _checked(reader: object) -> Reader:
-    if not isinstance(reader, Reader):
-        raise PluginError(f"wexport_readers returned {type(reader).__name__} where a wexport.Reader is due")
-    return reader
+def _loaded(info: PluginInfo, find: Callable[[], Any], plugins: Plugins) -> PluginInfo:
+    """Imports a plugin and asks its hooks. Raises PluginError if one breaks the contract, and whatever it raises."""
+    manager = contributions.registered(find(), info.name)
+    info = replace(
+        info,
+        hooks=contributions.hooks_of(manager),
+        readers=contributions.readers_of(manager),
+        statistics=contributions.statistics_of(manager),
+        queries=contributions.queries_of(manager),
+        meaning=contributions.caller(manager, "wexport_meaning"),
+    )
+    for what in ("readers", "statistics", "queries"):
+        taken = {item.name: f"plugin {other.name}" for other in plugins.infos for item in getattr(other, what)}
+        found = contributions.first_taken([item.name for item in getattr(info, what)], taken)
+        if found is not None:
+            word = {"readers": "reader", "statistics": "statistic", "queries": "query"}[what]
+            raise PluginError(f"its {word} {found[0]!r} has the name of one of {found[1]}, which is loaded already")
+    return info
 
 
-def _tell_misspelled(module: object) -> None:
-    """Functions named like a hook that are none, or are one and not marked, would be ignored in silence."""
-    known = {name for name in vars(hookspecs) if name.startswith("wexport_")}
-    for name, value in vars(module).items():
-        if not name.startswith("wexport_") or not callable(value):
-            continue
-        if name not in known:
-            raise PluginError(f"{name} is no hook; the hooks are: {', '.join(sorted(known))}")
-        if not hasattr(value, f"{hookspecs.PROJECT}_impl"):
-            raise PluginError(f"{name} is not marked with @wexport.hookimpl")
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        detail = f"needs the module {error.name}, which is not installed"
+    elif isinstance(error, WexportError):
+        detail = str(error)
+    else:
+        detail = f"{type(error).__name__}: {error}"
+    return " ".join(detail.split())[:500]
+
+
+def _version_of(path: Path) -> str:
+    """What tells one state of a plugin's file from another: tables remember which statistics made their figures."""
+    try:
+        return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    except OSError:
+        return ""
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -171,21 +279,6 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _unknown(source: Source) -> ReadError:
-    if not source.size:
-        return UnknownFormatError(f"{source.path}: is empty", hint="save or copy it again")
-    for pattern, what, package in _KNOWN:
-        if pattern.match(source.head):
-            return UnknownFormatError(
-                f"{source.path}: looks like {what}, which no installed plugin reads",
-                hint=f"pip install {package}",
-            )
-    return UnknownFormatError(
-        f"{source.path}: no reader recognises it (it begins with {source.head[:8]!r})",
-        hint="`wexport plugins` lists what can be read; --reader NAME forces one",
-    )
 
 
 def suffixes(readers: Sequence[Reader]) -> Iterator[str]:

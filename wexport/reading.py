@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from wexport import inputs, isolate
 from wexport.inputs import Input
 from wexport.isolate import Done, Item
-from wexport.messages import Failed, Opened, Rows, Setup, Task
+from wexport.messages import Failed, Opened, PluginSummary, Rows, Setup, Task
+from wexport.roster import shaping, without_culprits
 from wexport.tensors import Skipped
 
 LARGE_BYTES, SHARE_BYTES = 32 << 20, 128 << 20
@@ -107,7 +108,9 @@ class Readers:
             prepare="wexport.worker:prepare",
             setup=Setup(options.plugins, options.reader, options.optimizer, options.detail),
             budget_of=self._budget,
+            spare=without_culprits(),
         )
+        self._told: set[str] = set()
         self._pool.warm(files)
 
     def __enter__(self) -> Readers:
@@ -115,6 +118,15 @@ class Readers:
 
     def __exit__(self, *exc: object) -> None:
         self._pool.close()
+
+    def plugins(self) -> tuple[PluginSummary, ...]:
+        """The plugins, as the first child that is ready found them. Waits for it."""
+        found: tuple[PluginSummary, ...] = self._pool.greeting()
+        return found
+
+    def shaping(self) -> dict[str, Any]:
+        """What the table remembers of plugins, see `roster.shaping`."""
+        return shaping(self.plugins())
 
     def measure(self, work: Work) -> Measured:
         """Begins to read at once; yields each model's rows in pieces, and then (result, None) when it has ended.
@@ -140,10 +152,13 @@ class Readers:
                     yield result, None
             elif isinstance(event.value, Rows):
                 self._take_rows(result, event.value)
+                result.notes.extend(self._first_time(event.value.notes))
                 if result.status != "failed" and event.value.count:
                     yield result, Piece(event.value.count, event.value.columns, event.size)
             elif isinstance(event.value, Opened):
-                _note_opening(result, event.value, tasks[event.task])
+                if not tasks[event.task].share:  # every share opens the file; the first tells
+                    _note_opening(result, event.value)
+                    result.notes.extend(self._first_time(event.value.notes))
             elif isinstance(event.value, Failed):
                 _fail(result, event.value.reason, event.value.hint)
                 if event.value.foreign:
@@ -161,6 +176,12 @@ class Readers:
         common = {"model": result.model, "source": inputs.source_name(result.source), "run": run, "step": step}
         for name, value in {**common, "source_bytes": result.source_bytes}.items():
             found.columns[name] = [value] * found.count
+
+    def _first_time(self, notes: Sequence[str]) -> list[str]:
+        """Those of which nothing alike was told in this run: what stands before the colon says whose fault it is."""
+        new = {note.partition(":")[0]: note for note in notes if note.partition(":")[0] not in self._told}
+        self._told |= new.keys()
+        return list(new.values())
 
     def _budget(self, task: Task) -> tuple[Path, float]:
         """All shares of a file draw on one budget of seconds."""
@@ -195,11 +216,8 @@ def _fail(result: ModelResult, reason: str, hint: str) -> None:
         result.status, result.reason, result.hint = "failed", reason, hint
 
 
-def _note_opening(result: ModelResult, opened: Opened, task: Task) -> None:
-    if task.share:
-        return  # every share opens the file; the first has told already
+def _note_opening(result: ModelResult, opened: Opened) -> None:
     result.format, result.reader = opened.format, opened.reader
-    result.notes.extend(opened.notes)
     for skipped in opened.skipped:
         if skipped.problem:
             result.problems.append(skipped)

@@ -24,8 +24,9 @@ def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
         return False  # a table does not remember how it was read, but for what shapes its numbers
     from wexport import dataset
     from wexport.outputs import metadata_of
+    from wexport.roster import shaping_now
 
-    if dataset.read_metadata(table) != metadata_of(options):
+    if dataset.read_metadata(table) != metadata_of(options, shaping_now()):
         return False
     written = table.stat().st_mtime_ns
     due = dict(zip(inputs.model_names([item.path for item in found], options.name), found, strict=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _GATE_FIGURES: list[tuple[str, pa.DataType]] = [
     *((name, pa.int64()) for name in ("value_count", "nan_count", "inf_count", "zero_count", "near_zero_count")),
@@ -41,6 +41,7 @@ _HISTOGRAM = pa.struct(
 _SAMPLE = pa.struct([("index", pa.list_(pa.int64())), ("value", pa.list_(pa.float64()))])
 _GRID = pa.struct([("rows", pa.int32()), ("cols", pa.int32()), ("rms", pa.list_(pa.float32()))])
 _UNITS = pa.list_(pa.struct([("l2_norm", pa.float32()), ("abs_max", pa.float32()), ("zero_fraction", pa.float32())]))
+_EXTRA = pa.map_(pa.string(), pa.float64())
 _GATES = pa.list_(pa.struct([("gate", pa.string()), *_GATE_FIGURES, ("histogram", _HISTOGRAM)]))
 
 
@@ -174,6 +175,13 @@ COLUMNS: tuple[Column, ...] = (
         _GRID,
         "",
         "Root mean square of blocks: rows are inputs, columns units, at most 32 x 32; NULL where the sample holds all.",
+    ),
+    Column(
+        "extra",
+        _EXTRA,
+        "as the statistic says",
+        "Figures by the statistics of plugins, by name: extra['stable_rank']. NULL where none is defined; the file's "
+        "metadata says what each is.",
     ),
     *(
         _figure(f"q{level}", f"{int(level)} % quantile {_QUANTILE}.")

@@ -8,9 +8,11 @@ from typing import Any
 
 from wexport import plugins as plugin_host
 from wexport import roles, stats
+from wexport.children import at_stage
 from wexport.errors import PluginError, ReadError, WexportError
+from wexport.extra import Extra
 from wexport.inputs import printable
-from wexport.messages import Failed, Opened, Rows, Setup, Task
+from wexport.messages import Failed, Opened, PluginSummary, Rows, Setup, Task
 from wexport.tensors import Model, Skipped, Source, Tensor
 
 MAX_CONFIG_BYTES = 16 << 10
@@ -19,16 +21,20 @@ BATCH_BYTES = 256 << 10
 
 _setup = Setup()
 _plugins = plugin_host.Plugins()
+_extra = Extra([])
 
 
-def prepare(setup: Setup) -> None:
-    """Called once in each child."""
-    global _setup, _plugins  # a child process is single-threaded and lives for one run
-    _setup, _plugins = setup, plugin_host.load(setup.plugins)
+def prepare(setup: Setup) -> tuple[PluginSummary, ...]:
+    """Called once in each child; answers with the plugins there are."""
+    global _setup, _plugins, _extra  # a child process is single-threaded and lives for one run
+    _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
+    _extra = Extra([(info.name, statistic) for info in _plugins.infos for statistic in info.statistics])
+    return tuple(info.summary() for info in _plugins.infos)
 
 
 def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
     """Everything that the table holds of one file, in pieces of bounded size."""
+    at_stage()
     try:
         with Source(task.path, _setup.optimizer) as source:
             yield from _measure(task, source)
@@ -43,13 +49,12 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         foreign = not task.named and not task.path.name.lower().endswith(tuple(plugin_host.suffixes(_plugins.readers)))
         yield Failed(str(error), error.hint, foreign)
         return
+    at_stage("", f"reader {reader.name} read it")
     try:
         model = reader.open(source)
-    except WexportError:
+    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
         raise
-    except MemoryError:
-        raise
-    except Exception as error:  # a reader may raise anything; it is told as this file's failure
+    except BaseException as error:  # a reader may raise anything; it is told as this file's failure
         yield Failed(
             f"{task.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
             "the file may be damaged; if it is not, this is a fault of the reader",
@@ -59,9 +64,10 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         raise PluginError(
             f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
         )
-    tensors = list(model.tensors)
+    tensors = _plugins.completed(model)
     slots = roles.slots(tensors)
-    yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), tuple(_plugins.notes))
+    left_out = [f"plugin {name} is left out: {reason}" for name, reason in _setup.without]
+    yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes))
     rows: list[dict[str, Any]] = []
     problems: list[Skipped] = []
     size = 0
@@ -72,9 +78,9 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         except ReadError as error:
             problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
             continue
-        except MemoryError:
+        except (MemoryError, GeneratorExit, KeyboardInterrupt):
             raise
-        except Exception as error:  # as above, for one tensor: the others are still worth having
+        except BaseException as error:  # as above, for one tensor: the others are still worth having
             problems.append(Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}"))
             continue
         rows.append(row)
@@ -82,7 +88,8 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         if size >= BATCH_BYTES:
             yield Rows(len(rows), _columns(rows))
             rows, size = [], 0
-    yield Rows(len(rows), _columns(rows), tuple(problems))
+    yield Rows(len(rows), _columns(rows), tuple(problems), tuple(_extra.notes))
+    _extra.notes.clear()
 
 
 def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
@@ -124,6 +131,7 @@ def row_of(tensor: Tensor, slot: str, index: int, model: Model) -> dict[str, Any
         "unit_axes": layout.unit_axes if layout and layout.unit_axes else None,
         **{name: getattr(figures, name) for name in figures.__dataclass_fields__},
     }
+    row["extra"] = _extra.of(tensor)
     row["gates"] = None if figures.gates is None else [_plain(gate) for gate in figures.gates]
     for name in ("histogram", "sample", "grid", "units"):
         value = getattr(figures, name)
@@ -162,6 +170,7 @@ def _weight(row: Mapping[str, Any]) -> int:
     total = 2_000
     for name in ("histogram", "sample", "grid", "units"):
         total += sum(getattr(value, "nbytes", 0) for value in (row[name] or {}).values())
+    total += 50 * len(row["extra"] or ())
     for gate in row["gates"] or ():
         total += 500 + sum(getattr(value, "nbytes", 0) for value in gate["histogram"].values())
     return total

@@ -40,7 +40,7 @@ _plugins = plugin_host.Plugins()
 def prepare(setup: Setup) -> None:
     """Called once in each child."""
     global _setup, _plugins  # a child process is single-threaded and lives for one run
-    _setup, _plugins = setup, plugin_host.load(setup.plugins)
+    _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
 
 
 def compare_files(task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
@@ -74,9 +74,9 @@ def _opened(source: Source) -> _File:
     reader = _plugins.choose(source, _setup.reader)
     try:
         model = reader.open(source)
-    except (WexportError, MemoryError):
+    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
         raise
-    except Exception as error:  # a reader may raise anything; it is told as this file's failure
+    except BaseException as error:  # a reader may raise anything; it is told as this file's failure
         raise ReadError(
             f"{source.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
             hint="the file may be damaged; if it is not, this is a fault of the reader",
@@ -85,7 +85,7 @@ def _opened(source: Source) -> _File:
         raise PluginError(
             f"{source.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
         )
-    tensors = list(model.tensors)
+    tensors = _plugins.completed(model)
     sides = [_side(tensor, slot) for tensor, slot in zip(tensors, roles.slots(tensors), strict=True)]
     places = [Place(side.slot, side.kind, side.role, side.canonical_shape, index) for index, side in enumerate(sides)]
     said = FileSide(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 
 from wexport.errors import PluginError
 from wexport.stats.blocks import chunks_of
+from wexport.stats.canonical import canonical_array, plain_gates
 from wexport.stats.one_pass import dtype_named
-from wexport.stats.streams import gate_order, streams_of
-from wexport.tensors import Layout, Tensor
+from wexport.stats.streams import streams_of
+from wexport.tensors import Tensor
 
 Array = NDArray[Any]
 
@@ -73,17 +73,9 @@ def chunks(tensor: Tensor) -> Iterator[Array]:
     return chunks_of(tensor, dtype, BLOCK * dtype.itemsize)
 
 
-def _plain_gates(layout: Layout | None) -> Layout:
-    """The layout without its gates if they are stored in canonical order: then they change no value's place."""
-    layout = layout or Layout()
-    if layout.gates and not layout.cudnn_kernel and gate_order(layout.gates) == tuple(range(len(layout.gates))):
-        return replace(layout, gates=(), gate_axis=None)
-    return layout
-
-
 def _order(tensor: Tensor) -> tuple[Any, ...]:
     """What tells where each value belongs; axes of length 1 do not matter."""
-    streams = streams_of(tensor.shape, _plain_gates(tensor.layout))
+    streams = streams_of(tensor.shape, plain_gates(tensor.layout))
     longer = [(axis, length) for axis, length in zip(streams.axes, streams.dims, strict=True) if length != 1]
     axes = [axis for axis, _ in longer]
     if streams.count > 1:
@@ -99,16 +91,7 @@ def _canonical(tensor: Tensor) -> Array:
     for chunk in chunks(tensor):
         flat[start : start + chunk.size] = chunk
         start += chunk.size
-    streams = streams_of(tensor.shape, _plain_gates(tensor.layout))
-    back = np.argsort(streams.axes)
-    if streams.count == 1:
-        return flat.reshape(streams.dims).transpose(back)
-    assert streams.gate_axis is not None
-    whole = _room(tensor.size, dtype).reshape(streams.canonical_shape)
-    rows = flat.reshape(-1, streams.count, streams.run)
-    for stored, target in zip(streams.stored, np.split(whole, streams.count, axis=streams.gate_axis), strict=True):
-        np.copyto(target, np.ascontiguousarray(rows[:, stored]).reshape(streams.dims).transpose(back))
-    return whole
+    return canonical_array(flat, tensor.shape, tensor.layout, _room)
 
 
 def _room(count: int, dtype: np.dtype[Any]) -> Array:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport import roles, stats
-from wexport.stats.streams import stored_positions, streams_of
+from wexport.stats.canonical import canonical_array
+from wexport.stats.streams import streams_of
 from wexport.tensors import Layout, Model, Node, Skipped, Tensor
 
 KINDS = frozenset({"weight", "array", "optimizer", "activation", "gradient"})
@@ -110,6 +111,4 @@ def checked_chunks(tensor: Tensor, limit: int) -> Iterator[NDArray[Any]]:
 
 def canonical_values(tensor: Tensor) -> NDArray[Any]:
     """All values of a tensor in the canonical layout."""
-    streams = streams_of(tensor.shape, tensor.layout)
-    places = stored_positions(streams, np.arange(tensor.size))
-    return values_of(tensor, 1 << 20)[places].reshape(streams.canonical_shape)
+    return canonical_array(values_of(tensor, 1 << 20), tensor.shape, tensor.layout)
