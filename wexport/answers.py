@@ -101,25 +101,22 @@ def _read(table: str, files: Iterable[str]) -> Iterator[str | Path]:
     yield from Path(table).glob("*.parquet") if Path(table).is_dir() else map(Path, glob.glob(table, recursive=True))  # noqa: PTH207
 
 
-def list_queries(form: str) -> None:
-    """Print the library: a line a query, by what they are about."""
-    queries = library.load().values()
+def list_queries(form: str, others: Iterable[Query] = ()) -> None:
+    """Print the library, and queries of plugins: a line a query, by what they are about."""
+    queries = [*library.load().values(), *others]
     if form != "table":
         if form == "parquet":
             raise UsageError("the list of queries is not written as Parquet", hint="--format json")
         terminal.show(
             ["query", "group", "question", "parameters"],
-            [
-                [query.name, library.group(query.name), query.question, [each.name for each in query.parameters]]
-                for query in queries
-            ],
+            [[query.name, query.group, query.question, [each.name for each in query.parameters]] for query in queries],
             form,
         )
         return
     group, width = "", max(len(query.name) for query in queries)
     for query in queries:
-        if library.group(query.name) != group:
-            group = library.group(query.name)
+        if query.group != group:
+            group = query.group
             print(f"{group}")
         print(f"  {query.name:{width}}  {query.question}")
     print("\nwexport query NAME TABLE asks one; wexport query NAME --about tells how to read its answer")

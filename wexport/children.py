@@ -28,8 +28,8 @@ class Child:
     """A child process, seen from the parent.
 
     start: what it is to do: `function` and `prepare`, as "module:name"; `setup` for `prepare`, whose answer is the
-    child's greeting; `memory` in bytes, and `work`, the words for what may take that much. many_threads: whether numeric
-    libraries may use all cores. staged: whether it may leave word of what it is about to do, for `stage`.
+    child's greeting; `memory` in bytes, and `work`, the words for what may take that much. many_threads: whether
+    numeric libraries may use all cores. staged: whether it may leave word of what it is about to do, for `stage`.
     """
 
     def __init__(self, start: dict[str, Any], *, many_threads: bool = False, staged: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def _tell_misspelled(module: object) -> None:
 
 def _said_by_pluggy(error: pluggy.PluginValidationError) -> str:
     """An argument that the hook has not, in words that tell what to do; else pluggy's own."""
-    found = re.search(r"hook '(\w+)'.*declared in the hookimpl but can not be found.*?\{(.*?)\}", str(error), re.DOTALL)
+    found = re.search(r"hook '(\w+)'.*Argument\(s\) \{(.*)\} are declared in the hookimpl", str(error), re.DOTALL)
     if found is None:
         return " ".join(str(error).split())
     return f"{found[1]} has no argument {found[2]} in wexport {__version__}: it is misspelled, or newer"
@@ -99,8 +100,11 @@ def statistics_of(manager: pluggy.PluginManager) -> tuple[Statistic, ...]:
     return found
 
 
-def queries_of(manager: pluggy.PluginManager) -> tuple[Query, ...]:
-    """Its queries; raises PluginError for one whose head comment is not as it should be, or for a name of wexport's."""
+def queries_of(manager: pluggy.PluginManager, plugin: str) -> tuple[Query, ...]:
+    """Its queries, in a group of its name.
+
+    Raises PluginError for one whose head comment is not as it should be, or that has the name of one of wexport's.
+    """
     found: list[Query] = []
     try:
         for items in manager.hook.wexport_queries():
@@ -111,7 +115,7 @@ def queries_of(manager: pluggy.PluginManager) -> tuple[Query, ...]:
     for query in found:
         if query.name in library.load():
             raise PluginError(f"its query {query.name!r} has the name of one that wexport ships")
-    return tuple(found)
+    return tuple(replace(query, group=plugin) for query in found)
 
 
 def _queries_in(item: object) -> Iterator[Query]:

@@ -20,7 +20,7 @@ from wexport.roster import absolute
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What an ingest did. out: the table or folder; written: whether it was changed; broken: plugins that did not load."""
+    """What an ingest did. out: the table or folder. written: whether it was changed. broken: plugins, if any."""
 
     out: Path
     models: list[ModelResult]

@@ -212,7 +212,8 @@ class Pool:
             try:
                 _, greeting = child.receive()  # it says that it is ready; loading is not charged to any file
             except EOFError:
-                loss = f"it took longer than {START_SECONDS:g} s" if child.timed_out else child.death()
+                loss = f"took longer than {START_SECONDS:g} s" if child.timed_out else child.death()
+                loss += _while(child)
                 start = self._spared(child, loss)
                 self._discard(child)
                 child = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question. sql: the whole file, which runs as it stands."""
+    """One question. sql: the whole file, which runs as it stands. group: what it is about, or the plugin it is of."""
 
     name: str
     question: str
@@ -58,6 +58,7 @@ class Query:
     reading: str
     limits: str
     sql: str
+    group: str = ""
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name. Raises UsageError if there is none."""
@@ -83,10 +84,11 @@ def load() -> Mapping[str, Query]:
         (path for path in folder().glob("*.sql") if path.stem != VIEWS),
         key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem),
     )
-    return {path.stem: parse(path.read_text("utf-8"), path.stem) for path in paths}
+    found = [parse(path.read_text("utf-8"), path.stem) for path in paths]
+    return {query.name: replace(query, group=_group(query.name)) for query in found}
 
 
-def group(name: str) -> str:
+def _group(name: str) -> str:
     """What a query is about; "other" if `GROUPS` does not name it."""
     return next((group for group, names in GROUPS.items() if name in names), "other")
 
@@ -96,11 +98,11 @@ def views() -> str:
     return (folder() / f"{VIEWS}.sql").read_text("utf-8")
 
 
-def get(name: str) -> Query:
-    """The query of that name. Raises UsageError if there is none."""
+def get(name: str, others: Mapping[str, Query] | None = None) -> Query:
+    """The query of that name, of the library or of `others`. Raises UsageError if there is none."""
     import difflib
 
-    queries = load()
+    queries = {**(others or {}), **load()}
     if name in queries:
         return queries[name]
     near = difflib.get_close_matches(name.lower(), queries, 3, 0.5)

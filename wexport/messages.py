@@ -45,6 +45,11 @@ class PluginSummary:
     statistics: tuple[tuple[str, str, str], ...]
     queries: tuple[Query, ...]
 
+    @property
+    def from_file(self) -> bool:
+        """Whether the user named it by its path, and so counts on it."""
+        return self.origin.endswith(".py")
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

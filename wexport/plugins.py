@@ -238,7 +238,7 @@ def _loaded(info: PluginInfo, find: Callable[[], Any], plugins: Plugins) -> Plug
         hooks=contributions.hooks_of(manager),
         readers=contributions.readers_of(manager),
         statistics=contributions.statistics_of(manager),
-        queries=contributions.queries_of(manager),
+        queries=contributions.queries_of(manager, info.name),
         meaning=contributions.caller(manager, "wexport_meaning"),
     )
     for what in ("readers", "statistics", "queries"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wexport import library
-from wexport.errors import UsageError
+from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
 from wexport.session import MEMORY_BYTES, SECONDS, Session
 
@@ -48,23 +48,25 @@ def query(
     parameters: Mapping[str, Any] | None = None,
     *,
     files: Mapping[str, PathLike] | None = None,
+    plugins: Sequence[str] = (),
     seconds: float = SECONDS,
     memory: int = MEMORY_BYTES,
 ) -> pa.Table:
     """Ask a table a question.
 
-    question: the name of a query in the library, or SQL that reads.
+    question: the name of a query in the library or of a plugin, or SQL that reads.
     table: a file that `ingest` wrote, a folder of parts, or a pattern.
     parameters: of the query.
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the SQL calls them.
+    plugins: paths of Python files with queries.
     seconds, memory: what the query may take.
 
     Raises UsageError for an unknown name or parameter, QueryError if the SQL is refused or fails, TableError if there
     is no such table.
     """
-    named_query(question)  # before a process is started
+    named = named_query(question, plugins)  # before a process is started
     with Session(table, files, seconds=seconds, memory=memory) as session:
-        return ask(session, question, parameters)
+        return ask(session, named or question, parameters)
 
 
 def session(table: PathLike, files: Mapping[str, PathLike] | None = None, **limits: Any) -> Session:
@@ -75,32 +77,33 @@ def session(table: PathLike, files: Mapping[str, PathLike] | None = None, **limi
     return started
 
 
-def ask(session: Session, question: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+def ask(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> pa.Table:
     """The answer to a question, as `query` gives it, in a session that is open."""
-    named, given = _prepared(question, parameters)
+    sql, named, given = _prepared(question, parameters)
     if named and named.name in PYTHON_FORMS:
         return _python_form(named)(session, given)
-    return session.ask(named.sql if named else question, given)
+    return session.ask(sql, given)
 
 
-def stream(session: Session, question: str, parameters: Mapping[str, Any] | None = None) -> Answer:
+def stream(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> Answer:
     """The answer to a question batch by batch, so that it need not fit in memory."""
-    named, given = _prepared(question, parameters)
+    sql, named, given = _prepared(question, parameters)
     if named and named.name in PYTHON_FORMS:
         answer: Answer = _python_form(named)(session, given).to_reader()
         return answer
-    return session.batches(named.sql if named else question, given)
+    return session.batches(sql, given)
 
 
-def _prepared(question: str, parameters: Mapping[str, Any] | None) -> tuple[Query | None, dict[str, Any]]:
-    named = named_query(question)
+def _prepared(question: str | Query, parameters: Mapping[str, Any] | None) -> tuple[str, Query | None, dict[str, Any]]:
+    """The SQL of a question, the query it is, and its parameters, typed."""
+    named = named_query(question) if isinstance(question, str) else question
     given = dict(parameters or {})
     if named is None:
-        return None, {name: _guessed(value) for name, value in given.items()}
+        return str(question), None, {name: _guessed(value) for name, value in given.items()}
     given = typed(named, given)
     if named.name in PYTHON_FORMS:
         given = {**{parameter.name: default(parameter) for parameter in named.parameters}, **given}
-    return named, given
+    return named.sql, named, given
 
 
 def _python_form(named: Query) -> Callable[[Session, Mapping[str, Any]], Any]:
@@ -109,11 +112,31 @@ def _python_form(named: Query) -> Callable[[Session, Mapping[str, Any]], Any]:
     return found
 
 
-def named_query(question: str) -> Query | None:
-    """The query of that name, or None where the text is SQL. Raises UsageError for a word that is neither."""
+def plugin_queries(files: Sequence[str] = ()) -> dict[str, Query]:
+    """The queries of plugins by name: those of the installed ones, and of Python files named by path.
+
+    They are asked in a process of their own; where there are none, none is started. Raises PluginError for a file that
+    is no plugin.
+    """
+    from wexport.roster import any_installed, roster
+
+    if not files and not any_installed():
+        return {}
+    found = roster(files)
+    for plugin in found:
+        if plugin.state != "ok" and plugin.from_file:
+            raise PluginError(f"plugin {plugin.name} is broken: {plugin.reason}", hint="`wexport plugins` lists them")
+    return {query.name: query for plugin in found for query in plugin.queries}
+
+
+def named_query(question: str, plugins: Sequence[str] = ()) -> Query | None:
+    """The query of that name, or None where the text is SQL. plugins: paths of Python files with queries.
+
+    Raises UsageError for a word that is neither.
+    """
     text = question.strip()
     if re.fullmatch(r"[\w-]+", text):
-        return library.get(text)
+        return library.get(text, None if text in library.load() else plugin_queries(plugins))
     if not re.search(r"[\s('\"]", text) and (Path(text).suffix or "/" in text or "*" in text):
         raise UsageError(
             f"{text}: looks like a table, and the question comes first",

@@ -49,10 +49,9 @@ def without_culprits() -> Callable[[Any, tuple[str, ...], str], Spared | None]:
         if len(stage) < 2 or not stage[0] or stage[0] in dict(setup.without):
             return None
         plugin, what = stage[:2]
-        reason = f"{loss} while {what}"
         strikes[plugin] += 1
         stays = what == LOADING or strikes[plugin] >= STRIKES
-        return Spared(replace(setup, without=(*setup.without, (plugin, reason))), stays)
+        return Spared(replace(setup, without=(*setup.without, (plugin, loss))), stays)
 
     return spare
 
@@ -72,4 +71,9 @@ def shaping(found: Sequence[PluginSummary]) -> dict[str, Any]:
 
 def shaping_now() -> dict[str, Any]:
     """`shaping` of the installed plugins, quickly where there are none."""
-    return shaping(roster()) if importlib.metadata.entry_points(group="wexport") else {}
+    return shaping(roster()) if any_installed() else {}
+
+
+def any_installed() -> bool:
+    """Whether any plugin is installed that wexport does not ship, told without loading one."""
+    return bool(importlib.metadata.entry_points(group="wexport"))

@@ -58,6 +58,8 @@ def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> Non
     if result.with_status("failed"):
         done = result.with_status("ok", "partial", "empty", "unchanged")
         sys.exit(EXIT_SOME_FAILED if done else EXIT_NOTHING_DONE)
+    if any(plugin.from_file for plugin in result.broken):
+        sys.exit(EXIT_SOME_FAILED)
 
 
 def reading_progress() -> tuple[Callable[[ModelResult, int, int], None], Callable[[], None]]:
@@ -119,6 +121,8 @@ def _summary(result: IngestResult) -> None:
 
 def report_problems(result: IngestResult, quiet: bool) -> None:
     """What failed and why, what is missing from what was read, and what held no numbers."""
+    for plugin in result.broken:
+        say(f"plugin {plugin.name} is broken and was left out: {plugin.reason}")
     for model in result.models:
         if model.status == "failed":
             say(f"failed: {model.reason}")

@@ -19,6 +19,7 @@ from wexport.errors import TableError, UsageError
 @click.option(
     "--with", "files", multiple=True, metavar="NAME=FILE", help="Your own CSV, TSV, JSON or Parquet file, as a table."
 )
+@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load queries from a Python file.")
 @click.option("--about", is_flag=True, help="What the query's parameters and columns are, and how to read it.")
 @click.option("--sql", "show_sql", is_flag=True, help="The query's SQL, which also runs in the duckdb CLI.")
 @asking_options
@@ -28,6 +29,7 @@ def query(
     more: tuple[str, ...],
     parameters: tuple[str, ...],
     files: tuple[str, ...],
+    plugins: tuple[str, ...],
     about: bool,
     show_sql: bool,
     form: str,
@@ -45,9 +47,9 @@ def query(
     if question is None:
         if about or show_sql or parameters or files:
             raise UsageError("no query is named", hint="`wexport query` lists them")
-        answers.list_queries(form)
+        answers.list_queries(form, querying.plugin_queries(plugins).values())
         return
-    named = querying.named_query(question)
+    named = querying.named_query(question, plugins)
     if about or show_sql:
         if named is None:
             raise UsageError("SQL of your own has no page", hint="`wexport query` lists the queries that have one")
@@ -67,6 +69,6 @@ def query(
         querying.typed(named, given)  # before a process is started
     answers.refuse_overwriting(out, table, tables.values())
     with querying.session(table, tables, **limits) as session:
-        answers.show(querying.stream(session, question, given), form, out, rows)
+        answers.show(querying.stream(session, named or question, given), form, out, rows)
     if named and form == "table" and out is None:
         say(f"how to read it: wexport query {named.name} --about")

@@ -27,10 +27,15 @@ Array = NDArray[Any]
 def chunks_of(tensor: Tensor, dtype: np.dtype[Any], limit: int) -> Iterator[Array]:
     """The tensor's chunks, checked against its promises, contiguous and in native byte order.
 
-    Raises PluginError if the values are not as many or not of the type that the tensor says.
+    Raises PluginError if the values are not as many or not of the type that the tensor says, or a chunk is larger than
+    was asked for: it may be too large for memory the next time.
     """
     due = tensor.size
     for chunk in tensor.chunks(limit):
+        if not isinstance(chunk, np.ndarray):
+            raise _broken(tensor, f"a chunk is {type(chunk).__name__}, and no NumPy array")
+        if chunk.nbytes > max(limit, chunk.itemsize):
+            raise _broken(tensor, f"a chunk of {chunk.nbytes:,} bytes comes where {limit:,} were asked for")
         if chunk.ndim != 1 or chunk.dtype.newbyteorder("=") != dtype:
             raise _broken(tensor, f"a chunk is {chunk.ndim}-dimensional {chunk.dtype}")
         due -= chunk.size
