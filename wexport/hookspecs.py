@@ -119,8 +119,8 @@ def wexport_queries() -> Sequence[Path | str]:  # type: ignore[empty-body]
         --   top BIGINT = 3  layers of each model
         --
         -- Columns
-        --   model       the model
-        --   layer       the layer
+        --   model               the model
+        --   layer               the layer
         --   unit_count [units]  its output units
         --
         -- How to read it
@@ -131,7 +131,8 @@ def wexport_queries() -> Sequence[Path | str]:  # type: ignore[empty-body]
         SELECT model, layer, unit_count
         FROM weights
         WHERE role = 'kernel' AND unit_count IS NOT NULL
-        QUALIFY row_number() OVER (PARTITION BY model ORDER BY unit_count DESC, tensor_index) <= getvariable('top')
+        QUALIFY row_number() OVER (PARTITION BY model ORDER BY unit_count DESC, tensor_index)
+            <= coalesce(getvariable('top'), 3)
         ORDER BY model, unit_count DESC, tensor_index;
         '''
 
