@@ -104,6 +104,7 @@ matched AS MATERIALIZED (
         AND old.number = new.number AND old.number_of = new.number_of
     WHERE new.side = 'new' AND old.side = 'old' AND new.role <> 'unknown'
 ),
+-- <sums> From here to the other mark; wexport itself works them out in NumPy, which takes a fraction of the time.
 newer AS (
     SELECT matched.id, old_id, sample.value AS new, abs_max AS new_max
     FROM weights JOIN matched ON matched.id = tensor_id(weights.model, kind, slot)
@@ -139,6 +140,7 @@ summed AS (
     FROM (SELECT id, scale, x, y, CASE WHEN x IS NOT NULL THEN d END AS d FROM differences)
     GROUP BY id
 ),
+-- </sums>
 paired AS (
     SELECT
         new.id, matched.old_id, new.model, new.slot, old.slot AS old_slot, new.tensor_index, matched.against,

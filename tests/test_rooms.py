@@ -34,7 +34,7 @@ FLOORS = [
     {"stats", "readers", "plugins", "dataset", "isolate", "match", "parts", "torch_modules"},
     {"connection"},
     {"session"},
-    {"worker", "reading", "predicting", "cosines"},
+    {"worker", "reading", "predicting", "cosines", "drifting"},
     {"comparing", "similar", "outputs"},
     {"clustering", "querying", "answers"},
     {"checking", "metrics", "differences", "reuse"},

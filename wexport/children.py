@@ -120,8 +120,8 @@ def child() -> None:
     incoming, outgoing = _private_streams()
     start = pickle.loads(_read(incoming)[1])
     _die_with(start["parent"])
-    function = _find(start["function"])
-    _find(start["prepare"])(start["setup"])
+    function = find(start["function"])
+    find(start["prepare"])(start["setup"])
     held = _private_memory()
     _limit_memory(held, start["memory"])
     _write(outgoing, "ready", None)
@@ -153,9 +153,10 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     return incoming, outgoing
 
 
-def _find(name: str) -> Callable[[Any], Any]:
+def find(name: str) -> Callable[..., Any]:
+    """The function that "module:name" names."""
     module, _, attribute = name.partition(":")
-    found: Callable[[Any], Any] = getattr(importlib.import_module(module), attribute)
+    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return found
 
 

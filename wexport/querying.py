@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wexport import library
+from wexport.children import find
 from wexport.errors import UsageError
 from wexport.library import Parameter, Query
 from wexport.session import MEMORY_BYTES, SECONDS, Session
@@ -27,6 +27,9 @@ PYTHON_FORMS: Mapping[str, str] = {
 }
 """Queries with a second form in Python, for what SQL takes too long for: "module:function", called with a session and
 all of the query's parameters, typed. It answers with the columns of the SQL form, which stays what `--sql` shows."""
+INNER_FORMS: Mapping[str, str] = {"drift": "wexport.drifting:drift"}
+"""The same, worked out where the table is read, since what it reads is far more than what it answers; see
+`Session.batches` for how it is called."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
@@ -80,7 +83,7 @@ def ask(session: Session, question: str, parameters: Mapping[str, Any] | None = 
     named, given = _prepared(question, parameters)
     if named and named.name in PYTHON_FORMS:
         return _python_form(named)(session, given)
-    return session.ask(named.sql if named else question, given)
+    return session.ask(named.sql if named else question, given, INNER_FORMS.get(named.name) if named else None)
 
 
 def stream(session: Session, question: str, parameters: Mapping[str, Any] | None = None) -> Answer:
@@ -89,7 +92,7 @@ def stream(session: Session, question: str, parameters: Mapping[str, Any] | None
     if named and named.name in PYTHON_FORMS:
         answer: Answer = _python_form(named)(session, given).to_reader()
         return answer
-    return session.batches(named.sql if named else question, given)
+    return session.batches(named.sql if named else question, given, INNER_FORMS.get(named.name) if named else None)
 
 
 def _prepared(question: str, parameters: Mapping[str, Any] | None) -> tuple[Query | None, dict[str, Any]]:
@@ -104,9 +107,7 @@ def _prepared(question: str, parameters: Mapping[str, Any] | None) -> tuple[Quer
 
 
 def _python_form(named: Query) -> Callable[[Session, Mapping[str, Any]], Any]:
-    module, _, function = PYTHON_FORMS[named.name].partition(":")
-    found: Callable[[Session, Mapping[str, Any]], Any] = getattr(importlib.import_module(module), function)
-    return found
+    return find(PYTHON_FORMS[named.name])
 
 
 def named_query(question: str) -> Query | None:
