@@ -1,14 +1,14 @@
 """How far tensors moved: the sums of `drift` over pairs of values, for any number of models.
 
-`drift.sql` says which tensors go together, what the figures are and how they are told. What it sums between its two
-marks is nearly all of its time; here NumPy does that, reading each sample once, and the rest of the text is run as it
-stands.
+`drift.sql` says which tensors go together, what the figures are and how they are told. What it sums between two marks
+is nearly all of its time; here NumPy does that, reading each sample once, and the rest of the text is run as it stands.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from wexport.connection import Connection
 
-_MARKS = "-- <sums>", "-- </sums>"
-_PAIRS = "SELECT id, old_id, matched.model, against, value_count FROM matched JOIN listed USING (id)"
-_SUMS = "summed AS (FROM drift_sums),"
+_MARKS = re.compile("-- (?:<matched>|<sums>|</sums>)")
+_PAIRS = "SELECT matched.*, value_count FROM matched JOIN listed USING (id)"
+_GIVEN = "matched AS (FROM drift_pairs), summed AS (FROM drift_sums),"
 _READ = """
 SELECT tensor_id(model, kind, slot) AS id, abs_max, sample.value AS value FROM weights
 WHERE sample.value IS NOT NULL AND model IN (SELECT unnest(getvariable('drift_models')))
@@ -45,25 +45,31 @@ def drift(connection: Connection, text: str, parameters: Mapping[str, Any], memo
 
     text: of drift.sql. parameters: those that are given. memory: bytes for the samples that are read at once.
     """
-    matching, rest = text.split(_MARKS[0])
-    pairs = connection.ask(matching.rstrip().removesuffix(",") + _PAIRS, parameters)
+    head, matching, _, rest = _MARKS.split(text)
+    pairs = connection.ask((head + matching).rstrip().removesuffix(",") + _PAIRS, parameters)
     most = max(min(memory // 8, _MOST_VALUES), 1)
     parts = [_summed(connection, part) for part in _portions(pairs, most)]
-    sums = pa.concat_tables(parts) if parts else _table(pairs["id"], _Sums.empty(0))
-    return connection.batches(matching + _SUMS + rest.split(_MARKS[1])[1], parameters, tables={"drift_sums": sums})
+    sums = pa.concat_tables(parts) if parts else _table(np.empty(0, np.uint64), _Sums.empty(0))
+    given = {"drift_pairs": pairs, "drift_sums": sums}
+    return connection.batches(head + _GIVEN + rest, parameters, tables=given)
 
 
 def _portions(pairs: pa.Table, most: int) -> Iterator[pa.Table]:
-    """Pairs, models together in the order in which they are met, whose samples are not many more values than that."""
-    models = pairs["model"].combine_chunks().dictionary_encode().indices.to_numpy()
+    """Pairs of which the newer sides' samples are about as many values, models together in the order they are met in.
+
+    What they are compared with is mostly among them, as along a run, or the same for all.
+    """
+    sizes = np.minimum(_numbers(pairs["value_count"].chunks), _SAMPLE)
+    if sizes.sum() <= most:
+        if len(pairs):
+            yield pairs
+        return
+    models = _numbers([pairs["model"].combine_chunks().dictionary_encode().indices])
     order = np.argsort(models, kind="stable")
-    # Both sides: what the models before have may not be what these are compared with.
-    sizes = 2 * np.minimum(pairs["value_count"].to_numpy(), _SAMPLE)[order]
-    portion = np.zeros(len(order), np.int64)
-    if sizes.sum() > most:
-        begins = np.concatenate([[True], np.diff(models[order]) > 0])
-        portion = ((np.cumsum(sizes) // most)[begins])[np.cumsum(begins) - 1]
-    for place in np.split(order, np.flatnonzero(np.diff(portion)) + 1) if len(order) else []:
+    begins = np.flatnonzero(np.diff(models[order], prepend=-1))
+    portion = np.cumsum(np.add.reduceat(sizes[order], begins)) // most
+    cuts = begins[np.flatnonzero(np.diff(portion)) + 1]
+    for place in np.split(order, cuts):
         yield pairs.take(place)
 
 
@@ -71,13 +77,13 @@ def _summed(connection: Connection, pairs: pa.Table) -> pa.Table:
     """The sums of some pairs."""
     models = pa.chunked_array([*pairs["model"].chunks, *pairs["against"].chunks]).unique()
     samples = _Samples.of(connection.ask(_READ, {"drift_models": models.to_pylist()}))
-    old, new = (samples.rows(pairs[name].to_numpy()) for name in ("old_id", "id"))
+    old, new = (samples.rows(_numbers(pairs[name].chunks)) for name in ("old_id", "id"))
     # Samples of unequal length are of other places.
     known = (old >= 0) & (new >= 0)
     known[known] = (samples.length[old[known]] == samples.length[new[known]]) & (samples.length[new[known]] > 0)
     place = np.flatnonzero(known)
     place = place[np.argsort(new[place], kind="stable")]
-    return _table(pairs["id"].take(place), _sums(samples, old[place], new[place]))
+    return _table(_numbers(pairs["id"].chunks)[place], _sums(samples, old[place], new[place]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +103,15 @@ class _Samples:
     @classmethod
     def of(cls, read: pa.Table) -> _Samples:
         lists = read["value"].chunks
-        ends = [chunk.offsets.to_numpy().astype(np.int64) for chunk in lists]
-        ids = read["id"].to_numpy()
+        ends = [_numbers([chunk.offsets]).astype(np.int64) for chunk in lists]
+        ids = _numbers(read["id"].chunks)
         order = np.argsort(ids)
         return cls(
-            [chunk.values.to_numpy(zero_copy_only=False) for chunk in lists],
+            [_numbers([chunk.values]) for chunk in lists],
             np.repeat(np.arange(len(lists)), [len(chunk) for chunk in lists]),
             np.concatenate([np.empty(0, np.int64), *(end[:-1] for end in ends)]),
             np.concatenate([np.empty(0, np.int64), *(np.diff(end) for end in ends)]),
-            read["abs_max"].to_numpy(),
+            _numbers(read["abs_max"].chunks),
             (ids[order], order),
         )
 
@@ -144,14 +150,29 @@ class _Sums:
         return cls(np.ones(pairs), kept, changed, finite, np.empty((len(_FIGURES), pairs)))
 
 
-def _table(ids: pa.ChunkedArray, sums: _Sums) -> pa.Table:
+def _table(ids: NDArray[np.uint64], sums: _Sums) -> pa.Table:
     """As the CTE `summed` has it: sums over no finite value are NULL."""
-    none = sums.finite == 0
-    struct = pa.StructArray.from_arrays(
-        [pa.array(sums.finite), *(pa.array(figure, mask=none) for figure in sums.figures)], ["n", *_FIGURES]
-    )
-    columns = [ids.combine_chunks(), *map(pa.array, (sums.scale, sums.kept, sums.changed)), struct]
+    known = sums.finite > 0
+    figures = [_column(sums.finite), *(_column(figure, known) for figure in sums.figures)]
+    columns = [_column(values) for values in (ids, sums.scale, sums.kept, sums.changed)]
+    columns.append(pa.StructArray.from_arrays(figures, ["n", *_FIGURES]))
     return pa.table(columns, ["id", "scale", "kept", "changed", "sums"])
+
+
+# Arrow's own ways from and to NumPy import pandas wherever that is installed, which takes 0.2 s.
+
+
+def _numbers(pieces: Sequence[pa.Array]) -> NDArray[Any]:
+    """A column's numbers; NULL is NaN."""
+    found = [piece.to_numpy(zero_copy_only=False) if piece.null_count else np.from_dlpack(piece) for piece in pieces]
+    return found[0] if len(found) == 1 else np.concatenate(found or [np.empty(0)])
+
+
+def _column(numbers: NDArray[Any], known: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Numbers as a column, NULL where they are not known."""
+    valid = None if known is None or known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    values = pa.py_buffer(np.ascontiguousarray(numbers))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [valid, values])
 
 
 def _sums(samples: _Samples, old: Integers, new: Integers) -> _Sums:
