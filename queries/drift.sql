@@ -57,7 +57,10 @@ steps AS (
         CASE WHEN run IS NULL THEN NULL
             WHEN coalesce(getvariable('against'), 'previous') = 'first'
                 THEN nullif(first_value(model) OVER (PARTITION BY run ORDER BY step, model), model)
-            ELSE lag(model) OVER (PARTITION BY run ORDER BY step, model) END AS against,
+            WHEN coalesce(getvariable('against'), 'previous') = 'previous'
+                THEN lag(model) OVER (PARTITION BY run ORDER BY step, model)
+            ELSE error('against is ''' || coalesce(getvariable('against'), 'previous')
+                || '''; it is previous or first') END AS against,
         row_number() OVER (PARTITION BY run ORDER BY step, model) AS place_in_run
     FROM models
     WHERE coalesce(getvariable('reference'), '') = ''
@@ -273,7 +276,7 @@ alone AS (
     UNION ALL
     SELECT model, NULL, against, CASE
             WHEN against IS NULL THEN 'in no run: name a reference'
-            ELSE 'there is no model ' || against END, NULL
+            ELSE error('there is no model ' || against || '; the query models lists them') END, NULL
     FROM wanted
     WHERE against NOT IN (SELECT model FROM models) OR against IS NULL AND run IS NULL
 )
