@@ -35,10 +35,11 @@ WITH listed AS NOT MATERIALIZED (
     WHERE asked_for(model, coalesce(getvariable('model'), '*'))
 ),
 
--- A model's signature: the sum of 64-bit hashes of its tensors' marks, which no order changes.
+-- A model's signature: the sum of 64-bit hashes of its tensors, which no order changes.
 signed AS (
     SELECT
-        model, sum(hash(mark)) AS signature, count(*) AS tensors, sum(value_count)::BIGINT AS parameters,
+        model, sum(hash(kind, slot, coalesce(role, 'unknown'), canonical_shape)) AS signature, count(*) AS tensors,
+        sum(value_count)::BIGINT AS parameters,
         string_agg(DISTINCT dtype, '+' ORDER BY dtype) AS dtype
     FROM listed
     GROUP BY model

@@ -537,15 +537,19 @@ CREATE OR REPLACE MACRO initializer_class(initializer) AS replace(lower(coalesce
 -- `sums` is a struct of n, x2 (sum of x^2), y2, xd, d2, x4, x3d (sum of x^3 d), x2d2, xd3, d4 and d_max (largest |d|).
 -- For a cosine, either vector is first divided by its largest magnitude, or that of a much shorter one would be lost.
 
--- A number that can only be negative by rounding; NULL stays NULL, which greatest() would not see.
-CREATE OR REPLACE MACRO not_negative(number) AS CASE WHEN number < 0 THEN 0 ELSE number END;
+-- A number that can only be negative by rounding; NULL stays NULL, which greatest() would not see. Not by CASE: what
+-- stands twice in one is worked out twice, and these are nested.
+CREATE OR REPLACE MACRO not_negative(number) AS (number + abs(number)) / 2;
+
+-- Powers are written as products: pow() takes many times as long.
+CREATE OR REPLACE MACRO fourth_power(number) AS number * number * (number * number);
 
 -- |y| - |x|.
 CREATE OR REPLACE MACRO length_gap(sums) AS (2 * sums.xd + sums.d2) / nullif(sqrt(sums.x2) + sqrt(sums.y2), 0);
 
 -- 1 - cosine, from the differences.
 CREATE OR REPLACE MACRO cosine_distance(sums) AS
-    not_negative((sums.d2 - length_gap(sums) ** 2) / nullif(2 * sqrt(sums.x2) * sqrt(sums.y2), 0));
+    not_negative((sums.d2 - length_gap(sums) * length_gap(sums)) / nullif(2 * sqrt(sums.x2) * sqrt(sums.y2), 0));
 
 -- What the sampling adds to a sum of squared contributions: n of N values without replacement.
 CREATE OR REPLACE MACRO sampling_factor(n, value_count) AS
@@ -554,19 +558,20 @@ CREATE OR REPLACE MACRO sampling_factor(n, value_count) AS
 -- Standard error of |d| / |x| (delta method). The largest contribution counts twice: where few values of many changed,
 -- a sample would otherwise look surer than it is.
 CREATE OR REPLACE MACRO relative_l2_se(sums, value_count) AS sqrt(not_negative(sampling_factor(sums.n, value_count) * (
-        sums.d4 - 2 * sums.d2 / sums.x2 * sums.x2d2 + (sums.d2 / sums.x2) ** 2 * sums.x4 + sums.d_max ** 4)))
+        sums.d4 - 2 * sums.d2 / sums.x2 * sums.x2d2 + sums.d2 / sums.x2 * (sums.d2 / sums.x2) * sums.x4
+        + fourth_power(sums.d_max))))
     / nullif(2 * sqrt(sums.d2) * sqrt(sums.x2), 0);
 
 -- The same for a contribution a x^2 + b x d + c d^2.
 CREATE OR REPLACE MACRO cosine_se_of(sums, factor, a, b, c) AS sqrt(not_negative(factor * (
-    a ** 2 * sums.x4 + 2 * a * b * sums.x3d + (b ** 2 + 2 * a * c) * sums.x2d2 + 2 * b * c * sums.xd3
-    + c ** 2 * (sums.d4 + sums.d_max ** 4))));
+    a * a * sums.x4 + 2 * a * b * sums.x3d + (b * b + 2 * a * c) * sums.x2d2 + 2 * b * c * sums.xd3
+    + c * c * (sums.d4 + fourth_power(sums.d_max)))));
 
 -- Standard error of the cosine in the same way.
 CREATE OR REPLACE MACRO cosine_se(sums, value_count) AS cosine_se_of(
     sums, sampling_factor(sums.n, value_count),
     (cosine_distance(sums) * (1 / sums.x2 + 1 / sums.y2)
-        - length_gap(sums) ** 2 / (sums.x2 * sums.y2)) / 2,
+        - length_gap(sums) * length_gap(sums) / (sums.x2 * sums.y2)) / 2,
     cosine_distance(sums) / sums.y2 + length_gap(sums) / (sqrt(sums.x2) * sums.y2),
     (cosine_distance(sums) - 1) / (2 * sums.y2));
 

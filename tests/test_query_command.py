@@ -169,3 +169,14 @@ def test_mistakes_are_told_with_the_way_out(
     filled = [argument.replace("{table}", str(table)) for argument in arguments]
     assert said in run("query", *filled, code=code).stderr
     assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("width", range(40, 200, 5))
+def test_no_word_of_a_table_is_cut_off(width: int, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [[f"model_{row}", "nearly constant: relu of bias -0.05", 12_345, "cut them out, or decay less"] for row in range(4)]
+    terminal.show(["model", "what was seen", "count", "advice"], rows)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= width
+    for row in rows if "do not fit" not in shown else []:
+        assert {word for cell in row for word in terminal.cell_text(cell).split()} <= set(shown.split())

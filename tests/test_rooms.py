@@ -50,7 +50,7 @@ FLOORS = [
     },
     {"connection"},
     {"session"},
-    {"worker", "reading", "predicting", "cosines"},
+    {"worker", "reading", "predicting", "cosines", "drifting"},
     {"comparing", "similar", "outputs"},
     {"clustering", "querying", "answers"},
     {"checking", "metrics", "differences", "reuse"},

@@ -148,8 +148,8 @@ def child() -> None:
     start = pickle.loads(_read(incoming)[1])
     _stage = start["stage"]
     _die_with(start["parent"])
-    function = _find(start["function"])
-    greeting = _find(start["prepare"])(start["setup"])
+    function = find(start["function"])
+    greeting = find(start["prepare"])(start["setup"])
     held = _private_memory()
     _limit_memory(held, start["memory"])
     _write(outgoing, "ready", greeting)
@@ -181,9 +181,10 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     return incoming, outgoing
 
 
-def _find(name: str) -> Callable[[Any], Any]:
+def find(name: str) -> Callable[..., Any]:
+    """The function that "module:name" names."""
     module, _, attribute = name.partition(":")
-    found: Callable[[Any], Any] = getattr(importlib.import_module(module), attribute)
+    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,14 +68,29 @@ class Connection:
         self._cursors.append(cursor)
         return _relation(cursor, text)
 
+    def ask(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The whole answer to a query, worked out on all cores. Raises QueryError as `sql` does."""
+        with contextlib.closing(self._cursor(parameters)) as cursor:
+            try:
+                return _relation(cursor, text).to_arrow_table()
+            except duckdb.Error as error:
+                raise as_query_error(error) from None
+
     def batches(
-        self, text: str, parameters: Mapping[str, Any] | None = None, *, rows: int = 1 << 13
+        self,
+        text: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        rows: int = 1 << 13,
+        tables: Mapping[str, pa.Table] | None = None,
     ) -> pa.RecordBatchReader:
         """The answer to a query in batches of about `rows` rows, worked out as they are fetched.
 
-        Raises QueryError as `sql` does, now or when a batch is fetched.
+        tables: more that the query may read, by name. Raises QueryError as `sql` does, now or when a batch is fetched.
         """
         cursor = self._cursor(parameters)
+        for name, table in (tables or {}).items():
+            cursor.register(name, table)
         relation = _relation(cursor, text)
         try:
             # The second name is that of DuckDB 1.3.
@@ -155,6 +171,8 @@ def connect(
     duck = duckdb.connect(":memory:", config=config)
     try:
         _lock_files(duck, parts, named, memory)
+        # A file's end, which lists all its parts, is read once, and not again by each view and query.
+        duck.execute("SET parquet_metadata_cache = true")
         check_files(duck, parts)
         _make_views(duck, parts, named)
         duck.execute("SET lock_configuration = true")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wexport import library
+from wexport.children import find
 from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
 from wexport.session import MEMORY_BYTES, SECONDS, Session
@@ -27,6 +27,9 @@ PYTHON_FORMS: Mapping[str, str] = {
 }
 """Queries with a second form in Python, for what SQL takes too long for: "module:function", called with a session and
 all of the query's parameters, typed. It answers with the columns of the SQL form, which stays what `--sql` shows."""
+INNER_FORMS: Mapping[str, str] = {"drift": "wexport.drifting:drift"}
+"""The same, worked out where the table is read, since what it reads is far more than what it answers; see
+`Session.batches` for how it is called."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
@@ -82,7 +85,7 @@ def ask(session: Session, question: str | Query, parameters: Mapping[str, Any] |
     sql, named, given = _prepared(question, parameters)
     if named and named.name in PYTHON_FORMS:
         return _python_form(named)(session, given)
-    return session.ask(sql, given)
+    return session.ask(sql, given, INNER_FORMS.get(named.name) if named else None)
 
 
 def stream(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> Answer:
@@ -91,7 +94,7 @@ def stream(session: Session, question: str | Query, parameters: Mapping[str, Any
     if named and named.name in PYTHON_FORMS:
         answer: Answer = _python_form(named)(session, given).to_reader()
         return answer
-    return session.batches(sql, given)
+    return session.batches(sql, given, INNER_FORMS.get(named.name) if named else None)
 
 
 def _prepared(question: str | Query, parameters: Mapping[str, Any] | None) -> tuple[str, Query | None, dict[str, Any]]:
@@ -107,9 +110,7 @@ def _prepared(question: str | Query, parameters: Mapping[str, Any] | None) -> tu
 
 
 def _python_form(named: Query) -> Callable[[Session, Mapping[str, Any]], Any]:
-    module, _, function = PYTHON_FORMS[named.name].partition(":")
-    found: Callable[[Session, Mapping[str, Any]], Any] = getattr(importlib.import_module(module), function)
-    return found
+    return find(PYTHON_FORMS[named.name])
 
 
 def plugin_queries(files: Sequence[str] = ()) -> dict[str, Query]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wexport.children import Child
+from wexport.children import Child, find
 from wexport.errors import QueryError, TableError, UsageError, WexportError
 
 if TYPE_CHECKING:
@@ -84,15 +84,15 @@ class Session:
             self._child.finish()
         self._child, self._ready = None, False
 
-    def ask(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """The whole answer to a query.
+    def ask(self, text: str, parameters: Mapping[str, Any] | None = None, form: str | None = None) -> pa.Table:
+        """The whole answer to a query; `form` as for `batches`.
 
         Raises QueryError if the query is refused, fails, or takes more time or memory than it may.
         """
         import pyarrow as pa
 
         found, size = [], 0
-        with contextlib.closing(self.batches(text, parameters)) as batches:
+        with contextlib.closing(self.batches(text, parameters, form)) as batches:
             for batch in batches:
                 size += batch.nbytes
                 if size > self._answer:
@@ -103,12 +103,14 @@ class Session:
                 found.append(batch)
             return pa.Table.from_batches(found, batches.schema)
 
-    def batches(self, text: str, parameters: Mapping[str, Any] | None = None) -> Batches:
+    def batches(self, text: str, parameters: Mapping[str, Any] | None = None, form: str | None = None) -> Batches:
         """The answer to a query in batches, worked out as they are fetched; several may be under way at a time.
 
+        form: "module:function", what answers instead of DuckDB alone, in the process that holds the session and in its
+        bounds: called with the connection, the text, the parameters and the bytes it may take, it gives an Arrow reader.
         Raises QueryError if the query is refused, fails, or takes more time or memory than it may.
         """
-        return Batches(self, next(self._numbers), self._seconds, text, dict(parameters or {}))
+        return Batches(self, next(self._numbers), self._seconds, text, dict(parameters or {}), form)
 
     def _begin(self) -> Child:
         return Child(
@@ -209,10 +211,12 @@ class Batches(Iterator["pa.RecordBatch"]):
 
     schema: pa.Schema
 
-    def __init__(self, session: Session, number: int, seconds: float, text: str, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self, session: Session, number: int, seconds: float, text: str, parameters: dict[str, Any], form: str | None
+    ) -> None:
         self._session, self._number, self._left = session, number, seconds
         self._child: Child | None = session.connect()
-        self.schema = self._fetch(("ask", number, text, parameters))[0]
+        self.schema = self._fetch(("ask", number, text, parameters, form))[0]
 
     def __next__(self) -> pa.RecordBatch:
         """The next batch. Raises QueryError."""
@@ -266,19 +270,21 @@ class _Failure(NamedTuple):
 
 
 _opened: Connection | WexportError
+_allowed: int
 _answers: dict[int, tuple[pa.Schema, Iterator[pa.RecordBatch]]] = {}
 
 
 def prepare(setup: dict[str, Any]) -> None:
     """Called once in the child."""
-    global _opened  # a child process is single-threaded and lives for one session
+    global _opened, _allowed  # a child process is single-threaded and lives for one session
     from wexport.readonly import forbid_writing
 
     forbid_writing()  # a second wall behind the gate; before DuckDB starts its threads
     from wexport import connection
 
+    _allowed = setup["memory"] // 4  # beside what DuckDB may take
     try:
-        _opened = connection.connect(setup["table"], setup["files"], memory=setup["memory"] // 4 * 3)
+        _opened = connection.connect(setup["table"], setup["files"], memory=setup["memory"] - _allowed)
     except WexportError as error:
         _opened = error  # told when the parent asks whether it is open
 
@@ -290,8 +296,11 @@ def answer(task: tuple[Any, ...]) -> Iterator[bytes | _Failure]:
         if isinstance(_opened, WexportError):
             raise _opened
         if what == "ask":
-            number, text, parameters = details
-            batches = _opened.batches(text, parameters)
+            number, text, parameters, form = details
+            if form:
+                batches = find(form)(_opened, text, parameters, _allowed)
+            else:
+                batches = _opened.batches(text, parameters)
             _answers[number] = batches.schema, (piece for batch in batches for piece in _pieces(batch))
             yield _stream(batches.schema, None)
         elif what == "more":

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _BARS = " ▁▂▃▄▅▆▇█"
 GAP = 3
 """Characters between two columns."""
-FOLD_WIDTH = 32
+FOLD_WIDTH = 40
 """Words longer than this are folded where there is not room for them."""
 UPRIGHT_ROWS = 3
 """So many rows are shown with a line a column where the columns do not fit side by side."""
@@ -187,6 +187,11 @@ def _show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
         _show_table(names, upright, title)
         return
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    # Rich would share out the room itself, but cuts the last column off where it finds no way.
+    places = [place for place in shown if place is not None]
+    wishes = [max(len(text) for text in (columns[place], *(row[place] for row in cells))) for place in places]
+    room = console.width - GAP * len(shown) - (len(shown) > len(places))
+    widths = dict(zip(places, _widths([needs[place] for place in places], wishes, room), strict=True))
     for place in shown:
         if place is None:
             table.add_column("\N{HORIZONTAL ELLIPSIS}")
@@ -196,7 +201,7 @@ def _show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
             Text(safe(columns[place])),
             justify="right" if numbers else "left",
             overflow="fold",
-            min_width=min(needs[place], console.width),
+            width=min(widths[place], console.width),
         )
     for row in cells:
         table.add_row(*(Text("" if place is None else row[place]) for place in shown))
@@ -226,6 +231,18 @@ def _that_fit(needs: Sequence[int], width: int) -> list[int | None]:
             break
         left, right = (left, right + 1) if at_right else (left + 1, right)
     return [*range(left), None, *range(len(needs) - right, len(needs))]
+
+
+def _widths(needs: Sequence[int], wishes: Sequence[int], room: int) -> list[int]:
+    """How wide columns are: as they need to be, and what room is left goes to those who lack least first."""
+    widths = list(needs)
+    left = room - sum(needs)
+    order = sorted(range(len(needs)), key=lambda place: wishes[place] - needs[place])
+    for number, place in enumerate(order):
+        more = max(0, min(wishes[place] - needs[place], left // (len(order) - number)))
+        widths[place] += more
+        left -= more
+    return widths
 
 
 def cell_text(value: Any) -> str:

@@ -103,9 +103,10 @@ def _print(found: Comparison, metrics: Sequence[str]) -> None:
     print(f"{_counted(found.models.num_rows, 'model')}, {parameters:,} parameters in {table}{read}")
     _block("Models", "models", found.models, f"wexport query models {table}")
     _findings(found.findings, table)
-    # A line a group: its members say the same.
-    groups = found.clusters.filter(pc.equal(found.clusters["model"], found.clusters["represented_by"]))
-    _block("Which are close", "clusters", groups, f"wexport query clusters {table}")
+    if found.models.num_rows > 1:
+        # A line a group: its members say the same.
+        groups = found.clusters.filter(pc.equal(found.clusters["model"], found.clusters["represented_by"]))
+        _block("Which are close", "clusters", groups, f"wexport query clusters {table}")
     if found.rank is not None:
         metric = next((name for name in found.rank["metric"].to_pylist() if name), "")
         file = safe(metrics[0]) if len(metrics) == 1 else "FILE"

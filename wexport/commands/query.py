@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from wexport.commands.common import asking_options, pairs, say
 from wexport.errors import TableError, UsageError
 
 
-@click.command()
+class _Asking(click.Command):
+    """SQL that begins with a comment, as the library's own, is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f"\n{text}" if re.match(r"--\s", text) else text for text in args])
+
+
+@click.command(cls=_Asking)
 @click.argument("question", required=False)
 @click.argument("table", required=False)
 @click.argument("more", nargs=-1, metavar="")
