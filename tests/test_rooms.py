@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"errors", "version"},
     {"tensors"},
-    {"library", "windows"},
+    {"library", "shards", "windows"},
     {
         "archives",
         "arrays",

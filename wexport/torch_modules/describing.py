@@ -120,7 +120,9 @@ def _of_weight_and_bias(module: Module, conv1d: bool) -> Iterator[Tensor]:
     elif len(weight) == 2 and bias is not None and len(bias) == 1:
         yield from _linear(module, conv1d)
         return
-    elif weight == bias and (len(weight) == 1 or not {0, 1} & set(weight)):  # LayerNorm, GroupNorm, or a BatchNorm that counts nothing
+    elif weight == bias and (
+        len(weight) == 1 or not {0, 1} & set(weight)
+    ):  # LayerNorm, GroupNorm, or a BatchNorm that counts nothing
         roles_found = {"weight": "gamma", "bias": "beta"}
     elif len(weight) == 1 and bias is None and words.is_norm(module.path):
         roles_found = {"weight": "gamma"}
