@@ -20,6 +20,7 @@ FLOORS = [
         "archives",
         "arrays",
         "children",
+        "fingerprints",
         "chunks",
         "hookspecs",
         "inputs",
