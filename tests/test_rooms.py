@@ -35,7 +35,7 @@ FLOORS = [
     {"stats", "readers", "plugins", "dataset", "isolate", "match", "parts", "torch_modules"},
     {"connection"},
     {"session"},
-    {"worker", "reading", "predicting", "cosines"},
+    {"worker", "reading", "predicting", "cosines", "partners"},
     {"comparing", "similar", "outputs"},
     {"clustering", "querying", "answers"},
     {"checking", "metrics", "differences", "reuse"},
