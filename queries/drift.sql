@@ -43,7 +43,7 @@ WITH listed AS MATERIALIZED (
     -- No lists here: this is joined in every direction.
     SELECT
         tensor_id(model, kind, slot) AS id, model, kind, slot, role, canonical_shape AS shape,
-        tensor_index, run, step, value_count, content_hash, std, l2_norm
+        tensor_index, has_order(layer_index) AS ordered, run, step, value_count, content_hash, std, l2_norm
     FROM weights
     WHERE asked_for(slot, coalesce(getvariable('slot'), '*'))
         OR coalesce(getvariable('reference'), '') <> ''  -- by order, another name may be the one
@@ -86,7 +86,8 @@ rest AS (
     SELECT
         *,
         row_number() OVER (PARTITION BY pair, side, role, shape ORDER BY tensor_index, slot) AS number,
-        count(*) OVER (PARTITION BY pair, side, role, shape) AS number_of
+        count(*) OVER (PARTITION BY pair, side, role, shape) AS number_of,
+        bool_and(ordered) OVER (PARTITION BY pair, side, role, shape) AS in_order
     FROM (
         SELECT wanted.model AS pair, 'new' AS side, listed.*
         FROM wanted JOIN listed ON listed.model = wanted.model
@@ -107,6 +108,8 @@ matched AS MATERIALIZED (
     JOIN rest AS old ON old.pair = new.pair AND old.role = new.role AND old.shape = new.shape
         AND old.number = new.number AND old.number_of = new.number_of
     WHERE new.side = 'new' AND old.side = 'old' AND new.role <> 'unknown'
+        -- Where a file has no order, only one can be another.
+        AND (new.number_of = 1 OR new.in_order AND old.in_order)
 ),
 -- <sums> wexport itself works out what stands from here to the other mark in NumPy, in a fraction of the time.
 newer AS (

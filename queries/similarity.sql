@@ -11,7 +11,7 @@
 --   relative_l2 [fraction]     length of the difference by the root mean square of both lengths: 0 to 2
 --   coverage [fraction]        share of the larger model's parameters that have a partner
 --   tensors [tensors]          tensors that were matched
---   match_method               'slot', 'order' or both; NULL where nothing matched
+--   match_method               which of 'slot', 'order' and 'content' paired tensors; NULL where nothing matched
 --   reason                     why there is no similarity
 -- How to read it
 --   The most similar pairs come first, those that cannot be compared last, with the reason. 1 is the same direction

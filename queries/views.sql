@@ -579,12 +579,21 @@ CREATE OR REPLACE MACRO cosine_se(sums, value_count) AS cosine_se_of(
 -- model, the planner may first pair every model with every other.
 CREATE OR REPLACE MACRO tensor_id(model, kind, slot) AS hash(model, kind, slot);
 
+-- Whether the tensors of a model stand in its own order. Files that sort by name, or hold no order, tell no index.
+CREATE OR REPLACE MACRO has_order(layer_index) AS layer_index IS NOT NULL;
+
+-- What tells that tensors hold the same values however they are stored: the values at fixed places of the canonical
+-- layout. NULL for fewer than three distinct values, as they may be equal by chance.
+CREATE OR REPLACE MACRO sample_print(canonical_shape, sample) AS
+    CASE WHEN list_unique(sample.value) >= 3 THEN hash(canonical_shape, sample.value) END;
+
 -- How alike every two of some models are: the SQL form of `similarity`, for few models.
 CREATE OR REPLACE MACRO similarities(pattern, min_coverage) AS TABLE
-WITH trained AS (
+WITH trained AS MATERIALIZED (
     SELECT
         tensor_id(model, kind, slot) AS id, model, kind, slot, role, canonical_shape AS shape,
-        tensor_index, value_count, content_hash, l2_norm
+        tensor_index, has_order(layer_index) AS ordered, value_count, content_hash, l2_norm,
+        sample_print(canonical_shape, sample) AS content
     FROM weights
     WHERE asked_for(model, pattern) AND NOT is_statistic(role)
 ),
@@ -608,7 +617,8 @@ by_slot AS (
 rest AS (
     SELECT
         *, row_number() OVER (PARTITION BY model_a, model_b, side, role, shape ORDER BY tensor_index, slot) AS number,
-        count(*) OVER (PARTITION BY model_a, model_b, side, role, shape) AS number_of
+        count(*) OVER (PARTITION BY model_a, model_b, side, role, shape) AS number_of,
+        bool_and(ordered) OVER (PARTITION BY model_a, model_b, side, role, shape) AS in_order
     FROM (
         SELECT pairs.*, 'a' AS side, trained.*
         FROM pairs JOIN trained ON trained.model = model_a
@@ -619,14 +629,33 @@ rest AS (
         ANTI JOIN by_slot ON by_slot.id_b = trained.id AND by_slot.model_a = pairs.model_a
     )
 ),
-matched AS (
-    FROM by_slot
-    UNION ALL
-    SELECT a.model_a, a.model_b, a.id, b.id, 'order'
+by_order AS (
+    SELECT a.model_a, a.model_b, a.id AS id_a, b.id AS id_b, 'order' AS match_method
     FROM rest AS a
     JOIN rest AS b ON b.model_a = a.model_a AND b.model_b = a.model_b AND b.role = a.role AND b.shape = a.shape
         AND b.number = a.number AND b.number_of = a.number_of
     WHERE a.side = 'a' AND b.side = 'b' AND a.role <> 'unknown'
+        AND (a.number_of = 1 OR a.in_order AND b.in_order)
+),
+once AS (
+    -- Contents that a model holds in one tensor only.
+    SELECT any_value(id) AS id FROM trained WHERE content IS NOT NULL GROUP BY model, content HAVING count(*) = 1
+),
+by_content AS (
+    SELECT a.model_a, a.model_b, a.id AS id_a, b.id AS id_b, 'content' AS match_method
+    FROM rest AS a
+    JOIN rest AS b ON b.model_a = a.model_a AND b.model_b = a.model_b AND b.content = a.content
+    WHERE a.side = 'a' AND b.side = 'b' AND (a.role = b.role OR 'unknown' IN (a.role, b.role))
+        AND a.id IN (FROM once) AND b.id IN (FROM once)
+        AND NOT EXISTS (FROM by_order WHERE by_order.id_a = a.id AND by_order.model_b = a.model_b)
+        AND NOT EXISTS (FROM by_order WHERE by_order.id_b = b.id AND by_order.model_a = a.model_a)
+),
+matched AS (
+    FROM by_slot
+    UNION ALL
+    FROM by_order
+    UNION ALL
+    FROM by_content
 ),
 samples AS (
     SELECT tensor_id(model, kind, slot) AS id, sample.value AS value, abs_max

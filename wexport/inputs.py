@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wexport import shards
 from wexport.errors import UsageError
 
-_SUFFIX = re.compile(r"(\.weights)?\.[A-Za-z][A-Za-z0-9]{0,11}$")
+_SUFFIX = re.compile(r"(\.[A-Za-z][A-Za-z0-9]{0,11}\.index\.json|(\.weights)?\.[A-Za-z][A-Za-z0-9]{0,11})$")
 _GLOB = re.compile(r"[*?\[]")
 # A checkpoint's number stands behind a word that says so; a bare number (resnet50, fold_3) is no step.
 _STEP = re.compile(
@@ -37,13 +38,16 @@ class Input:
 def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
     """Files, folders and glob patterns as a list of files without repeats, in the order given, folders sorted.
 
+    Files that an index among them names are parts of that model and left out, see `shards`.
+
     Raises UsageError for a path that does not exist or a pattern that matches nothing.
     """
     found: dict[str, Input] = {}
     for argument in arguments:
         for item in _expand_one(os.fspath(argument)):
             found.setdefault(os.path.realpath(item.path), item)
-    return list(found.values())
+    parts = {os.path.realpath(part) for item in found.values() for part in shards.parts(item.path)}
+    return [item for path, item in found.items() if path not in parts]
 
 
 def _expand_one(argument: str) -> Iterator[Input]:

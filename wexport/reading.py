@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wexport import inputs, isolate
+from wexport import inputs, isolate, shards
 from wexport.inputs import Input
 from wexport.isolate import Done, Item
 from wexport.messages import Failed, Opened, PluginSummary, Rows, Setup, Task
@@ -243,8 +243,9 @@ def _conclude(result: ModelResult) -> None:
 
 
 def _size(path: Path) -> int:
+    """Bytes on disk, with the parts that the file names."""
     try:
-        return path.stat().st_size
+        return shards.total_size(path)
     except OSError:
         return 0
 

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from wexport import fingerprints
 from wexport.cosines import Floats, Rows, compare
 from wexport.errors import UsageError
-from wexport.match import Place, match
+from wexport.match import Method, Place
+from wexport.partners import by_order_or_content
 
 if TYPE_CHECKING:
     from wexport.connection import PathLike
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 MOST_MODELS = 4_000
 """Every pair of models has several figures: of more models, they would not fit in 2 GiB."""
-MOST_ARCHITECTURE_PAIRS = 300
-"""So many pairs of architectures are matched by order as well; in a table of more, tensors match by slot alone."""
 MIN_COVERAGE = 0.5
 _PASS_VALUES = 1 << 26
 """Values read at once: 512 MiB."""
@@ -35,7 +34,9 @@ _BLOCK_ROWS, _BLOCK_COLUMNS = 128, 512
 """Pairs are worked on in tiles that fit in cache."""
 
 _LIST = """
-SELECT model, kind, slot, role, canonical_shape, tensor_index, value_count, content_hash, l2_norm
+SELECT
+    model, kind, slot, role, canonical_shape, tensor_index, layer_index IS NOT NULL AS ordered, value_count,
+    content_hash, l2_norm
 FROM weights WHERE asked_for(model, getvariable('model')) AND NOT is_statistic(role)
 ORDER BY model, tensor_index, slot, kind
 """
@@ -43,6 +44,7 @@ _READ = """
 SELECT model, kind, slot, sample.value AS value FROM weights
 WHERE asked_for(model, getvariable('model')) AND NOT is_statistic(role) AND sample IS NOT NULL
 """
+_READ_MODELS = _READ + "AND list_contains(getvariable('models'), model)"
 _READ_SLOTS = _READ + "AND list_contains(getvariable('slots'), slot)"
 
 _Key = tuple[str, str, tuple[int, ...]]
@@ -56,7 +58,8 @@ class Similarity:
     matrix: mean of the cosines of matched tensors, weighted by their sizes; 1 on the diagonal, NaN where a pair cannot
     be compared. standard_error: of that mean; 0 where all values were known. coverage: share of the larger model's
     parameters that have a partner. relative_l2: length of the difference of the matched tensors by the root mean
-    square of the two lengths. tensors, by_order: how many tensors were matched, and how many of them by order.
+    square of the two lengths. tensors, by_order, by_content: how many tensors were matched, and how many of them by
+    order or content, not by slot.
     """
 
     models: list[str]
@@ -66,6 +69,7 @@ class Similarity:
     relative_l2: Floats
     tensors: Floats
     by_order: Floats
+    by_content: Floats
     min_coverage: float = MIN_COVERAGE
 
     def pairs(self) -> pa.Table:
@@ -77,7 +81,7 @@ class Similarity:
         names = pa.array(self.models, pa.string())
         figures = (self.matrix, self.standard_error, self.relative_l2, self.coverage)
         similarity, error, distance, coverage = (_column(figure[i, j]) for figure in figures)
-        tensors, by_order = self.tensors[i, j], self.by_order[i, j]
+        tensors, by_order, by_content = self.tensors[i, j], self.by_order[i, j], self.by_content[i, j]
         return pa.table(
             {
                 "model_a": names.take(pa.array(i)),
@@ -87,7 +91,7 @@ class Similarity:
                 "relative_l2": distance,
                 "coverage": coverage,
                 "tensors": pa.array(tensors.astype(np.int64)),
-                "match_method": _words(tensors, by_order),
+                "match_method": _words(tensors - by_order - by_content, by_order, by_content),
                 "reason": pa.array(self._reasons(i, j), pa.string()),
             }
         )
@@ -130,10 +134,10 @@ def measure(session: Session, model: str, min_coverage: float) -> Similarity:
     """Similarity over a session that is open."""
     listing = _Listing(session.ask(_LIST, {"model": model}))
     totals = _Totals(listing)
-    for keys, tasks in _passes(listing):
+    for keys, tasks in _passes(listing, _matched(session, model, listing)):
         samples = _read(session, model, listing, keys)
-        for left, right in tasks:
-            _compare(totals, listing, samples, left, right)
+        for left, right, method in tasks:
+            _compare(totals, listing, samples, left, right, method)
         del samples
     return totals.result(min_coverage)
 
@@ -143,7 +147,7 @@ class _Listing:
 
     def __init__(self, rows: pa.Table) -> None:
         columns = [column.to_pylist() for column in rows.columns]
-        names, kinds, slots, roles, shapes, indices, sizes, hashes, norms = columns
+        names, kinds, slots, roles, shapes, indices, ordered, sizes, hashes, norms = columns
         self.models: list[str] = sorted(set(names))
         if len(self.models) > MOST_MODELS:
             raise UsageError(
@@ -158,9 +162,10 @@ class _Listing:
         """For each key: model to (hash as a number, L2 norm)."""
         self.parameters = np.zeros(len(self.models))
         self._key_numbers: dict[_Key, int] = {}
-        places: list[list[tuple[int, Place]]] = [[] for _ in self.models]
-        for name, kind, slot, role, shape, index, size, content, norm in zip(
-            names, kinds, slots, roles, shapes, indices, sizes, hashes, norms, strict=True
+        self.places: list[list[tuple[int, Place]]] = [[] for _ in self.models]
+        places = self.places
+        for name, kind, slot, role, shape, index, in_order, size, content, norm in zip(
+            names, kinds, slots, roles, shapes, indices, ordered, sizes, hashes, norms, strict=True
         ):
             key = self._key((kind, slot, tuple(shape or ())), size)
             code = (
@@ -170,8 +175,8 @@ class _Listing:
             )
             self.tensors[key][number[name]] = (code, math.nan if norm is None else norm)
             self.parameters[number[name]] += size
-            places[number[name]].append((key, Place(slot, kind, role, tuple(shape or ()), index or 0)))
-        self.by_order = list(_by_order(places))
+            place = Place(slot, kind, role, tuple(shape or ()), index or 0, ordered=in_order)
+            places[number[name]].append((key, place))
 
     def _key(self, key: _Key, size: int) -> int:
         number = self._key_numbers.setdefault(key, len(self.keys))
@@ -189,28 +194,34 @@ class _Listing:
         return found
 
 
-_Task = tuple[tuple[int, Sequence[int]], tuple[int, Sequence[int]] | None]
-"""A key and models; those with each other, or with models that have another key for the same tensor."""
+_Side = tuple[int, Sequence[int]]
+"""A key and models."""
+_Task = tuple[_Side, _Side | None, Method]
+"""Models of one key with each other, or with models that have another key for the same tensor; and what tells it."""
 
 
-def _by_order(places: Sequence[Sequence[tuple[int, Place]]]) -> Iterator[_Task]:
-    """Tensors that match by order: once for each pair of architectures, not of models."""
-    architectures: dict[tuple[tuple[int, str], ...], list[int]] = defaultdict(list)
-    for model, tensors in enumerate(places):
-        architectures[tuple((key, place.role) for key, place in tensors)].append(model)
-    if math.comb(len(architectures), 2) > MOST_ARCHITECTURE_PAIRS:
-        return
-    for one, other in combinations(architectures.values(), 2):
-        left, right = places[one[0]], places[other[0]]
-        for pair in match([place for _, place in left], [place for _, place in right]):
-            if pair.method != "slot":
-                yield (left[pair.left][0], one), (right[pair.right][0], other)
+def _matched(session: Session, model: str, listing: _Listing) -> list[_Task]:
+    """Tensors that match though they are not of one slot and shape."""
+
+    def contents(models: set[int]) -> dict[tuple[int, int], str]:
+        names = [listing.models[number] for number in models]
+        found = {}
+        for name, key, values in _samples(session, _READ_MODELS, {"model": model, "models": names}, listing):
+            fingerprint = fingerprints.of_sample(listing.keys[key][2], values)
+            if fingerprint is not None:
+                found[name, key] = fingerprint
+        return found
+
+    return [
+        ((pair.left, pair.left_models), (pair.right, pair.right_models), pair.method)
+        for pair in by_order_or_content(listing.places, contents)
+    ]
 
 
-def _passes(listing: _Listing) -> Iterator[tuple[set[int], list[_Task]]]:
+def _passes(listing: _Listing, matched: Sequence[_Task]) -> Iterator[tuple[set[int], list[_Task]]]:
     """What is compared, in portions whose samples fit in memory together."""
-    tasks: list[_Task] = [((key, sorted(tensors)), None) for key, tensors in enumerate(listing.tensors)]
-    tasks += listing.by_order
+    tasks: list[_Task] = [((key, sorted(tensors)), None, "slot") for key, tensors in enumerate(listing.tensors)]
+    tasks += matched
     keys: set[int] = set()
     portion: list[_Task] = []
     for task in tasks:
@@ -233,9 +244,19 @@ def _read(session: Session, model: str, listing: _Listing, keys: set[int]) -> di
     text, parameters = _READ, dict[str, Any](model=model)
     if len(keys) < len(listing.keys):
         text, parameters = _READ_SLOTS, {"model": model, "slots": sorted({listing.keys[key][1] for key in keys})}
+    samples: dict[int, dict[int, Floats]] = {key: {} for key in keys}
+    for name, key, values in _samples(session, text, parameters, listing):
+        if key in keys:
+            samples[key][name] = values
+    return samples
+
+
+def _samples(
+    session: Session, text: str, parameters: Mapping[str, Any], listing: _Listing
+) -> Iterator[tuple[int, int, Floats]]:
+    """Model, key and sample of what a query reads."""
     number = {name: place for place, name in enumerate(listing.models)}
     by_slot = listing.by_slot()
-    samples: dict[int, dict[int, Floats]] = {key: {} for key in keys}
     for batch in session.batches(text, parameters):
         values = batch.column("value")
         flat = values.flatten().to_numpy(zero_copy_only=False)
@@ -243,17 +264,17 @@ def _read(session: Session, model: str, listing: _Listing, keys: set[int]) -> di
         names = (batch.column(name).to_pylist() for name in ("model", "kind", "slot"))
         for row, (name, kind, slot) in enumerate(zip(*names, strict=True)):
             for key in by_slot.get((kind, slot), []):
-                if key in keys and number[name] in listing.tensors[key]:
-                    samples[key][number[name]] = flat[ends[row] : ends[row + 1]]
-    return samples
+                if number[name] in listing.tensors[key]:
+                    yield number[name], key, flat[ends[row] : ends[row + 1]]
 
 
 def _compare(
     totals: _Totals,
     listing: _Listing,
     samples: Mapping[int, Mapping[int, Floats]],
-    left: tuple[int, Sequence[int]],
-    right: tuple[int, Sequence[int]] | None,
+    left: _Side,
+    right: _Side | None,
+    method: Method,
 ) -> None:
     """Add one tensor of all its models to the totals."""
     value_count = listing.size[left[0]]
@@ -275,7 +296,7 @@ def _compare(
         # Each tile has a part of the totals of its own. A thread a tile, and none within a product: much of the work
         # is not the products'.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(lambda tile: totals.add(*tile, ordered=right is not None), tiles))
+            list(threads.map(lambda tile: totals.add(tile[0], tile[1], method), tiles))
 
 
 def _portions(length: int, begin: int, step: int) -> list[slice]:
@@ -295,7 +316,7 @@ def _rows(samples: Mapping[int, Floats], models: Sequence[int], length: int, val
     return Rows.of(values, value_count)
 
 
-_Side = tuple[int, Sequence[int], Rows]
+_Measured = tuple[int, Sequence[int], Rows]
 
 
 class _Totals:
@@ -306,9 +327,9 @@ class _Totals:
         shape = (7, len(listing.models), len(listing.models))
         self._sums = np.zeros(shape)
         self._weight, self._cosine, self._variance, self._matched, self._square, self._norms, self._tensors = self._sums
-        self._ordered = np.zeros(shape[1:])
+        self._methods: dict[Method, Floats] = {"order": np.zeros(shape[1:]), "content": np.zeros(shape[1:])}
 
-    def add(self, left: _Side, right: _Side, *, ordered: bool) -> None:
+    def add(self, left: _Measured, right: _Measured, method: Method) -> None:
         """Add a tensor of some models, compared with that of others."""
         (key, models, one), (other_key, partners, other) = left, right
         size = one.value_count
@@ -321,7 +342,7 @@ class _Totals:
         figures.variance[same & ~zero] = 0.0
         figures.mean_square[same] = 0.0
         new = np.asarray(models)[:, None] < np.asarray(partners)[None, :]
-        if ordered:
+        if method != "slot":
             new = np.ones_like(new)
         matched = new & ~np.isnan(figures.mean_square)
         defined = matched & ~np.isnan(figures.cosine)
@@ -335,12 +356,12 @@ class _Totals:
         self._square[where] += np.where(matched, size * figures.mean_square, 0)
         self._norms[where] += np.where(matched, (squares[:, None] + other_squares[None, :]) / 2, 0)
         self._tensors[where] += matched
-        if ordered:
-            self._ordered[where] += matched
+        if method != "slot":
+            self._methods[method][where] += matched
 
     def result(self, min_coverage: float) -> Similarity:
         """The figures of every pair."""
-        for total in (*self._sums, self._ordered):
+        for total in (*self._sums, *self._methods.values()):
             total += total.T
         parameters = self._listing.parameters
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -351,9 +372,8 @@ class _Totals:
             distance = np.where(comparable & (self._norms > 0), np.sqrt(self._square / self._norms), np.nan)
         for figure, value in ((similarity, 1.0), (error, 0.0), (coverage, 1.0), (distance, 0.0)):
             np.fill_diagonal(figure, value)
-        return Similarity(
-            self._listing.models, similarity, error, coverage, distance, self._tensors, self._ordered, min_coverage
-        )
+        counts = (self._tensors, self._methods["order"], self._methods["content"])
+        return Similarity(self._listing.models, similarity, error, coverage, distance, *counts, min_coverage)
 
 
 def _place(models: Sequence[int], partners: Sequence[int]) -> Any:
@@ -369,9 +389,14 @@ def _known(listing: _Listing, key: int, models: Sequence[int]) -> tuple[NDArray[
     return np.array([code for code, _ in found], np.int64), np.array([norm for _, norm in found])
 
 
-def _words(tensors: Floats, by_order: Floats) -> pa.Array:
-    kinds = np.select([tensors == 0, by_order == 0, by_order < tensors], [0, 1, 2], 3)
-    return pa.array([None, "slot", "slot, order", "order"], pa.string()).take(pa.array(kinds))
+def _words(by_slot: Floats, by_order: Floats, by_content: Floats) -> pa.Array:
+    """Which methods there are of each, as words."""
+    kinds = sum((counts > 0) << place for place, counts in enumerate((by_slot, by_order, by_content)))
+    words = [
+        ", ".join(word for place, word in enumerate(("slot", "order", "content")) if kind >> place & 1) or None
+        for kind in range(8)
+    ]
+    return pa.array(words, pa.string()).take(pa.array(kinds))
 
 
 def _column(figure: Floats) -> pa.Array:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import xxhash
 
+from wexport import fingerprints, roles
 from wexport import plugins as plugin_host
-from wexport import roles
 from wexport.comparing import notes, orders, values
 from wexport.comparing.outcomes import (
     IDENTICAL,
@@ -29,6 +29,8 @@ from wexport.errors import PluginError, ReadError, WexportError
 from wexport.inputs import printable
 from wexport.match import Match, Place, match
 from wexport.messages import Failed, Setup
+from wexport.stats import SAMPLE_SIZE
+from wexport.stats.sample import SampleValues
 from wexport.tensors import Model, Source, Tensor
 
 HASH_BYTES = 1 << 20
@@ -87,7 +89,10 @@ def _opened(source: Source) -> _File:
         )
     tensors = _plugins.completed(model)
     sides = [_side(tensor, slot) for tensor, slot in zip(tensors, roles.slots(tensors), strict=True)]
-    places = [Place(side.slot, side.kind, side.role, side.canonical_shape, index) for index, side in enumerate(sides)]
+    places = [
+        Place(side.slot, side.kind, side.role, side.canonical_shape, index, ordered=tensor.layer_index is not None)
+        for index, (side, tensor) in enumerate(zip(sides, tensors, strict=True))
+    ]
     said = FileSide(
         path=source.path,
         reader=reader.name,
@@ -152,18 +157,26 @@ def _like(tensor: Tensor) -> tuple[bool, int, str]:
     return tensor.kind == "optimizer", tensor.size, tensor.value_dtype or tensor.dtype
 
 
-def _content(tensor: Tensor) -> str | None:
-    """A hash of the values as stored; None for what cannot be read, and for a constant, which tells nothing."""
+def _with_content(place: Place, tensor: Tensor) -> Place:
+    """The place with a hash of the values as stored, and of those at fixed canonical places.
+
+    Neither for what cannot be read, nor for a constant, which tells nothing.
+    """
     hasher = xxhash.xxh3_128(f"{tensor.dtype} {tensor.shape}\n".encode())
+    sample = SampleValues(tensor, SAMPLE_SIZE)
     first, constant = None, True
     try:
         for chunk in orders.chunks(tensor):
             first = chunk[:1].copy() if first is None else first
             constant = constant and bool((chunk == first).all())
             hasher.update(chunk.view("u1").data)
+            sample.add(chunk)
     except (WexportError, OSError, ValueError):
-        return None  # it is told when the values are compared
-    return None if constant else hasher.hexdigest()
+        return place  # it is told when the values are compared
+    if constant:
+        return place
+    fingerprint = fingerprints.of_sample(place.canonical_shape, sample.figures().value)
+    return replace(place, content=hasher.hexdigest(), sample=fingerprint)
 
 
 # -- pair by pair ------------------------------------------------------------------------------------------------------
@@ -174,7 +187,7 @@ def _compared(a: _File, b: _File, task: Task) -> Iterator[At | TensorDiff]:
     if unsure := _unsure(a, b, pairs):
         for file, number in unsure:
             yield At(f"reading {file.sides[number].name} of {file.said.path}")
-            file.places[number] = replace(file.places[number], content=_content(file.tensors[number]))
+            file.places[number] = _with_content(file.places[number], file.tensors[number])
         pairs = match(a.places, b.places)
     for pair in pairs:
         one, other = a.sides[pair.left], b.sides[pair.right]

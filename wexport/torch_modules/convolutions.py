@@ -68,13 +68,14 @@ def told(module: Module, depthwise: bool) -> dict[str, Tensor]:
 
     depthwise: whether what comes before may tell that one is depthwise.
     """
-    found = _class(_evidence(module))
-    if "bias" in module.tensors and found:
-        found = {**found, "bias": _bias(module, found["weight"].layer_class)}
-    elif "bias" in module.tensors:
-        found = {"bias": _bias(module, None)}
-    if "weight" not in found:
-        found["weight"] = replace(module.tensors["weight"], role="kernel")
+    seen = _evidence(module)
+    if not seen.may_be_plain() and not seen.may_be_transposed():
+        return dict(module.tensors)
+    name = _class(seen)
+    found = {"weight": _kernel(seen, name)}
+    if "bias" in module.tensors:
+        bias = module.tensors["bias"]
+        found["bias"] = replace(bias, role="bias", layer_class=name, layout=roles.layout(name, "bias", bias.shape))
     return _as_depthwise(module, found) if depthwise else found
 
 
@@ -86,8 +87,8 @@ def _evidence(module: Module) -> _Evidence:
     return _Evidence(module, first, second, len(window), out, None if before is None else before.width())
 
 
-def _class(seen: _Evidence) -> dict[str, Tensor]:
-    """The weight with its class; empty if several may be."""
+def _class(seen: _Evidence) -> str | None:
+    """Keras' class; None if several may be."""
     plain, transposed = seen.may_be_plain(), seen.may_be_transposed()
     path = seen.module.path
     if plain and transposed:
@@ -98,32 +99,21 @@ def _class(seen: _Evidence) -> dict[str, Tensor]:
         elif seen.into == seen.second != seen.first:
             transposed = False  # in one group, for what comes before; a transposed one would see its first axis
     if plain and not transposed and (not seen.may_be_bilinear() or words.is_convolution(path)):
-        return {"weight": _plain(seen)}
+        return f"Conv{seen.window}D"
     # Keras' transposed convolutions know no groups, so their class is told where there is one group only.
-    if transposed and not plain and seen.out == seen.second:
-        return {"weight": _transposed(seen)}
-    return {}
+    return f"Conv{seen.window}DTranspose" if transposed and not plain and seen.out == seen.second else None
 
 
-def _plain(seen: _Evidence) -> Tensor:
-    """Keras' kernel is (*window, in / groups, out) in any number of groups."""
-    tensor, name = seen.module.tensors["weight"], f"Conv{seen.window}D"
+def _kernel(seen: _Evidence, name: str | None) -> Tensor:
+    """Keras' kernels are (*window, in / groups, out), transposed ones (*window, out, in): as torch's, turned round."""
+    tensor = seen.module.tensors["weight"]
+    if name is None:
+        # Of a weight alone, a LayerNorm's of several axes or somebody's own module may be called so, too.
+        sure = seen.out is not None or words.is_convolution(seen.module.path)
+        return replace(tensor, role="kernel") if sure else tensor
     order = (*range(2, seen.window + 2), 1, 0)
     layout = roles.layout(name, "kernel", tensor.shape, permutation=order)
     return replace(tensor, role="kernel", layer_class=name, layout=layout)
-
-
-def _transposed(seen: _Evidence) -> Tensor:
-    """Keras' kernel is (*window, out, in)."""
-    tensor, name = seen.module.tensors["weight"], f"Conv{seen.window}DTranspose"
-    order = (*range(2, seen.window + 2), 1, 0)
-    layout = roles.layout(name, "kernel", tensor.shape, permutation=order)
-    return replace(tensor, role="kernel", layer_class=name, layout=layout)
-
-
-def _bias(module: Module, name: str | None) -> Tensor:
-    tensor = module.tensors["bias"]
-    return replace(tensor, role="bias", layer_class=name, layout=roles.layout(name, "bias", tensor.shape))
 
 
 def _as_depthwise(module: Module, found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from wexport import roles
 from wexport.tensors import Node, Tensor
 from wexport.torch_modules import convolutions, recurrent, words
-from wexport.torch_modules.tree import COUNTER, Module, modules, natural, split, tree_of
+from wexport.torch_modules.tree import COUNTER, Module, is_float, modules, natural, split, tree_of
 
 _PARAMETERS = frozenset({"weight", "bias", "running_mean", "running_var", COUNTER, "in_proj_weight", "in_proj_bias"})
 _BATCH_NORM = {
@@ -95,7 +95,7 @@ def _numbered(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def _told(module: Module, *, depthwise: bool, conv1d: bool) -> Iterator[Tensor]:
     """The tensors of a module that is not recurrent, with role, class and layout."""
-    if not all(_is_float(tensor) for name, tensor in module.tensors.items() if name != COUNTER):
+    if not all(is_float(tensor) for name, tensor in module.tensors.items() if name != COUNTER):
         yield from module.tensors.values()
     elif module.is_batch_norm:
         for name, tensor in module.tensors.items():
@@ -111,7 +111,8 @@ def _of_weight_and_bias(module: Module, conv1d: bool) -> Iterator[Tensor]:
     whole = module.has("weight", "bias") or module.has("weight")
     roles_found: dict[str, str] = {}
     if not whole or weight is None:
-        if module.has("gamma", "beta") and module.shape("gamma") == module.shape("beta"):
+        gamma, beta = module.shape("gamma"), module.shape("beta")
+        if module.has("gamma", "beta") and gamma == beta and gamma is not None and len(gamma) == 1:
             roles_found = {"gamma": "gamma", "beta": "beta"}  # LayerNorm of BERT, as it was first converted
     elif len(weight) == 2 and bias is None:
         yield _matrix(module)
@@ -119,7 +120,9 @@ def _of_weight_and_bias(module: Module, conv1d: bool) -> Iterator[Tensor]:
     elif len(weight) == 2 and bias is not None and len(bias) == 1:
         yield from _linear(module, conv1d)
         return
-    elif weight and weight == bias:  # LayerNorm, GroupNorm, or a BatchNorm that counts nothing
+    elif weight == bias and (
+        len(weight) == 1 or not {0, 1} & set(weight)
+    ):  # LayerNorm, GroupNorm, or a BatchNorm that counts nothing
         roles_found = {"weight": "gamma", "bias": "beta"}
     elif len(weight) == 1 and bias is None and words.is_norm(module.path):
         roles_found = {"weight": "gamma"}
@@ -132,12 +135,20 @@ def _of_weight_and_bias(module: Module, conv1d: bool) -> Iterator[Tensor]:
 def _matrix(module: Module) -> Tensor:
     """A two-dimensional weight on its own: of a Linear, (units, inputs), or an Embedding, (words, features)."""
     tensor = module.tensors["weight"]
-    if words.is_embedding(module.path):
+    if words.is_embedding(module.path) or (words.may_be_embedding(module.path) and _feeds_recurrent(module)):
         layout = roles.layout("Embedding", "embeddings", tensor.shape)
         return replace(tensor, role="embeddings", layer_class="Embedding", layout=layout)
     if words.is_linear(module.path, module.beside):
         return _kernel(tensor, (1, 0))
     return tensor
+
+
+def _feeds_recurrent(module: Module) -> bool:
+    """Whether a recurrent layer beside it takes as many features as an Embedding would give, and a Linear would not."""
+    rows, columns = module.tensors["weight"].shape
+    siblings = module.parent.children.values() if module.parent else ()
+    kernels = [kernel for sibling in siblings if (kernel := sibling.shape("weight_ih_l0"))]
+    return rows != columns and bool(kernels) and all(kernel[1:] == (columns,) for kernel in kernels)
 
 
 def _linear(module: Module, conv1d: bool) -> Iterator[Tensor]:
@@ -185,8 +196,3 @@ def _kernel(tensor: Tensor, permutation: tuple[int, ...] | None) -> Tensor:
 
 def _vector(tensor: Tensor, role: str, layer_class: str | None) -> Tensor:
     return replace(tensor, role=role, layer_class=layer_class, layout=roles.layout(layer_class, role, tensor.shape))
-
-
-def _is_float(tensor: Tensor) -> bool:
-    """Whether values are real numbers, not codes of a quantisation."""
-    return (tensor.value_dtype or tensor.dtype).startswith(("float", "bfloat"))

@@ -15,7 +15,7 @@ from typing import Any
 
 from wexport import chunks, roles
 from wexport.tensors import Tensor
-from wexport.torch_modules.tree import Module
+from wexport.torch_modules.tree import Module, is_float
 
 _NAME = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l([0-9]{1,4})(_reverse)?)?")
 _CLASSES = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}
@@ -88,6 +88,8 @@ def _tensors(parts: dict[str, Tensor], cell: str) -> Iterator[tuple[str, Tensor]
 
 def _class(parts: dict[str, Tensor]) -> str | None:
     """Keras' name of the layer whose parameters have these names and shapes; None if none has."""
+    if not all(is_float(tensor) for tensor in parts.values()):
+        return None
     if not parts.keys() >= _WEIGHTS or len(parts.keys() & _BIASES) == 1:
         return None
     kernel, recurrent = parts["weight_ih"].shape, parts["weight_hh"].shape

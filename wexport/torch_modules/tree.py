@@ -141,6 +141,11 @@ def modules(root: Module) -> Iterator[Module]:
         waiting.extend(here.children.values())
 
 
+def is_float(tensor: Tensor) -> bool:
+    """Whether values are real numbers, not codes of a quantisation."""
+    return (tensor.value_dtype or tensor.dtype).startswith(("float", "bfloat"))
+
+
 def is_number(name: str) -> bool:
     """Whether a module's name is one of those that a Sequential gives."""
     return name.isascii() and name.isdecimal() and len(name) <= 9

@@ -28,7 +28,7 @@ _LINEAR_TOGETHER = (frozenset({"query", "key", "value"}), frozenset({"q", "k", "
 
 _EMBEDDING = _words(
     "embed_tokens word_embeddings word_embedding position_embeddings position_embedding token_type_embeddings "
-    "embed_positions pos_embedding token_embedding tok_embeddings embedding embeddings shared wte wpe embed_in "
+    "embed_positions pos_embedding token_embedding tok_embeddings embeddings shared wte wpe embed_in "
     "relative_attention_bias row_embeddings column_embeddings x_position_embeddings y_position_embeddings "
     "token_embd position_embd token_types"
 )
@@ -65,6 +65,11 @@ def is_linear(path: Sequence[str], beside: Collection[str]) -> bool:
 def is_embedding(path: Sequence[str]) -> bool:
     """Whether a module is an Embedding by its name."""
     return bool(path) and path[-1] in _EMBEDDING
+
+
+def may_be_embedding(path: Sequence[str]) -> bool:
+    """Whether a module is called as an Embedding mostly is, and a Linear now and then."""
+    return bool(path) and path[-1] in ("embedding", "embed", "emb")
 
 
 def is_norm(path: Sequence[str]) -> bool:

@@ -1,0 +1,77 @@
+"""Models that are spread over several files, which an index beside them names.
+
+`model.safetensors.index.json` and `pytorch_model.bin.index.json` hold `weight_map`, the file of each tensor. Such an
+index is a model; the files that it names are parts of it, and no models of their own where the index is read, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from wexport.errors import BudgetError, HostileFileError, ReadError
+
+SUFFIX = ".index.json"
+MAX_INDEX_BYTES = 16 << 20
+"""An index has about a hundred bytes for each tensor."""
+_PLAIN_NAME = re.compile(r"[^/\\:\0]{1,255}")
+
+
+def begins_as_index(head: bytes, suffix: str) -> bool:
+    """Whether a file that begins so is an index of files of this suffix."""
+    return head.lstrip().startswith(b"{") and b'"weight_map"' in head and f'{suffix}"'.encode() in head
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """The file of each tensor: a plain name, of a file in the folder of the index, and of the suffix in its name.
+
+    Raises BudgetError for an index of more than 16 MiB, HostileFileError for one that names other files, ReadError for
+    what is no index.
+    """
+    found = _weight_map(path)
+    suffix = Path(path.name.removesuffix(SUFFIX)).suffix
+    for file in set(found.values()):
+        if not _PLAIN_NAME.fullmatch(file) or not file.endswith(suffix) or file in (".", "..", path.name):
+            raise HostileFileError(
+                f"{path}: names {file[:200]!r}, which is no {suffix} file of its own folder",
+                hint="put the shards beside their index",
+            )
+    return found
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise ReadError(f"{path}: is not a regular file", hint="name a file, not a pipe, device or socket")
+    size = path.stat().st_size
+    if size > MAX_INDEX_BYTES:
+        raise BudgetError(f"{path}: an index of {size:,} bytes, {MAX_INDEX_BYTES:,} are allowed")
+    try:
+        index = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ReadError(f"{path}: cannot be opened: {error.strerror}", hint="check its permissions") from None
+    except (ValueError, RecursionError) as error:
+        raise ReadError(
+            f"{path}: is no index of a sharded model: {str(error)[:200]}", hint="copy or save it again"
+        ) from None
+    found: Any = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
+        raise ReadError(f"{path}: has no weight_map of names to files", hint="name the files of the model instead")
+    return found
+
+
+def parts(path: Path) -> list[Path]:
+    """The files that an index names, in the order of their names; none for a file that is no index."""
+    if not path.name.endswith(SUFFIX):
+        return []
+    try:
+        return [path.with_name(file) for file in sorted(set(read_index(path).values()))]
+    except ReadError:
+        return []  # whoever reads it will tell
+
+
+def total_size(path: Path) -> int:
+    """Bytes on disk of a file and the parts that it names; 0 for what is not there."""
+    return sum(os.stat(file).st_size for file in (path, *parts(path)) if os.path.isfile(file))  # noqa: PTH116, PTH113
