@@ -20,6 +20,7 @@ from wexport.commands.demo import demo
 from wexport.commands.diff import diff
 from wexport.commands.ingest import ingest
 from wexport.commands.inspect import inspect
+from wexport.commands.new_plugin import new_plugin
 from wexport.commands.plot import plot
 from wexport.commands.plugins import plugins
 from wexport.commands.query import query
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for _command in (ingest, compare, query, check, diff, plot, report, inspect, schema, plugins, demo):
+for _command in (ingest, compare, query, check, diff, plot, report, inspect, schema, plugins, new_plugin, demo):
     cli.add_command(_command)
 
 
