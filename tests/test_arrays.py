@@ -48,9 +48,22 @@ def test_arrays_of_numpy_are_lists(values: list[list[float] | None]) -> None:
     assert to_array(arrays, pa.list_(pa.float64())).to_pylist() == values
 
 
+@given(
+    st.lists(
+        st.none() | st.dictionaries(st.text(st.characters(exclude_categories=("Cs",))), st.floats(allow_nan=False))
+    )
+)
+def test_maps_are_like_pyarrow(values: list[dict[str, float] | None]) -> None:
+    kind = pa.map_(pa.string(), pa.float64())
+    made = to_array(values, kind)
+    made.validate(full=True)
+    expected = pa.array([None if value is None else list(value.items()) for value in values], kind)
+    assert made.equals(expected)
+
+
 def test_nan_is_null_in_figures_and_a_value_in_samples() -> None:
     nan = np.array([1.0, np.nan])
-    assert to_array([nan], pa.list_(pa.float32())).to_pylist() == [[1.0, None]]
+    assert to_array([np.array([1.0, np.nan, 1e300])], pa.list_(pa.float32())).to_pylist() == [[1.0, None, None]]
     (kept,) = to_array([nan], pa.list_(pa.float64())).to_pylist()
     assert np.isnan(kept[1])
 

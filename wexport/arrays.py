@@ -65,11 +65,13 @@ def _flattened(lists: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.Array.from_buffers(kind, len(children[0]), [None], children=children)
     if all(isinstance(value, np.ndarray) for value in lists):
         parts = [value.reshape(-1) for value in lists]
-        joined = np.concatenate(parts).astype(_dtype(kind), copy=False) if parts else np.empty(0, _dtype(kind))
+        with np.errstate(over="ignore"):  # told apart below
+            joined = np.concatenate(parts).astype(_dtype(kind), copy=False) if parts else np.empty(0, _dtype(kind))
     else:
         joined = np.array(list(chain.from_iterable(lists)), _dtype(kind))
-    # In figures (stored as float32) NaN means undefined; in samples (float64) it is a value that stands in the file.
-    valid = _bitmap(~np.isnan(joined)) if pa.types.is_float32(kind) else None
+    # In figures (stored as float32) NaN means undefined, and infinity too large for it; in samples (float64) they are
+    # values that stand in the file.
+    valid = _bitmap(np.isfinite(joined)) if pa.types.is_float32(kind) else None
     return pa.Array.from_buffers(kind, joined.size, [valid, _buffer(joined)])
 
 

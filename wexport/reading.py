@@ -35,7 +35,7 @@ class Options:
     name: how models are named, see `inputs.model_names`.
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file.
-    plugins: paths of Python files with readers.
+    plugins: paths of Python files with plugins.
     jobs: child processes; None is one per core, fewer if memory is short.
     timeout: seconds that one file may take; None is 30, and one more for each 10 MB.
     """
