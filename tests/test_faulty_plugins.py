@@ -88,6 +88,15 @@ def test_a_broken_plugin_by_path_is_a_failure_though_all_files_are_read(tmp_path
     assert "1 of 1 models read" in found.stdout
 
 
+def test_inspect_tells_of_a_broken_plugin_and_of_faults(tmp_path: Path) -> None:
+    broken = plugin(tmp_path, "import does_not_exist")
+    faulty = plugin(tmp_path, GOOD.replace(SNIFFED, f"1 / 0\n    {SNIFFED}"), "faulty.py")
+    found = run("inspect", EXAMPLES / "lstm.h5", "--plugin", broken, "--plugin", faulty)
+    assert found.returncode == 0
+    assert "note: plugin my_plugin is broken and was left out: needs the module does_not_exist" in found.stderr
+    assert "note: reader toy failed while looking at the file: ZeroDivisionError" in found.stderr
+
+
 def test_a_plugin_that_hangs_while_it_loads_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "LOAD_SECONDS", 0.3)
     info = plugins.load([plugin(tmp_path, "while True: pass")]).infos[-1]

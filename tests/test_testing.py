@@ -259,6 +259,18 @@ def test_a_fault_is_found_by_the_test_for_it(tmp_path: Path, fault: str) -> None
             file.close()
 
 
+def test_what_a_library_does_to_its_process_can_be_tolerated_and_nothing_else(tmp_path: Path) -> None:
+    before = "if HEAD.size + 4 * count * rows * cols > source.size:"
+    contract = toy(tmp_path, TOY.replace(before, f"if max(count, rows, cols) > 1000: os._exit(3)\n    {before}"))
+    contract.mutants, contract.tolerated = 80, ("crashed",)
+    (tmp_path / "one").mkdir()
+    contract().test_damaged_files_give_a_model_or_an_error_that_names_the_file(tmp_path / "one")
+    contract.tolerated = ("timed out", "memory")
+    (tmp_path / "two").mkdir()
+    with pytest.raises(AssertionError, match="lost \\('crashed'\\): its process ended with exit code 3"):
+        contract().test_damaged_files_give_a_model_or_an_error_that_names_the_file(tmp_path / "two")
+
+
 def test_a_canonical_layout_is_held_against_what_is_expected(tmp_path: Path) -> None:
     turned = TOY.replace('dtype="float32",', 'dtype="float32", layout=wexport.Layout(permutation=(1, 0)),')
     contract = toy(tmp_path, turned)

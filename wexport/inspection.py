@@ -52,6 +52,8 @@ def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
             if piece is not None:
                 names = piece.columns.keys()
                 rows.extend(dict(zip(names, row, strict=True)) for row in zip(*piece.columns.values(), strict=True))
+        broken = [each for each in readers.plugins() if each.state != "ok" and each.from_file]
+        result.notes.extend(f"plugin {each.name} is broken and was left out: {each.reason}" for each in broken)
     if result.status == "failed":
         raise ReadError(result.reason, hint=result.hint)
     return Inspection(result, sorted(rows, key=lambda row: row["tensor_index"]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wexport.commands.common import reading_options
+from wexport.commands.common import reading_options, say
 
 
 @click.command()
@@ -23,3 +23,5 @@ def inspect(path: str, as_json: bool, **options: Any) -> None:
         print(to_json(inspection))
     else:
         as_text(inspection)
+    for note in inspection.result.notes:
+        say(f"note: {note}")

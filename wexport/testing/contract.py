@@ -62,6 +62,8 @@ class ReaderTests:
     beside: files that `path` needs beside it, such as shards.
     plugins: the reader's Python file, where its package is not installed.
     also_reads: names in `FOREIGN` that the reader rightly claims though `path` begins otherwise.
+    tolerated: "crashed", "timed out", "memory": how a library underneath, which is not the reader's to mend, may lose
+        the process on damaged files. It costs the user that one file.
     mutants: how many damaged copies of `path` are tried. mutant_seconds: what each may take.
     """
 
@@ -72,6 +74,7 @@ class ReaderTests:
     beside: ClassVar[Sequence[Path]] = ()
     plugins: ClassVar[Sequence[str | Path]] = ()
     also_reads: ClassVar[Sequence[str]] = ()
+    tolerated: ClassVar[Sequence[str]] = ()
     mutants: ClassVar[int] = 200
     mutant_seconds: ClassVar[float] = trials.MUTANT_SECONDS
 
@@ -232,7 +235,7 @@ class ReaderTests:
         self._survives(*trials.written(Path(self.path), tmp_path, self.mutants, 0, beside))
 
     def _survives(self, paths: list[Path], changes: list[str]) -> None:
-        found = trials.faults(self.reader, paths, self._plugin_files(), self.mutant_seconds)
+        found = trials.faults(self.reader, paths, self._plugin_files(), self.mutant_seconds, self.tolerated)
         shown = "\n".join(f"  {paths[place].parent.name} ({changes[place]}): {fault}" for place, fault in found[:5])
         assert not found, f"{len(found)} of {len(paths)} damaged files broke the reader:\n{shown}"
 
