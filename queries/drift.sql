@@ -14,7 +14,7 @@
 --   relative_l2 [fraction]             |w - w0| / |w0|: how far it moved, by the length of what it was
 --   relative_l2_se [fraction]          its standard error; 0 where all values were compared
 --   cosine                             cosine of the two; NULL for a vector of zeros
---   cosine_se                          its standard error
+--   cosine_se                          its standard error; NULL where less than a millionth of the length is left
 --   changed_fraction [fraction]        share of values that are not equal
 --   changed_fraction_se [fraction]     its standard error
 --   rms_change [weight]                root mean square of w - w0: defined where w0 is zero, too
@@ -140,7 +140,7 @@ summed AS (
     SELECT
         id, any_value(scale) AS scale, count(*) AS kept, count(*) FILTER (d <> 0) AS changed,
         {
-            'n': count(x), 'x2': sum(x * x), 'y2': sum(y * y), 'xd': sum(x * d), 'd2': sum(d * d),
+            'n': count(x), 'x2': sum(x * x), 'y2': sum(y * y), 'xy': sum(x * y), 'xd': sum(x * d), 'd2': sum(d * d),
             'x4': sum(x * x * x * x), 'x3d': sum(x * x * x * d), 'x2d2': sum(x * x * d * d),
             'xd3': sum(x * d * d * d), 'd4': sum(d * d * d * d), 'd_max': max(abs(d))
         } AS sums
@@ -235,10 +235,10 @@ compared AS (
     SELECT
         model, slot, against, relative_l2,
         CASE WHEN relative_l2 IS NULL THEN NULL WHEN same OR whole THEN 0
-            ELSE relative_l2_error END AS relative_l2_se,
+            WHEN isfinite(relative_l2_error) THEN relative_l2_error END AS relative_l2_se,
         cosine,
         CASE WHEN cosine IS NULL THEN NULL WHEN same OR whole THEN 0
-            ELSE cosine_error END AS cosine_se,
+            WHEN sums.y2 >= 1e-12 * sums.x2 AND isfinite(cosine_error) THEN cosine_error END AS cosine_se,
         changed_fraction,
         CASE WHEN changed_fraction IS NULL THEN NULL WHEN same OR whole THEN 0
             ELSE sqrt((1 - sums.n / value_count) * (changed + 1) * (sums.n - changed + 1) / sums.n)

@@ -534,7 +534,7 @@ CREATE OR REPLACE MACRO initializer_class(initializer) AS replace(lower(coalesce
     json_extract_string(initializer, '$.class_name'), json_extract_string(initializer, '$'))), '_', '');
 
 -- Closeness: two vectors x and y by the sums of a sample of pairs, with d = y - x; nearly equal ones lose no digits.
--- `sums` is a struct of n, x2 (sum of x^2), y2, xd, d2, x4, x3d (sum of x^3 d), x2d2, xd3, d4 and d_max (largest |d|).
+-- `sums` is a struct of n, x2 (sum of x^2), y2, xy, xd, d2, x4, x3d (sum of x^3 d), x2d2, xd3, d4 and d_max (largest |d|).
 -- For a cosine, either vector is first divided by its largest magnitude, or that of a much shorter one would be lost.
 
 -- A number that can only be negative by rounding; NULL stays NULL, which greatest() would not see. Not by CASE: what
@@ -547,9 +547,17 @@ CREATE OR REPLACE MACRO fourth_power(number) AS number * number * (number * numb
 -- |y| - |x|.
 CREATE OR REPLACE MACRO length_gap(sums) AS (2 * sums.xd + sums.d2) / nullif(sqrt(sums.x2) + sqrt(sums.y2), 0);
 
--- 1 - cosine, from the differences.
-CREATE OR REPLACE MACRO cosine_distance(sums) AS
-    not_negative((sums.d2 - length_gap(sums) * length_gap(sums)) / nullif(2 * sqrt(sums.x2) * sqrt(sums.y2), 0));
+-- How far d goes along the shorter of the two vectors. Of a y much shorter than x, nothing is left in d.
+CREATE OR REPLACE MACRO along_shorter(sums) AS CASE
+    WHEN sums.y2 >= sums.x2 THEN sums.xd / nullif(sqrt(sums.x2), 0)
+    WHEN sums.y2 >= sums.x2 / 4 THEN (sums.xd + sums.d2) / nullif(sqrt(sums.y2), 0)
+    ELSE (sums.y2 - sums.xy) / nullif(sqrt(sums.y2), 0) END;
+
+-- 1 - cosine: half the square of the difference of x / |x| and y / |y|, from d, by the longer vector's square: a vector
+-- of any length keeps its digits beside one of any other.
+CREATE OR REPLACE MACRO cosine_distance(sums) AS not_negative(
+    (length_gap(sums) * length_gap(sums) - 2 * length_gap(sums) * along_shorter(sums) + sums.d2)
+    / nullif(2 * greatest(sums.x2, sums.y2), 0));
 
 -- What the sampling adds to a sum of squared contributions: n of N values without replacement.
 CREATE OR REPLACE MACRO sampling_factor(n, value_count) AS
@@ -678,7 +686,8 @@ summed AS (
     SELECT
         id_a, id_b, any_value(scale) AS scale, sum(change * change) FILTER (isfinite(change)) AS squares,
         {
-            'n': count(d), 'x2': sum(x * x), 'y2': sum((x + d) * (x + d)), 'xd': sum(x * d), 'd2': sum(d * d),
+            'n': count(d), 'x2': sum(x * x), 'y2': sum((x + d) * (x + d)), 'xy': sum(x * (x + d)), 'xd': sum(x * d),
+            'd2': sum(d * d),
             'x4': sum(x * x * x * x), 'x3d': sum(x * x * x * d), 'x2d2': sum(x * x * d * d),
             'xd3': sum(x * d * d * d), 'd4': sum(d * d * d * d), 'd_max': 0
         } AS sums

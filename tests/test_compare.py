@@ -176,3 +176,10 @@ def test_nothing_that_can_be_read(tmp_path: Path) -> None:
         compare(tmp_path / "broken.h5", out=tmp_path / "w.parquet")
     with pytest.raises(wexport.UsageError, match="no metrics"):
         compare(tmp_path / "broken.h5", by={"metric": "x"}, out=tmp_path / "w.parquet")
+
+
+def test_a_model_alone_has_none_to_be_close_to(models: Path, tmp_path: Path) -> None:
+    shown = run(models / "gru.h5", "--out", tmp_path / "weights.parquet")
+    assert shown.exit_code == 0
+    assert shown.stdout.startswith("1 model, 628 parameters")
+    assert "Which are close" not in shown.stdout

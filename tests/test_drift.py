@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import wexport
 from tests.tables import write_table
 from tests.test_similar import KINDS, dense, exact_cosine, moved
+from wexport import drifting, library
+from wexport.errors import QueryError
 from wexport.stats import sample
 
 
@@ -122,3 +127,93 @@ def test_histograms_are_compared_where_most_moved(tmp_path: Path) -> None:
         "layer_2/kernel",
         "layer_3/kernel",
     }
+
+
+# -- the two forms -----------------------------------------------------------------------------------------------------
+
+ODD = [0.0, 1.0, -1.0, 1e-300, 1e300, 3e38, 1e-45, float("nan"), float("inf"), -float("inf")]
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Checkpoints of a few layers in any order: now and then of another shape, without samples, or not in the run."""
+    rows = []
+    for step in range(draw(st.integers(1, 5))):
+        for layer in range(draw(st.integers(0, 4))):
+            shape = draw(st.sampled_from([(3, 5), (3, 5), (1, 2), (40, 30), (0, 4)]))
+            rng = np.random.default_rng(draw(st.integers(0, 3)))
+            values = rng.normal(0, draw(st.sampled_from([1.0, 1e-70, 1e70])), shape)
+            if values.size and draw(st.booleans()):
+                values.flat[rng.integers(0, values.size, 3)] = draw(st.sampled_from(ODD))
+            row = {**dense(f"m{step}", values, f"layer_{layer}"), "dtype": "float64", "step": step}
+            row |= {"units": None, "grid": None}  # of float32
+            row["run"] = None if draw(st.integers(0, 9)) == 0 and not layer else "run"
+            if draw(st.integers(0, 5)) == 0:
+                row["sample"] = None
+            rows.append(row)
+    for row in rows:
+        row["run"] = next(each["run"] for each in rows if each["model"] == row["model"])
+    return list(draw(st.permutations(rows)))
+
+
+def alike(one: pa.Table, other: pa.Table) -> None:
+    """The same rows; in the same order but for what rounding tells apart."""
+    assert one.schema == other.schema
+    key = ("model", "slot", "against", "reason")
+    left, right = ({tuple(row[name] for name in key): row for row in table.to_pylist()} for table in (one, other))
+    assert left.keys() == right.keys()
+    assert len(left) == one.num_rows == other.num_rows
+    for name, row in left.items():
+        for column, value in row.items():
+            if isinstance(value, float) and isinstance(right[name][column], float):
+                assert value == pytest.approx(right[name][column], rel=1e-9, abs=1e-12), column
+            else:
+                assert value == right[name][column], column
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=runs(),
+    against=st.sampled_from(["previous", "first"]),
+    reference=st.sampled_from(["", "m1"]),
+    most=st.integers(1, 2**13),
+)
+def test_numpy_and_sql_say_the_same_whatever_is_read_at_once(
+    rows: list[dict[str, Any]], against: str, reference: str, most: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    table = write_table(tmp_path_factory.mktemp("drift") / "weights.parquet", rows)
+    parameters = {"against": against} | (
+        {"reference": reference} if reference in {row["model"] for row in rows} else {}
+    )
+    text = library.get("drift").sql
+    with wexport.connect(table, threads=1) as connection:
+        numpy = drifting.drift(connection, text, parameters, most).read_all()
+        alike(numpy, connection.sql(text, parameters).to_arrow_table())
+
+
+def test_the_order_of_both_forms_is_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rows = [
+        {**dense(f"m{step}", rng.normal(0, 1, (4, 8)), f"layer_{layer}"), "run": "run", "step": step}
+        for step in range(6)
+        for layer in range(5)
+    ]
+    table = write_table(tmp_path / "weights.parquet", rows)
+    with wexport.connect(table) as connection:
+        sql = connection.sql(library.get("drift").sql).to_arrow_table()
+    found = wexport.query("drift", table)
+    assert found.select(["model", "slot"]).equals(sql.select(["model", "slot"]))
+    assert found["relative_l2"].to_pylist() == sorted(found["relative_l2"].to_pylist(), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [({"reference": "nobody"}, "there is no model nobody"), ({"against": "frist"}, "'frist'; it is previous or first")],
+)
+def test_what_is_not_known_is_told(tmp_path: Path, parameters: dict[str, str], said: str) -> None:
+    row = {"model": "a", "layer": "dense", "role": "kernel", "values": [[1]], "run": "run", "step": 1}
+    table = write_table(tmp_path / "weights.parquet", [row])
+    with pytest.raises(QueryError, match=said):
+        wexport.query("drift", table, parameters)
+    with wexport.connect(table) as connection, pytest.raises(Exception, match=said):
+        connection.sql(library.get("drift").sql, parameters).fetchall()

@@ -70,7 +70,9 @@ def test_answers_as_expected_with_the_columns_of_its_page(name: str, case: dict[
         assert answer.column_names == told
 
 
-@pytest.mark.parametrize(("name", "case"), [each for each in CASES if each.values[0] in {*querying.PYTHON_FORMS, *querying.INNER_FORMS}])
+@pytest.mark.parametrize(
+    ("name", "case"), [each for each in CASES if each.values[0] in {*querying.PYTHON_FORMS, *querying.INNER_FORMS}]
+)
 def test_the_python_form_answers_the_same(name: str, case: dict[str, Any], tmp_path: Path) -> None:
     table = write_table(tmp_path / "weights.parquet", case["rows"])
     answer = wexport.query(name, table, case.get("parameters"), files=files_of(case, tmp_path))

@@ -171,12 +171,25 @@ def test_mistakes_are_told_with_the_way_out(
     assert table.read_bytes() == before
 
 
-@pytest.mark.parametrize("width", range(40, 200, 5))
-def test_no_word_of_a_table_is_cut_off(width: int, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+@pytest.mark.parametrize("width", range(40, 260, 5))
+def test_no_word_of_a_table_is_cut_off(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    rows = [[f"model_{row}", "nearly constant: relu of bias -0.05", 12_345, "cut them out, or decay less"] for row in range(4)]
-    terminal.show(["model", "what was seen", "count", "advice"], rows)
+    told = ["warning", "collapsed_units", "cnn_overregularised", "conv2d_1/kernel", "2 of 12 units: 5, 9"]
+    told += ["nearly constant: relu of bias -0.05", "dense/kernel has 27 zero inputs", "norm below 0.000162"]
+    rows = [[f"model_{row}", *told, 12_345, "cut them out, or decay less"] for row in range(4)]
+    terminal.show([f"column_{place}" for place in range(len(rows[0]))], rows)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= width
     for row in rows if "do not fit" not in shown else []:
         assert {word for cell in row for word in terminal.cell_text(cell).split()} <= set(shown.split())
+
+
+def test_sql_may_begin_with_a_comment(table: Path) -> None:
+    assert json.loads(
+        run("query", "-- how many\nselect count(*) as n from weights", str(table), "--format", "json").stdout
+    ) == [{"n": 3}]
+    drift = run("query", run("query", "drift", "--sql").stdout, str(table), "-p", "reference=a", "--format", "json")
+    assert {row["model"] for row in json.loads(drift.stdout)} == {"b", "c"}
+    run("query", "--nosuch", str(table), code=2)

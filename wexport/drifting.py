@@ -6,6 +6,7 @@ is nearly all of its time; here NumPy does that, reading each sample once, and t
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ _READ = """
 SELECT tensor_id(model, kind, slot) AS id, abs_max, sample.value AS value FROM weights
 WHERE sample.value IS NOT NULL AND model IN (SELECT unnest(getvariable('drift_models')))
 """
-_FIGURES = ("x2", "xd", "d2", "y2", "x4", "x3d", "x2d2", "xd3", "d4", "d_max")
+_FIGURES = ("x2", "xd", "d2", "y2", "xy", "x4", "x3d", "x2d2", "xd3", "d4", "d_max")
 _SAMPLE = 1_024
 """Values of a sample, nearly always at most."""
 _MOST_VALUES = 1 << 26
@@ -196,7 +197,7 @@ def _sums(samples: _Samples, old: Integers, new: Integers) -> _Sums:
         sums.changed[part], sums.finite[part], sums.figures[:, part] = _figures(x, y, at, length[part])
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        parts = (slice(begin, end) for begin, end in zip(cuts[:-1], cuts[1:], strict=True) if begin < end)
+        parts = (slice(begin, end) for begin, end in itertools.pairwise(cuts) if begin < end)
         list(threads.map(add, parts))
     return sums
 
@@ -215,7 +216,7 @@ def _figures(x: Floats, y: Floats, at: Integers, length: Integers) -> tuple[Inte
         finite = np.add.reduceat(known, at, dtype=np.int64)
     changed = np.add.reduceat(d != 0, at, dtype=np.int64)
     x2, xd, d2, product = x * x, x * d, d * d, np.empty_like(d)
-    factors = (y, y), (x2, x2), (x2, xd), (x2, d2), (xd, d2), (d2, d2)
+    factors = (y, y), (x, y), (x2, x2), (x2, xd), (x2, d2), (xd, d2), (d2, d2)
     sums = [np.add.reduceat(values, at) for values in (x2, xd, d2)]
     sums += [np.add.reduceat(np.multiply(one, other, out=product), at) for one, other in factors]
     return changed, finite, np.array([*sums, np.sqrt(np.maximum.reduceat(d2, at))])

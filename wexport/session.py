@@ -106,8 +106,8 @@ class Session:
     def batches(self, text: str, parameters: Mapping[str, Any] | None = None, form: str | None = None) -> Batches:
         """The answer to a query in batches, worked out as they are fetched; several may be under way at a time.
 
-        form: "module:function", what answers instead of DuckDB alone, in the process that holds the session and in its
-        bounds: called with the connection, the text, the parameters and the bytes it may take, it gives an Arrow reader.
+        form: "module:function", what answers instead of DuckDB alone, in the session's process and within its bounds:
+        called with the connection, the text, the parameters and the bytes it may take, it gives an Arrow reader.
         Raises QueryError if the query is refused, fails, or takes more time or memory than it may.
         """
         return Batches(self, next(self._numbers), self._seconds, text, dict(parameters or {}), form)
@@ -297,10 +297,8 @@ def answer(task: tuple[Any, ...]) -> Iterator[bytes | _Failure]:
             raise _opened
         if what == "ask":
             number, text, parameters, form = details
-            if form:
-                batches = find(form)(_opened, text, parameters, _allowed)
-            else:
-                batches = _opened.batches(text, parameters)
+            work = find(form) if form else None
+            batches = work(_opened, text, parameters, _allowed) if work else _opened.batches(text, parameters)
             _answers[number] = batches.schema, (piece for batch in batches for piece in _pieces(batch))
             yield _stream(batches.schema, None)
         elif what == "more":

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _BARS = " ▁▂▃▄▅▆▇█"
 GAP = 3
 """Characters between two columns."""
-FOLD_WIDTH = 40
+FOLD_WIDTH = 36
 """Words longer than this are folded where there is not room for them."""
 UPRIGHT_ROWS = 3
 """So many rows are shown with a line a column where the columns do not fit side by side."""
