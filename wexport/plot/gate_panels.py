@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for
 from wexport.plot.data import ORDER, Table, fetch
+from wexport.plot.overlays import BAND, labels, overlay
 from wexport.session import opened
 
 BARS = 40
@@ -78,6 +80,12 @@ class Histogram:
     nan_count: int
     inf_count: int
 
+    @classmethod
+    def of(cls, figures: Mapping[str, Any]) -> Histogram:
+        """From a row of the table, or from one of its `gates`."""
+        counts = (figures[name] for name in ("value_count", "nan_count", "inf_count"))
+        return cls(Bins.of(figures["histogram"]), *counts)
+
 
 @dataclass(frozen=True, slots=True)
 class Gates:
@@ -133,13 +141,18 @@ def load(table: Table, layer: str = "*", model: str = "*") -> Gates:
     for row in rows:
         for part in row["gates"] or [row]:
             if part["histogram"] is not None:
-                bins = Bins.of(part["histogram"])
-                one = Histogram(bins, part["value_count"], part["nan_count"], part["inf_count"])
-                panels.setdefault((row["role"], Column(row["direction"], part["gate"])), {})[row["model"]] = one
+                place = row["role"], Column(row["direction"], part["gate"])
+                panels.setdefault(place, {})[row["model"]] = Histogram.of(part)
     columns = sorted({column for _, column in panels}, key=_column_order)
     roles = [role for role in ROLES if any(role == known for known, _ in panels)]
     classes = {row["layer_class"] for row in rows}
     return Gates(layers[0], classes, list(dict.fromkeys(row["model"] for row in rows)), roles, columns, panels)
+
+
+def layer_of(slot: str, direction: str | None) -> str:
+    """What `gates` calls the layer of a slot."""
+    layer = slot.rpartition("/")[0]
+    return re.sub("/(?:forward|backward)(/|$)", r"\1", layer) if direction else layer
 
 
 def _column_order(column: Column) -> tuple[int, int, str]:
@@ -238,19 +251,11 @@ def _limit(densities: Sequence[Floats]) -> tuple[float, float]:
 
 
 def _lines(panel: Axes, edges: Floats, densities: dict[str, Floats], standing: list[str]) -> list[StepPatch]:
-    artists = []
-    for number, name in enumerate(standing):
-        if name in densities:
-            if len(standing) == 1:
-                artists.append(panel.stairs(densities[name], edges, fill=True, color=style.COLOURS[0], alpha=0.85))
-            else:
-                artists.append(panel.stairs(densities[name], edges, **style.look(number), linewidth=1.2, zorder=3))
-    others = [density for name, density in densities.items() if name not in standing]
-    if others:
-        look: dict[str, Any] = {"color": style.OTHERS, "alpha": 0.45, "linewidth": 0, "zorder": 2}
-        low, high = np.min(others, axis=0), np.max(others, axis=0)
-        artists.append(panel.stairs(high, edges, baseline=low, fill=True, **look))
-    return artists
+    if len(standing) == 1:
+        return [
+            panel.stairs(densities[name], edges, fill=True, color=style.COLOURS[0], alpha=0.85) for name in densities
+        ]
+    return overlay(panel, edges, densities, standing, width=1.2)
 
 
 def _note(
@@ -296,11 +301,10 @@ def _label_row(data: Gates, number: int, panels: list[Axes]) -> None:
 
 def _legend(data: Gates, ax: Axes, standing: list[str]) -> None:
     handles: list[Any] = [Line2D([], [], **style.look(place), linewidth=1.4) for place in range(len(standing))]
-    labels = style.short_all(standing)
     if len(standing) < len(data.models):
-        handles.append(Patch(color=style.OTHERS, alpha=0.45, linewidth=0))
-        labels.append(f"{len(data.models) - len(standing):,} others, their range")
-    made = ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.005, 1.0), borderaxespad=0)
+        handles.append(Patch(**BAND))
+    words = labels(standing, len(data.models))
+    made = ax.legend(handles, words, loc="upper left", bbox_to_anchor=(1.005, 1.0), borderaxespad=0)
     style.plain(made.get_texts())
 
 

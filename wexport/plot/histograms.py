@@ -13,6 +13,7 @@ from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for
 from wexport.plot.data import ORDER, Table, fetch
+from wexport.plot.overlays import labels, overlay
 
 BARS = 60
 RIDGES = 24
@@ -111,19 +112,11 @@ def _density(bins: Bins, edges: Floats) -> Floats:
 
 
 def _overlay(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats]) -> list[StepPatch]:
-    """Some models as lines, and the range of all others as a band behind them."""
-    lines = style.standing_out(len(densities))
-    names = style.short_all([data.models[place] for place in lines])
-    artists = [
-        ax.stairs(densities[place], edges, **style.look(number), label=name, linewidth=1.4, zorder=3)
-        for number, (place, name) in enumerate(zip(lines, names, strict=True))
-    ]
-    others = [density for place, density in enumerate(densities) if place not in lines]
-    if others:
-        low, high = np.min(others, axis=0), np.max(others, axis=0)
-        band: dict[str, Any] = {"color": style.OTHERS, "alpha": 0.45, "linewidth": 0, "zorder": 2}
-        label = f"{len(others):,} others, their range"
-        artists.append(ax.stairs(high, edges, baseline=low, fill=True, label=label, **band))
+    standing = [data.models[place] for place in style.standing_out(len(densities))]
+    named = dict(zip(data.models, densities, strict=True))
+    artists = overlay(ax, edges, named, standing, width=1.4)
+    for artist, words in zip(artists, labels(standing, len(densities)), strict=True):
+        artist.set_label(words)
     if len(densities) > 1:
         style.legend(ax, loc="upper left" if _leans_right(edges, densities) else "upper right")
     return artists
