@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from wexport import library, terminal
+from wexport.page.drawings import models_words
 from wexport.page.parts import Cell, Heading, Picture
 from wexport.page.pictures import fixed, picture
 from wexport.plot import style
@@ -77,8 +78,21 @@ def drawn(moves: Moves, slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture
         figure = fixed(8, tall, left=0.32 if moves.reference else 0.09, right=0.8 if several else 0.98)
         ax = figure.subplots()
         (_from_reference if moves.reference else _along_runs)(moves, known, ax)
-        style.label(ax, title=f"{style.short(slot, 60)}: how far from {style.short(moves.since, 60)}")
-    return picture(figure, f"How far {terminal.safe(slot)} moved from {moves.since}, in {len(known):,} models")
+        style.label(
+            ax, title=f"{style.short(slot, 60)}: how far from {style.short(moves.since, 60)}{_scope(moves, rows)}"
+        )
+    far = [move["relative_l2"] for _, move in known]
+    range_ = f"relative L2 from {terminal.figure(min(far))} to {terminal.figure(max(far))}"
+    return picture(
+        figure, f"How far {terminal.safe(slot)} is from {moves.since}: {range_}, in {models_words(len(far))}"
+    )
+
+
+def _scope(moves: Moves, rows: Sequence[Mapping[str, Any]]) -> str:
+    runs = {row["run"] for row in rows}
+    if moves.reference or len(runs) > 1:
+        return f", {models_words(len(rows))}"
+    return f", {len(rows):,} checkpoints of {style.short(runs.pop(), 40)}"
 
 
 def _along_runs(moves: Moves, known: Sequence[Known], ax: Axes) -> None:
@@ -91,7 +105,7 @@ def _along_runs(moves: Moves, known: Sequence[Known], ax: Axes) -> None:
         step, moved, error = (np.array([point[side] or 0 for point in points], float) for side in range(3))
         look = {**style.look(number), **({} if moves.whole else {"linestyle": "none"})}
         bars: dict[str, Any] = {"yerr": error, "elinewidth": 0.7} if error.any() else {}
-        ax.errorbar(step, moved, **bars, **look, marker="o", markersize=3, linewidth=1.3, label=name)
+        ax.errorbar(step, moved, **bars, **look, **style.marker(number), linewidth=1.3, label=name)
     if len(runs) > 1:
         style.legend(ax, loc="upper left", bbox_to_anchor=(1.01, 1))
     figures = np.array([move["relative_l2"] for row, move in known if row["run"] in shown])

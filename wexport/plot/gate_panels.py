@@ -17,9 +17,9 @@ from matplotlib.ticker import MaxNLocator
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for
-from wexport.plot.data import ORDER, Table, fetch
+from wexport.plot.data import ORDER, Table, fetch, listed
 from wexport.plot.overlays import BAND, labels, overlay
-from wexport.session import opened
+from wexport.session import Session, opened
 
 BARS = 40
 FAR_AWAY = 0.0025
@@ -131,11 +131,9 @@ def load(table: Table, layer: str = "*", model: str = "*") -> Gates:
     """The gates of a recurrent layer. Raises UsageError if there is none, or several layers fit."""
     asked = {"layer": layer, "model": model}
     with opened(table) as session:
-        found = fetch(session, _LAYERS, asked, "no recurrent layer fits")
-        layers = list(dict.fromkeys(row["layer_slot"] for row in found))
+        layers = _layers(session, layer, model)
         if len(layers) > 1:
-            listed = ", ".join(layers[:8]) + (f" and {len(layers) - 8:,} more" if len(layers) > 8 else "")
-            raise UsageError(f"{len(layers):,} recurrent layers fit", hint=f"choose one by layer: {listed}")
+            raise UsageError(f"{len(layers):,} recurrent layers fit", hint=f"choose one by layer: {listed(layers)}")
         rows = fetch(session, _TENSORS, {**asked, "layer": layers[0]}, "its tensors are empty")
     panels: dict[tuple[str, Column], dict[str, Histogram]] = {}
     for row in rows:
@@ -147,6 +145,20 @@ def load(table: Table, layer: str = "*", model: str = "*") -> Gates:
     roles = [role for role in ROLES if any(role == known for known, _ in panels)]
     classes = {row["layer_class"] for row in rows}
     return Gates(layers[0], classes, list(dict.fromkeys(row["model"] for row in rows)), roles, columns, panels)
+
+
+def _layers(session: Session, layer: str, model: str) -> list[str]:
+    """The recurrent layers that fit. Raises UsageError, naming those that there are, if none does."""
+    for pattern in (layer, "*"):
+        found: list[str] = session.ask(_LAYERS, {"layer": pattern, "model": model}).column("layer_slot").to_pylist()
+        if found and pattern == layer:
+            return list(dict.fromkeys(found))
+    where = "here" if model == "*" else f"in {model}"
+    if found:
+        hint = f"recurrent layers {where} are {listed(list(dict.fromkeys(found)))}"
+    else:
+        hint = f"nothing {where} has a recurrent kernel, and so gates; `wexport plot histogram` draws any slot"
+    raise UsageError("there is no recurrent layer" + ("" if layer == "*" else f" {layer!r}"), hint=hint)
 
 
 def layer_of(slot: str, direction: str | None) -> str:
@@ -274,7 +286,7 @@ def _note(
     if highest > limit:
         words.append(f"up to {highest:.3g} ▲")
     if beyond:
-        words.append(f"{beyond:,} beyond")
+        words.append(f"{beyond:,} value{'s' if beyond > 1 else ''} beyond")
     if not models:
         words = ["none"]
     elif len(models) < of:

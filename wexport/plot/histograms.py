@@ -12,7 +12,7 @@ from matplotlib.patches import StepPatch
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for
-from wexport.plot.data import ORDER, Table, fetch
+from wexport.plot.data import ORDER, Table, fetch, listed
 from wexport.plot.overlays import labels, overlay
 
 BARS = 60
@@ -64,7 +64,7 @@ def load(table: Table, slot: str, model: str = "*") -> Histograms:
     rows = fetch(table, _SQL, {"slot": slot, "model": model}, f"no model has a slot {slot!r}")
     slots = sorted({row["slot"] for row in rows})
     if len(slots) > 1:
-        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {', '.join(slots[:5])}, ...")
+        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {listed(slots)}")
     return Histograms(
         slots[0],
         [row["model"] for row in rows],
@@ -112,13 +112,14 @@ def _density(bins: Bins, edges: Floats) -> Floats:
 
 
 def _overlay(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats]) -> list[StepPatch]:
+    if len(densities) == 1:
+        return [ax.stairs(densities[0], edges, fill=True, color=style.COLOURS[0], alpha=0.85)]
     standing = [data.models[place] for place in style.standing_out(len(densities))]
     named = dict(zip(data.models, densities, strict=True))
     artists = overlay(ax, edges, named, standing, width=1.4)
     for artist, words in zip(artists, labels(standing, len(densities)), strict=True):
         artist.set_label(words)
-    if len(densities) > 1:
-        style.legend(ax, loc="upper left" if _leans_right(edges, densities) else "upper right")
+    style.legend(ax, loc="upper left" if _leans_right(edges, densities) else "upper right")
     return artists
 
 

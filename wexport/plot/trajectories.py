@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import columns, style
-from wexport.plot.data import Table
+from wexport.plot.data import Table, there_is
 from wexport.plot.profiles import grey
 from wexport.session import opened
 
@@ -111,10 +110,10 @@ def load(
     parameters = {"slot": slot, "model": model, "run": run, "role": role}
     with opened(table) as session:
         rows = session.ask(_SQL.format(number=number), parameters).to_pylist()
+        if not rows:
+            asked = ", ".join(f"{name} {value!r}" for name, value in parameters.items() if value != "*")
+            raise UsageError(f"nothing has {asked}", hint=there_is(session, parameters))
     placed = [row for row in rows if row["run"] is not None and row["step"] is not None]
-    if not rows:
-        asked = ", ".join(f"{name} {value!r}" for name, value in parameters.items() if value != "*")
-        raise UsageError(f"nothing has {asked}", hint="`wexport query tensors` lists slots; role '*' is all roles")
     if not placed:
         raise UsageError(
             "no model here is a checkpoint: the table has no run and step of them",
@@ -168,7 +167,7 @@ def draw(data: Trajectories, ax: Axes, *, scale: str = "linear") -> list[Artist]
         artists: list[Artist] = []
         for number, (place, name) in enumerate(zip(shown, names, strict=True)):
             steps = data.lines[place].step
-            marker: Any = {"marker": "o", "markersize": 3} if steps.size <= 60 else {}
+            marker = style.marker(number) if steps.size <= 60 else {}
             artists += ax.plot(
                 steps, figures[place], **style.look(number), **marker, label=name, linewidth=1.3, zorder=3
             )
