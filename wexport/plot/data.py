@@ -42,11 +42,17 @@ def fetch(table: Table, sql: str, parameters: Mapping[str, Any], nothing: str) -
 def there_is(session: Session, asked: Mapping[str, Any]) -> str:
     """What could have been asked for, as a hint: models, where none fits `model`, else slots of those that do."""
     model = asked.get("model", "*")
-    models = session.ask(_MODELS, {"model": model}).to_pylist()
-    if not any(row["asked"] for row in models):
-        return f"no model fits {model!r}; models are {listed([row['model'] for row in models], model)}"
+    if models := unless_any_fits(session, model):
+        return models
     slots: list[str] = session.ask(_SLOTS, {"model": model}).column("slot").to_pylist()
     return f"slots {'here' if model == '*' else 'of ' + model} are {listed(slots, asked.get('slot', ''))}"
+
+
+def unless_any_fits(session: Session, model: str) -> str:
+    """Which models there are, as a hint; empty where the name or pattern fits some."""
+    models = session.ask(_MODELS, {"model": model}).to_pylist()
+    fits = any(row["asked"] for row in models)
+    return "" if fits else f"models are {listed([row['model'] for row in models], model)}"
 
 
 def listed(names: Sequence[str], wanted: str = "") -> str:

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for
-from wexport.plot.data import ORDER, Table, fetch, listed
+from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
 from wexport.plot.overlays import BAND, labels, overlay
 from wexport.session import Session, opened
 
@@ -153,6 +153,8 @@ def _layers(session: Session, layer: str, model: str) -> list[str]:
         found: list[str] = session.ask(_LAYERS, {"layer": pattern, "model": model}).column("layer_slot").to_pylist()
         if found and pattern == layer:
             return list(dict.fromkeys(found))
+    if models := unless_any_fits(session, model):
+        raise UsageError(f"no model fits {model!r}", hint=models)
     where = "here" if model == "*" else f"in {model}"
     if found:
         hint = f"recurrent layers {where} are {listed(list(dict.fromkeys(found)))}"

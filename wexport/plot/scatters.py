@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.data import Table, listed, there_is
+from wexport.plot.data import Table, listed, unless_any_fits
 from wexport.plot.pairs import Pairs, cosine, paired
 from wexport.session import opened
 
@@ -108,7 +108,7 @@ def load(table: Table, a: str, b: str, slot: str = "*") -> Scatter:
                 found = [name]
             if len(found) != 1:
                 if not found:
-                    raise UsageError(f"there is no model {name!r}", hint=there_is(session, {"model": name}))
+                    raise UsageError(f"there is no model {name!r}", hint=unless_any_fits(session, name))
                 raise UsageError(f"{name!r} fits {len(found):,} models", hint=f"choose one: {listed(found)}")
             names.extend(found)
         if names[0] == names[1]:

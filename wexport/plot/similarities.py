@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from wexport.errors import UsageError
 from wexport.plot import dendrograms, style
-from wexport.plot.data import Table
+from wexport.plot.data import Table, unless_any_fits
 from wexport.plot.dendrograms import Floats, Merge
 from wexport.session import opened
 from wexport.similar import MIN_COVERAGE, measure
@@ -67,8 +67,8 @@ def load(table: Table, model: str = "*") -> Similarities:
     with opened(table) as session:
         found = measure(session, model, MIN_COVERAGE)
         if len(found.models) < 2:
-            only = f"only {found.models[0]} fits" if found.models else "no model fits"
-            raise UsageError(f"{only} {model!r}, and a comparison needs two", hint=there_is(session, {"model": ""}))
+            there = f"there is only {found.models[0]}" if found.models else f"no model fits {model!r}"
+            raise UsageError(f"{there}, and a comparison needs two", hint=unless_any_fits(session, ""))
     return Similarities(found.models, found.matrix, found.coverage, found.standard_error)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import columns, style
-from wexport.plot.data import Table, there_is
+from wexport.plot.data import Table, listed, there_is
 from wexport.plot.profiles import grey
 from wexport.session import opened
 
@@ -29,6 +29,7 @@ WHERE asked_for(model, getvariable('model')) AND asked_for(slot, getvariable('sl
     AND (getvariable('run') = '*' OR asked_for(run, getvariable('run')))
 ORDER BY run, place, slot, shape, step, model
 """
+_RUNS = "SELECT DISTINCT run FROM weights WHERE run IS NOT NULL ORDER BY run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,9 @@ def load(
         rows = session.ask(_SQL.format(number=number), parameters).to_pylist()
         if not rows:
             asked = ", ".join(f"{name} {value!r}" for name, value in parameters.items() if value != "*")
-            raise UsageError(f"nothing has {asked}", hint=there_is(session, parameters))
+            runs = session.ask(_RUNS).column("run").to_pylist() if run != "*" else []
+            hint = f"runs are {listed(runs, run)}" if runs else there_is(session, parameters)
+            raise UsageError(f"nothing has {asked}", hint=hint)
     placed = [row for row in rows if row["run"] is not None and row["step"] is not None]
     if not placed:
         raise UsageError(
