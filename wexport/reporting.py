@@ -104,7 +104,6 @@ def _page(session: Session, found: Comparison, reference: str, progress: Progres
     sections = [
         Section(
             "models",
-            "Models",
             tables=[
                 table_of(
                     "models",
@@ -123,7 +122,6 @@ def _page(session: Session, found: Comparison, reference: str, progress: Progres
         *_drifts(drift, reference, name),
         Section(
             "layers",
-            "Layers",
             words=_words_on_layers(chosen.total, len(slots), total, sum(bool(layer.words) for layer in made.values())),
             layers=[made[place] for place in sorted(made)],
             queries=(library.get("tensors"), library.get("histogram")),
@@ -158,7 +156,7 @@ def _badges(chosen: Chosen, links: Mapping[Finding, str]) -> dict[str, list[tupl
 
 def _findings(findings: Sequence[Finding], links: Mapping[Finding, str], name: str) -> Section:
     if not findings:
-        return Section("findings", "Findings", words=["Nothing was found: no NaN, no dead units, no jumps."])
+        return Section("findings", words=["Nothing was found: no NaN, no dead units, no jumps."])
     columns = ("severity", "finding", "model", "place", "seen", "threshold", "advice", "query")
     rows = [
         [
@@ -180,7 +178,7 @@ def _findings(findings: Sequence[Finding], links: Mapping[Finding, str], name: s
         queries=tuple(library.get(query) for query in CHECKED),
         command=f"wexport check {name} --rows 0",
     )
-    return Section("findings", "Findings", tables=[table])
+    return Section("findings", tables=[table])
 
 
 def _architectures(answer: pa.Table, name: str) -> Section:
@@ -192,7 +190,7 @@ def _architectures(answer: pa.Table, name: str) -> Section:
         query="architectures",
         command=f"wexport query architectures {name}",
     )
-    return Section("architectures", "Architectures", tables=[table])
+    return Section("architectures", tables=[table])
 
 
 def _closeness(session: Session, found: Comparison, name: str) -> list[Section]:
@@ -211,8 +209,9 @@ def _closeness(session: Session, found: Comparison, name: str) -> list[Section]:
         rows=ROWS,
         query="clusters",
         command=f"wexport query clusters {name}",
+        hidden=("within", "between", "typical", "usual", "compared_with"),
     )
-    return [Section("closeness", "Closeness", words=words, pictures=pictures, tables=[table])]
+    return [Section("closeness", words=words, pictures=pictures, tables=[table])]
 
 
 def _rank(found: Comparison, name: str) -> list[Section]:
@@ -226,7 +225,7 @@ def _rank(found: Comparison, name: str) -> list[Section]:
         query="rank",
         command=f"wexport query rank {name} --with metrics=FILE",
     )
-    return [Section("rank", "Ranking", tables=[table])]
+    return [Section("rank", tables=[table])]
 
 
 def _drift(session: Session, found: Comparison, reference: str) -> pa.Table | None:
@@ -248,9 +247,12 @@ def _drifts(drift: pa.Table | None, reference: str, name: str) -> list[Section]:
         rows=ROWS // 2,
         query="drift",
         command=f"wexport query drift {name}{parameter} --rows 0",
-        hidden=("cosine_se", "changed_fraction_se", "compared", "nonfinite", "basis"),
+        hidden=(
+            *("relative_l2_se", "cosine_se", "changed_fraction_se", "js_expected"),
+            *("compared", "nonfinite", "basis", "match_method"),
+        ),
     )
-    return [Section("runs", "Drift", tables=[table])]
+    return [Section("drift", tables=[table])]
 
 
 def _words_on_layers(total: int, shown: int, models: int, undrawn: int) -> list[str]:

@@ -38,7 +38,8 @@ class Heading:
 class Table:
     """A table that can be sorted and filtered.
 
-    left_out: rows that are not shown. queries: those of the library that are behind it. command: what prints all of it.
+    left_out, hidden: rows and columns that are not shown. command: what prints all of it.
+    queries: those of the library that are behind it.
     sql: what gives it, where no query of the library does.
     """
 
@@ -50,6 +51,7 @@ class Table:
     queries: tuple[Query, ...] = ()
     command: str = ""
     sql: str = ""
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def table_of(
         max(0, answer.num_rows - rows),
         (known,) if known else (),
         command,
+        hidden=tuple(each for each in hidden if each in answer.column_names),
     )
 
 

@@ -52,7 +52,7 @@ def _compared(found: Comparison, architectures: pa.Table) -> list[Sentence]:
     steps = sum(row["step"] is not None for row in models)
     if steps > 1:
         share = "All" if steps == len(models) else f"{steps:,} of them"
-        sentences.append(Sentence(f"{share} are checkpoints: states of a model along its training.", "#runs"))
+        sentences.append(Sentence(f"{share} are checkpoints: states of a model along its training.", "#drift"))
     return sentences
 
 
@@ -68,10 +68,11 @@ def _standing_out(found: Comparison, links: Mapping[Finding, str]) -> list[Sente
                 f"{each.severity.capitalize()}: {meaning(each)}, in {terminal.safe(where)}: "
                 f"{terminal.safe(each.seen)}{more}.",
                 links.get(each, "#findings"),
+                terminal.safe(each.place or "") if each in links else "",
             )
         )
     if len(grouped) > STANDING_OUT:
-        sentences.append(Sentence(f"{len(grouped) - STANDING_OUT:,} more, listed under Findings.", "#findings"))
+        sentences.append(Sentence(f"{len(grouped) - STANDING_OUT:,} more.", "#findings"))
     if not grouped:
         sentences.append(
             Sentence(
@@ -89,14 +90,15 @@ def _first(found: Comparison, links: Mapping[Finding, str]) -> list[Sentence]:
     if worst is not None:
         where = f"{worst.place} of {worst.model}" if worst.place else worst.model
         advice = f" What may help: {worst.advice}." if worst.advice else ""
-        sentences.append(Sentence(terminal.safe(f"{where}: {worst.seen}.{advice}"), links.get(worst, "#findings")))
+        link, place = links.get(worst, "#findings"), terminal.safe(worst.place or "") if worst in links else ""
+        sentences.append(Sentence(terminal.safe(f"{where}: {worst.seen}.{advice}"), link, place))
     if found.rank is not None and found.rank.num_rows and found.rank["place"][0].as_py() is not None:
         best = found.rank.slice(0, 1).to_pylist()[0]
         sentences.append(
             Sentence(terminal.safe(f"By the metrics, {best['model']} comes first: {best['reason']}."), "#rank")
         )
     if sum(row["step"] is not None for row in found.models.select(["step"]).to_pylist()) > 1:
-        sentences.append(Sentence("What moved most from checkpoint to checkpoint, listed under Drift.", "#runs"))
+        sentences.append(Sentence("What moved most from checkpoint to checkpoint.", "#drift"))
     if not sentences:
         several = found.models.num_rows > 1
         text = "Which models are close to which." if several else "The layers: how the values of each are spread."
