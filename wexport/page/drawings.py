@@ -25,7 +25,7 @@ def histogram_of(slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
         [row["missing"] for row in held],
     )
     with style.settings():
-        figure = fixed(8, 3.4, left=0.09)
+        figure = fixed(8, 3.5, left=0.09)
         histograms.draw(data, figure.subplots(), bars=BARS)
     return picture(figure, f"Histograms of {terminal.safe(slot)} in {models_words(len(held))}")
 
@@ -43,7 +43,7 @@ def gates_of(slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
         slot, {row["layer_class"] for row in rows}, [row["model"] for row in rows], [role], columns, panels
     )
     with style.settings():
-        figure = fixed(8, 2.5, left=0.09, right=0.8 if len(rows) > 1 else 0.98, top=0.36)
+        figure = fixed(8, 2.7, left=0.09, right=0.8 if len(rows) > 1 else 0.98, top=0.55)
         gate_panels.draw(data, figure.subplots(), bars=GATE_BARS)
     gates = ", ".join(terminal.safe(column.gate) for column in columns)
     return picture(figure, f"Histograms of the gates {gates} of {terminal.safe(slot)} in {models_words(len(rows))}")

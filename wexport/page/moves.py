@@ -74,7 +74,7 @@ def drawn(moves: Moves, slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture
     known = [(row, moves.of[slot][row["model"]]) for row in rows]
     with style.settings():
         several = not moves.reference and len({row["run"] for row in rows}) > 1
-        tall = 0.9 + 0.19 * len(known) if moves.reference else 2.4
+        tall = 1.1 + 0.19 * len(known) if moves.reference else 2.5
         figure = fixed(8, tall, left=0.32 if moves.reference else 0.09, right=0.8 if several else 0.98)
         ax = figure.subplots()
         (_from_reference if moves.reference else _along_runs)(moves, known, ax)
@@ -91,8 +91,8 @@ def drawn(moves: Moves, slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture
 def _scope(moves: Moves, rows: Sequence[Mapping[str, Any]]) -> str:
     runs = {row["run"] for row in rows}
     if moves.reference or len(runs) > 1:
-        return f", {models_words(len(rows))}"
-    return f", {len(rows):,} checkpoints of {style.short(runs.pop(), 40)}"
+        return f"\n{models_words(len(rows))}"
+    return f"\n{len(rows):,} checkpoints of {style.short(runs.pop(), 40)}"
 
 
 def _along_runs(moves: Moves, known: Sequence[Known], ax: Axes) -> None:

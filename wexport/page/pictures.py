@@ -21,10 +21,10 @@ _STEP = re.compile(r"([A-Za-z])([^A-Za-z]*)")
 _PLAIN_NAMES = re.compile(r' id="(?:figure|axes|patch|line2d|text|xtick|ytick|legend|matplotlib\.axis)_\d+"')
 
 
-def fixed(width: float, height: float, *, left: float, right: float = 0.98, top: float = 0.34) -> Figure:
+def fixed(width: float, height: float, *, left: float, right: float = 0.98, top: float = 0.5) -> Figure:
     """A figure of a size in inches with fixed margins: a layout engine draws everything twice, and there are many.
 
-    left, right: as shares of the width. top: inches for the title.
+    left, right: as shares of the width. top: inches for the title, of up to two lines.
     """
     made = Figure(figsize=(width, height), constrained_layout=False)
     made.subplots_adjust(left=left, right=right, bottom=0.5 / height, top=1 - top / height)
