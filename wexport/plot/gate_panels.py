@@ -16,14 +16,12 @@ from matplotlib.ticker import MaxNLocator
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.bins import Bins, Floats, counts_in, edges_for
+from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
 from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
 from wexport.plot.overlays import BAND, labels, overlay
 from wexport.session import Session, opened
 
 BARS = 40
-FAR_AWAY = 0.0025
-"""Up to this share of a row's values on each side is not drawn, but counted, where they are far from the others."""
 ROLES = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 GATE_WORDS = {
     **{"i": "input", "f": "forget", "c": "cell", "o": "output"},
@@ -211,8 +209,8 @@ def _panel(data: Gates, ax: Axes, row: int, column: int) -> Axes:
 
 def _draw_row(data: Gates, role: str, panels: list[Axes], standing: list[str], bars: int) -> list[StepPatch]:
     found = [data.panels.get((role, column), {}) for column in data.columns]
-    low, high = _range([one.bins for models in found for one in models.values()])
-    edges = edges_for([_within(one.bins, low, high) for models in found for one in models.values()], bars)
+    low, high = reach([one.bins for models in found for one in models.values()])
+    edges = edges_for([one.bins.within(low, high) for models in found for one in models.values()], bars)
     densities = [{name: _density(one.bins, low, high, edges) for name, one in models.items()} for models in found]
     limit, highest = _limit([density for models in densities for density in models.values()])
     artists = []
@@ -221,34 +219,13 @@ def _draw_row(data: Gates, role: str, panels: list[Axes], standing: list[str], b
         panel.set_xlim(edges[0], edges[-1])
         panel.set_ylim(0, limit)
         panel.xaxis.set_major_locator(MaxNLocator(4 if len(panels) < 6 else 3, prune="both"))
-        beyond = sum(int(one.bins.count.sum() - _within(one.bins, low, high).count.sum()) for one in models.values())
+        beyond = sum(int(one.bins.count.sum() - one.bins.within(low, high).count.sum()) for one in models.values())
         _note(panel, models, density, limit if highest > limit else np.inf, beyond, len(data.models))
     return artists
 
 
-def _range(stored: Sequence[Bins]) -> tuple[float, float]:
-    """Where the panels of a row begin and end: few values far away are left out, or they would leave no room."""
-    lower, upper, count = (
-        np.concatenate([getattr(bins, name) for bins in stored] or [np.zeros(0)])
-        for name in ("lower", "upper", "count")
-    )
-    if not count.sum():
-        return 0.0, 0.0
-    order = np.argsort(lower + upper, kind="stable")
-    share = np.cumsum(count[order]) / count.sum()
-    low = float(lower[order][np.searchsorted(share, FAR_AWAY)])
-    high = float(upper[order][min(np.searchsorted(share, 1 - FAR_AWAY), share.size - 1)])
-    all_of_it = float(lower.min()), float(upper.max())
-    return (low, high) if 0 < 3 * (high - low) < all_of_it[1] - all_of_it[0] else all_of_it
-
-
-def _within(bins: Bins, low: float, high: float) -> Bins:
-    kept = (bins.lower >= low) & (bins.upper <= high)
-    return Bins(bins.lower[kept], bins.upper[kept], bins.count[kept])
-
-
 def _density(bins: Bins, low: float, high: float, edges: Floats) -> Floats:
-    counts = counts_in(_within(bins, low, high), edges)
+    counts = counts_in(bins.within(low, high), edges)
     density: Floats = counts / (max(1, int(bins.count.sum())) * np.diff(edges))
     return density
 
