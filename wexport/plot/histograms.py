@@ -81,8 +81,8 @@ def draw(
 
     layout: "overlay", or "ridge": the models one above the other, each to its own height. scale: of the density,
     "linear" or "log". bars: about how many; none is finer than what the table holds. In a linear overlay, a bar far
-    above all others is cut off, and its height is written where it is cut; few values far from the others are beyond the
-    axis, and the title counts them.
+    above all others is cut off, and its height is written where it is cut; few values far from the others are beyond
+    the axis, and the title counts them.
 
     Returns the outlines in the order of the models; in an overlay of many, the last is the range of the others.
     """
