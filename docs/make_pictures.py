@@ -80,7 +80,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(folder)
-        photograph(folder / "report.html", folder / "report.png", width=1120, height=1130)
+        photograph(folder / "report.html", folder / "report.png", width=1120, height=1160)
         photograph(folder / "report.html", folder / "layer.png", width=1120, height=1130, layer="dense/kernel")
         for path in shown(README.read_text()):
             picture = folder / Path(path).name
