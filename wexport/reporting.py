@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from wexport.comparison import Comparison
 from wexport.connection import PathLike
 from wexport.errors import UsageError
 from wexport.page.layers import MOST_LAYERS, MOST_MODELS, Chosen, choose, layers
+from wexport.page.moves import Moves
 from wexport.page.parts import Cell, Heading, Layer, Picture, Table, table_of
 from wexport.page.pictures import picture
 from wexport.page.render import Page, Section, render
@@ -38,6 +40,7 @@ def report(
     *,
     metrics: PathLike | Sequence[PathLike] = (),
     by: Mapping[str, Any] | None = None,
+    reference: str = "",
     progress: Progress | None = None,
     seconds: float = SECONDS,
     memory: int = MEMORY_BYTES,
@@ -45,21 +48,25 @@ def report(
     """Write a page about the models of a table: one HTML file that needs no network and no other file.
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern. out: the page.
-    metrics, by: as for `compare`. progress: called as layers are drawn. seconds, memory: what each query may take.
+    metrics, by: as for `compare`. reference: the model that drift is told from; by default, each checkpoint's is told
+    from the one before. progress: called as layers are drawn. seconds, memory: what each query may take.
 
     Raises UsageError if the page cannot be written or arguments make no sense, TableError if there is no such table,
     QueryError if a question cannot be answered.
     """
     target = _target(out)
     found = comparison.compare(table, metrics=metrics, by=by, seconds=seconds, memory=memory)
-    return write(found, target, progress=progress, seconds=seconds, memory=memory)
+    return write(found, target, reference=reference, progress=progress, seconds=seconds, memory=memory)
 
 
-def write(found: Comparison, out: PathLike, *, progress: Progress | None = None, **limits: Any) -> Path:
+def write(
+    found: Comparison, out: PathLike, *, reference: str = "", progress: Progress | None = None, **limits: Any
+) -> Path:
     """The page of a comparison that was made already; see `report`. limits: `seconds` and `memory` of each query."""
     target = _target(out)
+    _known(reference, found)
     with querying.session(found.table, **limits) as session:
-        page = _page(session, found, progress or (lambda done, total: None))
+        page = _page(session, found, reference, progress or (lambda done, total: None))
     _write(target, render(page))
     return target
 
@@ -73,20 +80,30 @@ def _target(out: PathLike) -> Path:
     return target
 
 
-def _page(session: Session, found: Comparison, progress: Progress) -> Page:
+def _known(reference: str, found: Comparison) -> None:
+    models: list[str] = found.models["model"].to_pylist()
+    if reference and reference not in models:
+        near = difflib.get_close_matches(reference, models, 3) or models[:3]
+        raise UsageError(f"there is no model {reference!r} in {found.table}", hint=f"such as {', '.join(near)}")
+
+
+def _page(session: Session, found: Comparison, reference: str, progress: Progress) -> Page:
     name = terminal.safe(found.table)
     architectures = querying.ask(session, "architectures")
     chosen = choose(session, [each.place for each in found.findings if each.place and each.severity != "info"])
     links = chosen.links(session, found.findings)
-    made: list[Layer] = []
-    for layer in layers(session, chosen, _shown_models(found), _badges(chosen, links)):
-        made.append(layer)
-        progress(len(made), len(chosen.slots))
     total = found.models.num_rows
+    shown = _shown_models(found)
+    drift = _drift(session, found, reference)
+    slots = [row["slot"] for row in chosen.slots]
+    moves = Moves() if drift is None else Moves.among(drift, reference, slots, shown, whole=len(shown) == total)
+    made: dict[int, Layer] = {}
+    for place, layer in layers(session, chosen, shown, _badges(chosen, links), moves, name):
+        made[place] = layer
+        progress(len(made), len(slots))
     sections = [
         Section(
             "models",
-            "Models",
             tables=[
                 table_of(
                     "models",
@@ -102,12 +119,11 @@ def _page(session: Session, found: Comparison, progress: Progress) -> Page:
         _architectures(architectures, name),
         *_closeness(session, found, name),
         *_rank(found, name),
-        *_runs(session, found, name),
+        *_drifts(drift, reference, name),
         Section(
             "layers",
-            "Layers",
-            words=_words_on_layers(chosen.total, len(chosen.slots), total),
-            layers=made,
+            words=_words_on_layers(chosen.total, len(slots), total, sum(bool(layer.words) for layer in made.values())),
+            layers=[made[place] for place in sorted(made)],
             queries=(library.get("tensors"), library.get("histogram")),
         ),
     ]
@@ -140,7 +156,7 @@ def _badges(chosen: Chosen, links: Mapping[Finding, str]) -> dict[str, list[tupl
 
 def _findings(findings: Sequence[Finding], links: Mapping[Finding, str], name: str) -> Section:
     if not findings:
-        return Section("findings", "Findings", words=["Nothing was found: no NaN, no dead units, no jumps."])
+        return Section("findings", words=["Nothing was found: no NaN, no dead units, no jumps."])
     columns = ("severity", "finding", "model", "place", "seen", "threshold", "advice", "query")
     rows = [
         [
@@ -162,7 +178,7 @@ def _findings(findings: Sequence[Finding], links: Mapping[Finding, str], name: s
         queries=tuple(library.get(query) for query in CHECKED),
         command=f"wexport check {name} --rows 0",
     )
-    return Section("findings", "Findings", tables=[table])
+    return Section("findings", tables=[table])
 
 
 def _architectures(answer: pa.Table, name: str) -> Section:
@@ -174,7 +190,7 @@ def _architectures(answer: pa.Table, name: str) -> Section:
         query="architectures",
         command=f"wexport query architectures {name}",
     )
-    return Section("architectures", "Architectures", tables=[table])
+    return Section("architectures", tables=[table])
 
 
 def _closeness(session: Session, found: Comparison, name: str) -> list[Section]:
@@ -193,8 +209,9 @@ def _closeness(session: Session, found: Comparison, name: str) -> list[Section]:
         rows=ROWS,
         query="clusters",
         command=f"wexport query clusters {name}",
+        hidden=("within", "between", "typical", "usual", "compared_with"),
     )
-    return [Section("closeness", "Closeness", words=words, pictures=pictures, tables=[table])]
+    return [Section("closeness", words=words, pictures=pictures, tables=[table])]
 
 
 def _rank(found: Comparison, name: str) -> list[Section]:
@@ -208,29 +225,41 @@ def _rank(found: Comparison, name: str) -> list[Section]:
         query="rank",
         command=f"wexport query rank {name} --with metrics=FILE",
     )
-    return [Section("rank", "Ranking", tables=[table])]
+    return [Section("rank", tables=[table])]
 
 
-def _runs(session: Session, found: Comparison, name: str) -> list[Section]:
-    """Where there are checkpoints: what moved most from one to the next."""
-    if sum(step is not None for step in found.models["step"].to_pylist()) < 2:
+def _drift(session: Session, found: Comparison, reference: str) -> pa.Table | None:
+    """How far each tensor moved; None where there are neither checkpoints nor a reference to compare with."""
+    if not reference and sum(step is not None for step in found.models["step"].to_pylist()) < 2:
+        return None
+    return querying.ask(session, "drift", {"reference": reference})
+
+
+def _drifts(drift: pa.Table | None, reference: str, name: str) -> list[Section]:
+    if drift is None:
         return []
-    drift = querying.ask(session, "drift")
-    drift = drift.sort_by([("relative_l2", "descending")])
+    since = f"is from {terminal.safe(reference)}" if reference else "moved from the checkpoint before"
+    parameter = f" --param reference='{terminal.safe(reference)}'" if reference else ""
     table = table_of(
         "drift",
         drift,
-        caption="How far each tensor moved from the checkpoint before; the farthest first",
+        caption=f"How far each tensor {since}; the farthest first",
         rows=ROWS // 2,
         query="drift",
-        command=f"wexport query drift {name} --rows 0",
-        hidden=("cosine_se", "changed_fraction_se", "compared", "nonfinite", "basis"),
+        command=f"wexport query drift {name}{parameter} --rows 0",
+        hidden=(
+            *("relative_l2_se", "cosine_se", "changed_fraction_se", "js_expected"),
+            *("compared", "nonfinite", "basis", "match_method"),
+        ),
     )
-    return [Section("runs", "Training runs", tables=[table])]
+    return [Section("drift", tables=[table])]
 
 
-def _words_on_layers(total: int, shown: int, models: int) -> list[str]:
-    words = ["Open a layer for its histograms and its figures in each model."]
+def _words_on_layers(total: int, shown: int, models: int, undrawn: int) -> list[str]:
+    words = [
+        "Open a layer for its histograms and its figures in each model; of recurrent layers and of checkpoints, "
+        "also for its gates and for how far it moved."
+    ]
     if shown < total:
         words.append(
             f"{shown:,} of {total:,} tensors are shown (at most {MOST_LAYERS:,}): those with findings, then those that "
@@ -240,6 +269,10 @@ def _words_on_layers(total: int, shown: int, models: int) -> list[str]:
         words.append(
             f"Pictures and figures are of {MOST_MODELS:,} of the {models:,} models: those with findings, and others "
             "evenly spread."
+        )
+    if undrawn:
+        words.append(
+            f"Gates or drift of {undrawn:,} of them are not drawn, to keep the page small; each says what draws them."
         )
     return words
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wexport.plot.bins import Bins, counts_in, edges_for
+from wexport.plot.bins import FAR_AWAY, Bins, counts_in, edges_for, reach
 from wexport.stats.histogram import bin_of, bounds
 
 VALUES = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6, width=32))
@@ -53,3 +53,23 @@ def test_a_single_value_has_one_bar() -> None:
 def test_nothing_stored_gives_an_empty_bar() -> None:
     nothing = Bins(np.array([]), np.array([]), np.array([], np.int64))
     assert counts_in(nothing, edges_for([nothing], 10)).tolist() == [0]
+
+
+@given(st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=300), min_size=1, max_size=4))
+def test_an_axis_leaves_out_few_values_of_each_and_only_for_room(samples: list[list[float]]) -> None:
+    held = [stored(np.array(values)) for values in samples]
+    low, high = reach(held)
+    for bins in held:
+        kept = bins.within(low, high).count.sum()
+        assert bins.count.sum() - kept <= 2 * FAR_AWAY * bins.count.sum()
+    lowest, highest = min(bins.lower[0] for bins in held), max(bins.upper[-1] for bins in held)
+    assert (low, high) == (lowest, highest) or 3 * (high - low) < highest - lowest
+
+
+def test_a_model_unlike_the_others_is_on_the_axis() -> None:
+    rng = np.random.default_rng(0)
+    near, far = stored(rng.normal(size=100_000)), stored(rng.normal(50, 1, size=30))
+    assert reach([near, far])[1] > 50
+    assert reach([near, near])[1] < 8
+    assert reach([stored(np.append(rng.normal(size=10_000), 500.0))])[1] < 8
+    assert reach([]) == (0, 0)

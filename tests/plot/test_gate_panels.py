@@ -166,7 +166,7 @@ def test_a_few_values_far_away_are_left_out_and_counted(tmp_path: Path) -> None:
     [artist], ax = draw(write_table(tmp_path / "t.parquet", [row]))
     assert ax.child_axes[0].get_xlim()[1] < 1.2
     heights, edges, _ = artist.get_data()
-    beyond = int(ax.child_axes[0].texts[0].get_text().removesuffix(" beyond"))
+    beyond = int(ax.child_axes[0].texts[0].get_text().removesuffix(" values beyond"))
     assert 2 <= beyond <= 6
     assert (heights * np.diff(edges)).sum() == pytest.approx(1 - beyond / 1000)
 
@@ -204,9 +204,15 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     assert "&lt;img src=x" in drawn
 
 
-def test_the_layer_must_be_clear(table: Session) -> None:
+def test_the_layer_must_be_clear(table: Session, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 recurrent layers fit") as caught:
         gate_panels.load(table)
     assert caught.value.hint == "choose one by layer: gru, lstm"
-    with pytest.raises(UsageError, match="no recurrent layer fits"):
+    with pytest.raises(UsageError, match="no recurrent layer 'dense'"):
         gate_panels.load(table, "dense")
+    with pytest.raises(UsageError, match="there is no recurrent layer") as caught:
+        gate_panels.load(write_table(tmp_path / "t.parquet", [{"model": "m", "slot": "d/kernel", "values": [1.0]}]))
+    assert "nothing here has a recurrent kernel" in caught.value.hint
+    with pytest.raises(UsageError, match="no model fits 'gur'") as caught:
+        gate_panels.load(table, model="gur")
+    assert caught.value.hint == "models are gru and 1 more"

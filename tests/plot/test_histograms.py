@@ -161,3 +161,19 @@ def test_the_callers_settings_stay(table: Path) -> None:
     before = dict(mpl.rcParams)
     plot.figure("histogram", table, slot="dense/kernel")
     assert dict(mpl.rcParams) == before
+
+
+def test_few_values_far_away_are_beyond_the_axis_and_told(tmp_path: Path) -> None:
+    values = np.append(np.random.default_rng(0).normal(size=9_990), np.full(10, 500.0))
+    path = write_table(tmp_path / "t.parquet", [{"model": "m", "layer": "d", "role": "kernel", "values": values}])
+    _, ax = axes()
+    (artist,) = plot.histogram(path, "d/kernel", ax=ax)
+    heights, edges, _ = artist.get_data()
+    assert edges[-1] < 10
+    assert 0.995 <= (heights * np.diff(edges)).sum() < 1  # the densities are still of all values
+    beyond = int(ax.get_title("left").partition("\n")[2].partition(" far values beyond")[0])
+    assert beyond == round((1 - (heights * np.diff(edges)).sum()) * values.size)
+    assert "to 512" in ax.get_title("left")
+    _, ax = axes()
+    (artist,) = plot.histogram(path, "d/kernel", ax=ax, scale="log")
+    assert (artist.get_data().values * np.diff(artist.get_data().edges)).sum() == pytest.approx(1)

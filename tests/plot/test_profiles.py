@@ -159,7 +159,7 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
         ({"statistic": "std) FROM x --"}, "no statistic", "such as std"),
         ({"statistic": "layer"}, "no statistic 'layer'", "layer_index"),
         ({"role": "nothing"}, "no weights of role 'nothing'", "roles are: bias, kernel"),
-        ({"model": "nothing"}, "no weights of role 'kernel' in these models", "wexport query tensors"),
+        ({"model": "nothing"}, "no weights of role 'kernel' in these models", "models are cnn_seed_1"),
         ({"scale": "square"}, "scale 'square' is not known", "linear or log"),
         ({"statistic": "nan_count", "scale": "log"}, "no nan_count is above 0", "linear"),
     ],

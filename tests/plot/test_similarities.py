@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+import wexport
+from tests.conftest import EXAMPLES
 from tests.plot.test_histograms import HOSTILE
 from tests.tables import write_table
 from wexport import plot
@@ -191,8 +193,12 @@ def test_hostile_names_are_only_text(tmp_path: Path, count: int) -> None:
     assert "&lt;img src=x" in drawn
 
 
-def test_bad_options_are_told() -> None:
-    with pytest.raises(UsageError, match="1 of the models fit, and a comparison needs two"):
-        drawn(random(1))
+def test_bad_options_are_told(tmp_path: Path) -> None:
+    wexport.ingest(EXAMPLES.glob("cnn_seed_*.h5"), table := tmp_path / "t.parquet")
+    with pytest.raises(UsageError, match="there is only cnn_seed_1, and a comparison needs two") as caught:
+        plot.figure("similarity", table, model="cnn_seed_1")
+    assert "models are cnn_seed_1, " in caught.value.hint
+    with pytest.raises(UsageError, match="no model fits 'nothing'"):
+        plot.figure("similarity", table, model="nothing")
     with pytest.raises(UsageError, match="low 1 is no beginning"):
         drawn(random(3), low=1)

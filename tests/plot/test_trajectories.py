@@ -131,7 +131,8 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        ({"slot": "nothing"}, "nothing has slot 'nothing'", "wexport query tensors"),
+        ({"slot": "nothing"}, "nothing has slot 'nothing'", "slots here are conv2d/kernel"),
+        ({"run": "wieghts"}, "nothing has run 'wieghts'", "runs are run/weights"),
         ({"statistic": "stdd"}, "no statistic 'stdd'", "std"),
         ({"model": "gru"}, "no model here is a checkpoint", "--series"),
         ({"scale": "square"}, "scale 'square' is not known", "linear or log"),

@@ -21,6 +21,9 @@ from wexport.commands.common import Bytes, pairs
     "--by", multiple=True, metavar="NAME=VALUE", help="A parameter of the query rank, e.g. metric=val_accuracy."
 )
 @click.option(
+    "--reference", default="", metavar="MODEL", help="Tell drift from this model, not from checkpoint to checkpoint."
+)
+@click.option(
     "--timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds that each question may take."
 )
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")

@@ -1,25 +1,28 @@
-"""The page's part for each slot: its histograms, its gates, its figures in each model."""
+"""The page's part for each slot: its histograms, its gates, how far it moved, its figures in each model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from wexport import terminal
 from wexport.checking import Finding
+from wexport.page.drawings import gates_of, histogram_of, models_words
+from wexport.page.moves import Moves, cells, headings
+from wexport.page.moves import drawn as draw_moves
 from wexport.page.parts import Cell, Heading, Layer, Picture, Table
-from wexport.page.pictures import picture
-from wexport.plot import histograms, style
-from wexport.plot.bins import Bins
 from wexport.plot.data import ORDER
+from wexport.plot.gate_panels import layer_of
+from wexport.schema import COLUMNS
 from wexport.session import Session
 
 MOST_LAYERS, MOST_MODELS = 100, 20
-BARS = 40
+ROOM = 700_000
+"""Characters that the pictures of gates and of moves may take in all; histograms always have a place."""
+NOT_DRAWN = "Not drawn, to keep the page small"
 _FIGURES = ("mean", "std", "abs_max", "l2_norm", "zero_fraction")
+_UNITS = {column.name: column.unit for column in COLUMNS}
 
 _SLOTS = """
 SELECT
@@ -35,7 +38,12 @@ SELECT model, layer, slot FROM weights WHERE list_contains(getvariable('layers')
 """
 
 _ROWS = f"""
-SELECT model, slot, value_count, nan_count + inf_count AS missing, {", ".join(_FIGURES)}, histogram
+SELECT
+    model, run, step, slot, role, direction, layer_class, {", ".join(_FIGURES)},
+    value_count, nan_count + inf_count AS missing, histogram,
+    list_transform(gates, lambda figures: {{
+        'gate': figures.gate, 'value_count': figures.value_count, 'nan_count': figures.nan_count,
+        'inf_count': figures.inf_count, 'histogram': figures.histogram}}) AS gates
 FROM weights
 WHERE list_contains(getvariable('slots'), slot) AND list_contains(getvariable('models'), model)
 ORDER BY slot, {ORDER}
@@ -75,24 +83,46 @@ def choose(session: Session, troubled: Sequence[str]) -> Chosen:
 
 
 def layers(
-    session: Session, chosen: Chosen, models: Sequence[str], badges: Mapping[str, list[tuple[str, str]]]
-) -> Iterator[Layer]:
-    """The part of each chosen slot, made one at a time. models: those to show. badges: findings by slot."""
+    session: Session,
+    chosen: Chosen,
+    models: Sequence[str],
+    badges: Mapping[str, list[tuple[str, str]]],
+    moves: Moves,
+    name: str,
+) -> Iterator[tuple[int, Layer]]:
+    """The part of each chosen slot with its place, made one at a time: those with findings first, while there is room.
+
+    models: those to show. badges: findings by slot. name: of the table, for commands.
+    """
     names = [row["slot"] for row in chosen.slots]
     answer = session.ask(_ROWS, {"slots": names, "models": list(models)}).to_pylist()
     of_slot: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for row in answer:
         of_slot[row["slot"]].append(row)
     anchors = chosen.anchors()
-    for about in chosen.slots:
-        rows = of_slot[about["slot"]]
-        yield Layer(
-            anchors[about["slot"]],
-            terminal.safe(about["slot"]),
-            list(_facts(about)),
-            badges.get(about["slot"], []),
-            [_histograms(about, rows)] if rows else [],
-            [_figures(anchors[about["slot"]], about, rows)] if rows else [],
+    room = ROOM
+    for place in sorted(range(len(names)), key=lambda place: (names[place] not in badges, place)):
+        about, slot = chosen.slots[place], names[place]
+        rows = of_slot[slot]
+        pictures = [histogram_of(slot, rows)] if rows else []
+        words = []
+        for draw, command in _more(slot, rows, moves, name):
+            if room > 0:
+                pictures.append(draw())
+                room -= len(pictures[-1].source)
+            else:
+                words.append(f"{NOT_DRAWN}: {command}")
+        yield (
+            place,
+            Layer(
+                anchors[slot],
+                terminal.safe(slot),
+                list(_facts(about)),
+                badges.get(slot, []),
+                pictures,
+                words,
+                [_figures(anchors[slot], about, rows, moves)] if rows else [],
+            ),
         )
 
 
@@ -103,39 +133,48 @@ def _facts(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "role", about["role"]
     shape = "x".join(map(str, about["shape"])) or "scalar"
     yield "shape", shape if about["shapes"] == 1 else f"{shape} and {about['shapes'] - 1} more"
-    yield "in", f"{about['models']:,} model{'s' if about['models'] > 1 else ''}"
+    yield "in", models_words(about["models"])
 
 
-def _histograms(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Picture:
-    held = [row for row in rows if row["histogram"] is not None]
-    data = histograms.Histograms(
-        about["slot"],
-        [row["model"] for row in held],
-        [Bins.of(row["histogram"]) for row in held],
-        [row["value_count"] for row in held],
-        [row["missing"] for row in held],
-    )
-    with style.settings():
-        # Fixed margins: a layout engine draws everything twice, and there are many of these.
-        figure = Figure(figsize=(8, 3.4), constrained_layout=False)
-        figure.subplots_adjust(left=0.09, right=0.98, bottom=0.15, top=0.9)
-        histograms.draw(data, figure.subplots(), bars=BARS)
-    return picture(figure, f"Histograms of {terminal.safe(about['slot'])} in {len(held):,} models")
+def _more(
+    slot: str, rows: Sequence[Mapping[str, Any]], moves: Moves, name: str
+) -> Iterator[tuple[Callable[[], Picture], str]]:
+    """What else there is to draw of a slot, and the command that tells it elsewhere."""
+    gated = [row for row in rows if row["gates"]]
+    if gated:
+        layer = terminal.safe(layer_of(slot, gated[0]["direction"]))
+        yield lambda: gates_of(slot, gated), f"gates, wexport plot gates {name} --layer '{layer}' --out gates.png"
+    moved = [row for row in rows if row["model"] in moves.of.get(slot, {})]
+    if moved:
+        command = f"wexport query drift {name} --param slot='{terminal.safe(slot)}'"
+        reference = f" --param reference='{terminal.safe(moves.reference)}'" if moves.reference else ""
+        yield lambda: draw_moves(moves, slot, moved), f"drift, {command}{reference}"
 
 
-def _figures(anchor: str, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Table:
-    left_out = about["models"] - len(rows)
+def _figures(anchor: str, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], moves: Moves) -> Table:
+    slot, moved = about["slot"], about["slot"] in moves.of
+    more = f"; relative_l2 and cosine with {moves.since}" if moved else ""
     return Table(
         anchor,
-        f"Figures of {terminal.safe(about['slot'])}, a row a model",
-        [Heading("model"), *(Heading(name, number=True) for name in _FIGURES)],
+        f"Figures of {terminal.safe(slot)}, a row a model{more}",
+        [Heading("model"), *(Heading(name, _UNITS[name], number=True) for name in _FIGURES), *(headings() * moved)],
         [
             [
                 Cell(terminal.safe(row["model"])),
-                *(Cell(terminal.cell_text(row[name]), None, number=True) for name in _FIGURES),
+                *(Cell(terminal.cell_text(row[name]), number=True) for name in _FIGURES),
+                *(cells(moves, slot, row["model"]) * moved),
             ]
             for row in rows
         ],
-        left_out,
-        command=f"wexport query tensors --param slot='{terminal.safe(about['slot'])}'",
+        about["models"] - len(rows),
+        command=f"wexport query tensors --param slot='{terminal.safe(slot)}'",
+        sql=_sql(slot),
     )
+
+
+def _sql(slot: str) -> str:
+    """What gives the figures of a slot, for all models. Empty for a name that could not be copied as it is."""
+    if terminal.safe(slot) != slot:
+        return ""
+    quoted = slot.replace("'", "''")
+    return f"SELECT model, {', '.join(_FIGURES)} FROM weights WHERE slot = '{quoted}' ORDER BY {ORDER}"

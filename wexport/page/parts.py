@@ -38,7 +38,9 @@ class Heading:
 class Table:
     """A table that can be sorted and filtered.
 
-    left_out: rows that are not shown. queries: those of the library that are behind it. command: what prints all of it.
+    left_out, hidden: rows and columns that are not shown. command: what prints all of it.
+    queries: those of the library that are behind it.
+    sql: what gives it, where no query of the library does.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Table:
     left_out: int = 0
     queries: tuple[Query, ...] = ()
     command: str = ""
+    sql: str = ""
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,17 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A slot's own part of the page. facts: name and value. badges: severity and text of each finding."""
+    """A slot's own part of the page. facts: name and value. badges: severity and text of each finding.
+
+    words: what is not drawn, and what does.
+    """
 
     anchor: str
     slot: str
     facts: list[tuple[str, str]]
     badges: list[tuple[str, str]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
 
 
@@ -109,6 +117,7 @@ def table_of(
         max(0, answer.num_rows - rows),
         (known,) if known else (),
         command,
+        hidden=tuple(each for each in hidden if each in answer.column_names),
     )
 
 

@@ -15,23 +15,58 @@ _LONG = re.compile(r"-?\d+\.\d{2,}")
 _COMMENTS = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", re.DOTALL)
 _FONTS = re.compile(r"font-family: 'DejaVu Sans'[^;\"]*")
 _TAGS = re.compile(r"<[^>]*>")
+_UPRIGHT = re.compile(r' transform="rotate\(-?0 [^)]*\)"')
+_PATH = re.compile(r'(?<= d=")[^"]*')
+_STEP = re.compile(r"([A-Za-z])([^A-Za-z]*)")
 _PLAIN_NAMES = re.compile(r' id="(?:figure|axes|patch|line2d|text|xtick|ytick|legend|matplotlib\.axis)_\d+"')
+
+
+def fixed(width: float, height: float, *, left: float, right: float = 0.98, top: float = 0.5) -> Figure:
+    """A figure of a size in inches with fixed margins: a layout engine draws everything twice, and there are many.
+
+    left, right: as shares of the width. top: inches for the title, of up to two lines.
+    """
+    made = Figure(figsize=(width, height), constrained_layout=False)
+    made.subplots_adjust(left=left, right=right, bottom=0.5 / height, top=1 - top / height)
+    return made
 
 
 def picture(figure: Figure, alt: str) -> Picture:
     """A figure as SVG in a data URI.
 
     As an image, an SVG runs no script and loads nothing, whatever the names in it are. Coordinates are rounded to a
-    tenth of a point, and what only tells who drew it and how is left out: that takes off more than half.
+    tenth of a point, lines along an axis have one number, and what only tells who drew it and how is left out: that
+    takes off two thirds.
     """
     buffer = io.StringIO()
     with style.settings():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = _COMMENTS.sub("", buffer.getvalue())
     text = _FONTS.sub("font-family: sans-serif", _PLAIN_NAMES.sub("", text))
-    text = _TAGS.sub(lambda tag: _LONG.sub(_rounded, tag[0]), text)  # numbers in the words stay as they are
+    text = _TAGS.sub(lambda tag: _tidied(tag[0]), text)  # the words between stay as they are
     text = re.sub(r"\s+", " ", text).replace("> <", "><")
     return Picture("data:image/svg+xml," + urllib.parse.quote(text, safe=" =:/;,.'()-+*!@[]{}|^~`?&$"), alt)
+
+
+def _tidied(tag: str) -> str:
+    return _PATH.sub(_shortened, _LONG.sub(_rounded, _UPRIGHT.sub("", tag)))
+
+
+def _shortened(path: re.Match[str]) -> str:
+    """A path whose lines along an axis are H and V, and lines of no length are left out."""
+    here: tuple[str, ...] = ()
+    steps = []
+    for command, numbers in _STEP.findall(path[0]):
+        there = tuple(numbers.split())
+        if command == "L" and len(here) == 2:
+            if there == here:
+                continue
+            one = f"V{there[1]}" if there[0] == here[0] else f"H{there[0]}" if there[1] == here[1] else ""
+            steps.append(one or f"L{' '.join(there)}")
+        else:
+            steps.append(command + " ".join(there))
+        here = there[-2:]
+    return "".join(steps)
 
 
 def _rounded(number: re.Match[str]) -> str:

@@ -15,28 +15,49 @@ from wexport.library import Query
 from wexport.page.parts import Layer, Picture, Table
 from wexport.version import __version__
 
+TITLES = {
+    "models": "Models",
+    "findings": "Findings",
+    "architectures": "Architectures",
+    "closeness": "Closeness",
+    "rank": "Ranking",
+    "drift": "Drift",
+    "layers": "Layers",
+}
+"""The sections, by what they are called in links."""
+
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of the summary, and where it leads."""
+    """A sentence of the summary, and where it leads. place: what stands there, if it is no section."""
 
     text: str
     link: str = ""
+    place: str = ""
+
+    @property
+    def see(self) -> str:
+        """The words of the link."""
+        return f"See {self.place or TITLES[self.link.removeprefix('#')]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page with a heading. queries: those of the library that are behind all of it."""
+    """A part of the page. anchor: one of TITLES. queries: those of the library that are behind all of it."""
 
     anchor: str
-    title: str
     words: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     queries: tuple[Query, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        return TITLES[self.anchor]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 
 from wexport import terminal
 from wexport.checking import Finding, groups
 from wexport.comparison import Comparison
+from wexport.page.meanings import closeness, meaning
 from wexport.page.render import Sentence
 
 STANDING_OUT = 6
@@ -36,19 +36,23 @@ def _compared(found: Comparison, architectures: pa.Table) -> list[Sentence]:
     sentences = [Sentence(f"{_count(len(models), 'model')} with {parameters:,} parameters in all{written}.", "#models")]
     firsts = {row["architecture"]: row for row in reversed(architectures.to_pylist())}
     if len(firsts) == 1 and len(models) > 1:
-        sentences.append(Sentence("All have one architecture, so their layers are compared one to one."))
+        sentences.append(
+            Sentence("All have one architecture: layers of the same kinds and shapes, so they are compared one to one.")
+        )
     elif len(firsts) > 1:
         largest = max(row["models"] for row in firsts.values())
+        share = f"{largest:,} models share the most common" if largest > 1 else "no two models share one"
         sentences.append(
             Sentence(
-                f"They have {len(firsts):,} architectures; {_count(largest, 'model')} share the most common. Figures "
-                "of different architectures are shown beside each other, but not compared.",
+                f"They have {len(firsts):,} architectures (layers of other kinds or shapes); {share}. Only tensors of "
+                "the same place and shape are compared, whatever the model.",
                 "#architectures",
             )
         )
-    steps = [row for row in models if row["step"] is not None]
-    if len(steps) > 1:
-        sentences.append(Sentence(f"{len(steps):,} of them are checkpoints of training runs.", "#runs"))
+    steps = sum(row["step"] is not None for row in models)
+    if steps > 1:
+        share = "All" if steps == len(models) else f"{steps:,} of them"
+        sentences.append(Sentence(f"{share} are checkpoints: states of a model along its training.", "#drift"))
     return sentences
 
 
@@ -57,57 +61,72 @@ def _standing_out(found: Comparison, links: Mapping[Finding, str]) -> list[Sente
     sentences = []
     for group in grouped[:STANDING_OUT]:
         each = group.example
-        where = f"{group.models:,} models, for instance {each.model}" if group.models > 1 else each.model
-        place = f", {each.place}" if each.place else ""
+        where = f"{each.place} of {each.model}" if each.place else each.model
+        more = f", and the same in {_count(group.models - 1, 'other model')}" if group.models > 1 else ""
         sentences.append(
             Sentence(
-                terminal.safe(f"{each.severity}: {each.finding.replace('_', ' ')} in {where}{place}: {each.seen}"),
+                f"{each.severity.capitalize()}: {meaning(each)}, in {terminal.safe(where)}: "
+                f"{terminal.safe(each.seen)}{more}.",
                 links.get(each, "#findings"),
+                terminal.safe(each.place or "") if each in links else "",
             )
         )
     if len(grouped) > STANDING_OUT:
-        sentences.append(Sentence(f"{len(grouped) - STANDING_OUT:,} more kinds of findings.", "#findings"))
+        sentences.append(Sentence(f"{len(grouped) - STANDING_OUT:,} more.", "#findings"))
     if not grouped:
-        sentences.append(Sentence("No error and no warning was found in the weights.", "#findings"))
-    sentences += [Sentence(text, "#closeness") for text in _closeness(found.clusters)]
-    return sentences
-
-
-def _closeness(clusters: pa.Table) -> list[str]:
-    """What the query `clusters` says of each group, and of models that stand apart."""
-    rows: list[dict[str, Any]] = clusters.to_pylist()
-    return [terminal.safe(text) for text in dict.fromkeys(row.get("verdict") for row in rows) if text][:3]
+        sentences.append(
+            Sentence(
+                "No error and no warning: the checks for NaN, dead units, exploding values, jumps and untrained layers "
+                "found nothing alarming.",
+                "#findings",
+            )
+        )
+    return sentences + [Sentence(text, "#closeness") for text in closeness(found.clusters.to_pylist())]
 
 
 def _first(found: Comparison, links: Mapping[Finding, str]) -> list[Sentence]:
     sentences = []
     worst = next((each for each in found.findings if each.severity != "info"), None)
     if worst is not None:
-        advice = f": {worst.advice}" if worst.advice else ""
-        sentences.append(
-            Sentence(
-                terminal.safe(f"{worst.place or worst.model} ({worst.finding}){advice}."), links.get(worst, "#findings")
-            )
-        )
+        where = f"{worst.place} of {worst.model}" if worst.place else worst.model
+        advice = f" What may help: {worst.advice}." if worst.advice else ""
+        link, place = links.get(worst, "#findings"), terminal.safe(worst.place or "") if worst in links else ""
+        sentences.append(Sentence(terminal.safe(f"{where}: {worst.seen}.{advice}"), link, place))
     if found.rank is not None and found.rank.num_rows and found.rank["place"][0].as_py() is not None:
         best = found.rank.slice(0, 1).to_pylist()[0]
         sentences.append(
             Sentence(terminal.safe(f"By the metrics, {best['model']} comes first: {best['reason']}."), "#rank")
         )
+    if sum(row["step"] is not None for row in found.models.select(["step"]).to_pylist()) > 1:
+        sentences.append(Sentence("What moved most from checkpoint to checkpoint.", "#drift"))
     if not sentences:
-        sentences.append(Sentence("The table of models, and which are close to which.", "#models"))
+        several = found.models.num_rows > 1
+        text = "Which models are close to which." if several else "The layers: how the values of each are spread."
+        sentences.append(Sentence(text, "#closeness" if several else "#layers"))
     return sentences
 
 
 def _not_concluded(found: Comparison) -> list[Sentence]:
-    sentences = [
-        Sentence("Which model performs better: weights alone do not tell; a metric on data that was held back does."),
-        Sentence(
-            "That models with different weights behave differently: hidden units may change places without any effect."
-        ),
-    ]
-    if found.rank is None:
-        sentences.insert(1, Sentence("There is no ranking, because no metrics were given (--metrics FILE)."))
+    several = found.models.num_rows > 1
+    better = "Which model performs better" if several else "How well the model performs"
+    sentences = [Sentence(f"{better}: weights alone do not tell; a metric on data that was held back does.")]
+    if found.rank is None and several:
+        sentences.append(Sentence("There is no ranking, because no metrics were given (--metrics FILE)."))
+    if several:
+        sentences.append(
+            Sentence(
+                "That models with different weights behave differently: hidden units may change places without any "
+                "effect."
+            )
+        )
+    if any(each.severity != "info" for each in found.findings):
+        sentences.append(
+            Sentence("That what was found does harm: units that do nothing may cost nothing. Measure before you mend.")
+        )
+    else:
+        sentences.append(
+            Sentence("That all is well: these checks see NaN, dead units and the like, not what a model has learnt.")
+        )
     return sentences
 
 

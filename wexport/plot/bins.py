@@ -16,6 +16,9 @@ from wexport.stats.histogram import bin_of, bounds
 
 Floats = NDArray[np.float64]
 
+FAR_AWAY = 0.0025
+"""The share of a histogram's values on each side that an axis may leave out, where they are far from the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bins:
@@ -34,10 +37,34 @@ class Bins:
             np.asarray(histogram["count"], np.int64),
         )
 
+    def within(self, low: float, high: float) -> Bins:
+        """The bins that are whole between two weights."""
+        kept = (self.lower >= low) & (self.upper <= high)
+        return Bins(self.lower[kept], self.upper[kept], self.count[kept])
+
     @property
     def zeros(self) -> int:
         """Values in the zero bin."""
         return int(self.count[self.lower == self.upper].sum())
+
+
+def reach(stored: Sequence[Bins]) -> tuple[float, float]:
+    """Where an axis for several histograms begins and ends.
+
+    At the lowest and highest weight, unless that leaves less than a third of the axis to nearly all of the values:
+    then up to FAR_AWAY of each histogram's values on either side are beyond it.
+    """
+    held = [bins for bins in stored if bins.count.size]
+    if not held:
+        return 0.0, 0.0
+    most = min(float(bins.lower[0]) for bins in held), max(float(bins.upper[-1]) for bins in held)
+    lows, highs = [], []
+    for bins in held:
+        share = np.cumsum(bins.count) / bins.count.sum()
+        lows.append(float(bins.lower[np.searchsorted(share, FAR_AWAY)]))
+        highs.append(float(bins.upper[np.searchsorted(share, 1 - FAR_AWAY)]))
+    nearly = min(lows), max(highs)
+    return nearly if 0 < 3 * (nearly[1] - nearly[0]) < most[1] - most[0] else most
 
 
 def edges_for(stored: Sequence[Bins], bars: int) -> Floats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow as pa
 from wexport.connection import PathLike
 from wexport.errors import UsageError
 from wexport.session import Session, opened
+from wexport.terminal import safe
 
 Table = PathLike | Session
 """A table to draw from: a file, folder or pattern, or an open session over one."""
@@ -18,16 +20,43 @@ ORDER = "run NULLS FIRST, step NULLS FIRST, model"
 """The order of models in plots: checkpoints by step."""
 
 
+_MODELS = f"""
+SELECT model, asked_for(model, getvariable('model')) AS asked FROM weights GROUP BY model, run, step ORDER BY {ORDER}
+"""
+_SLOTS = """
+SELECT slot FROM weights WHERE asked_for(model, getvariable('model')) GROUP BY slot ORDER BY min(tensor_index), slot
+"""
+LISTED = 8
+
+
 def fetch(table: Table, sql: str, parameters: Mapping[str, Any], nothing: str) -> list[dict[str, Any]]:
-    """Rows of an answer. Raises UsageError, saying `nothing`, if there are none."""
+    """Rows of an answer. Raises UsageError if there are none, saying `nothing` and what there is instead."""
     with opened(table) as session:
         found: pa.Table = session.ask(sql, parameters)
-    if not found.num_rows:
-        raise UsageError(nothing, hint=_seen(parameters))
+        if not found.num_rows:
+            raise UsageError(nothing, hint=there_is(session, parameters))
     rows: list[dict[str, Any]] = found.to_pylist()
     return rows
 
 
-def _seen(parameters: Mapping[str, Any]) -> str:
-    asked = ", ".join(f"{name} {value!r}" for name, value in parameters.items() if value is not None)
-    return f"asked for {asked}; `wexport query tensors` lists slots and models"
+def there_is(session: Session, asked: Mapping[str, Any]) -> str:
+    """What could have been asked for, as a hint: models, where none fits `model`, else slots of those that do."""
+    model = asked.get("model", "*")
+    if models := unless_any_fits(session, model):
+        return models
+    slots: list[str] = session.ask(_SLOTS, {"model": model}).column("slot").to_pylist()
+    return f"slots {'here' if model == '*' else 'of ' + model} are {listed(slots, asked.get('slot', ''))}"
+
+
+def unless_any_fits(session: Session, model: str) -> str:
+    """Which models there are, as a hint; empty where the name or pattern fits some."""
+    models = session.ask(_MODELS, {"model": model}).to_pylist()
+    fits = any(row["asked"] for row in models)
+    return "" if fits else f"models are {listed([row['model'] for row in models], model)}"
+
+
+def listed(names: Sequence[str], wanted: str = "") -> str:
+    """Some of many names, those that are most like the wanted one if any are, and how many more there are."""
+    shown = difflib.get_close_matches(wanted, names, LISTED, 0.5) or names[:LISTED]
+    more = len(names) - len(shown)
+    return ", ".join(safe(name) for name in shown) + (f" and {more:,} more" if more else "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,12 @@ from matplotlib.ticker import MaxNLocator
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.bins import Bins, Floats, counts_in, edges_for
-from wexport.plot.data import ORDER, Table, fetch
-from wexport.session import opened
+from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
+from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
+from wexport.plot.overlays import BAND, labels, overlay
+from wexport.session import Session, opened
 
 BARS = 40
-FAR_AWAY = 0.0025
-"""Up to this share of a row's values on each side is not drawn, but counted, where they are far from the others."""
 ROLES = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 GATE_WORDS = {
     **{"i": "input", "f": "forget", "c": "cell", "o": "output"},
@@ -78,6 +78,12 @@ class Histogram:
     nan_count: int
     inf_count: int
 
+    @classmethod
+    def of(cls, figures: Mapping[str, Any]) -> Histogram:
+        """From a row of the table, or from one of its `gates`."""
+        counts = (figures[name] for name in ("value_count", "nan_count", "inf_count"))
+        return cls(Bins.of(figures["histogram"]), *counts)
+
 
 @dataclass(frozen=True, slots=True)
 class Gates:
@@ -123,23 +129,42 @@ def load(table: Table, layer: str = "*", model: str = "*") -> Gates:
     """The gates of a recurrent layer. Raises UsageError if there is none, or several layers fit."""
     asked = {"layer": layer, "model": model}
     with opened(table) as session:
-        found = fetch(session, _LAYERS, asked, "no recurrent layer fits")
-        layers = list(dict.fromkeys(row["layer_slot"] for row in found))
+        layers = _layers(session, layer, model)
         if len(layers) > 1:
-            listed = ", ".join(layers[:8]) + (f" and {len(layers) - 8:,} more" if len(layers) > 8 else "")
-            raise UsageError(f"{len(layers):,} recurrent layers fit", hint=f"choose one by layer: {listed}")
+            raise UsageError(f"{len(layers):,} recurrent layers fit", hint=f"choose one by layer: {listed(layers)}")
         rows = fetch(session, _TENSORS, {**asked, "layer": layers[0]}, "its tensors are empty")
     panels: dict[tuple[str, Column], dict[str, Histogram]] = {}
     for row in rows:
         for part in row["gates"] or [row]:
             if part["histogram"] is not None:
-                bins = Bins.of(part["histogram"])
-                one = Histogram(bins, part["value_count"], part["nan_count"], part["inf_count"])
-                panels.setdefault((row["role"], Column(row["direction"], part["gate"])), {})[row["model"]] = one
+                place = row["role"], Column(row["direction"], part["gate"])
+                panels.setdefault(place, {})[row["model"]] = Histogram.of(part)
     columns = sorted({column for _, column in panels}, key=_column_order)
     roles = [role for role in ROLES if any(role == known for known, _ in panels)]
     classes = {row["layer_class"] for row in rows}
     return Gates(layers[0], classes, list(dict.fromkeys(row["model"] for row in rows)), roles, columns, panels)
+
+
+def _layers(session: Session, layer: str, model: str) -> list[str]:
+    """The recurrent layers that fit. Raises UsageError, naming those that there are, if none does."""
+    for pattern in (layer, "*"):
+        found: list[str] = session.ask(_LAYERS, {"layer": pattern, "model": model}).column("layer_slot").to_pylist()
+        if found and pattern == layer:
+            return list(dict.fromkeys(found))
+    if models := unless_any_fits(session, model):
+        raise UsageError(f"no model fits {model!r}", hint=models)
+    where = "here" if model == "*" else f"in {model}"
+    if found:
+        hint = f"recurrent layers {where} are {listed(list(dict.fromkeys(found)))}"
+    else:
+        hint = f"nothing {where} has a recurrent kernel, and so gates; `wexport plot histogram` draws any slot"
+    raise UsageError("there is no recurrent layer" + ("" if layer == "*" else f" {layer!r}"), hint=hint)
+
+
+def layer_of(slot: str, direction: str | None) -> str:
+    """What `gates` calls the layer of a slot."""
+    layer = slot.rpartition("/")[0]
+    return re.sub("/(?:forward|backward)(/|$)", r"\1", layer) if direction else layer
 
 
 def _column_order(column: Column) -> tuple[int, int, str]:
@@ -184,8 +209,8 @@ def _panel(data: Gates, ax: Axes, row: int, column: int) -> Axes:
 
 def _draw_row(data: Gates, role: str, panels: list[Axes], standing: list[str], bars: int) -> list[StepPatch]:
     found = [data.panels.get((role, column), {}) for column in data.columns]
-    low, high = _range([one.bins for models in found for one in models.values()])
-    edges = edges_for([_within(one.bins, low, high) for models in found for one in models.values()], bars)
+    low, high = reach([one.bins for models in found for one in models.values()])
+    edges = edges_for([one.bins.within(low, high) for models in found for one in models.values()], bars)
     densities = [{name: _density(one.bins, low, high, edges) for name, one in models.items()} for models in found]
     limit, highest = _limit([density for models in densities for density in models.values()])
     artists = []
@@ -194,34 +219,13 @@ def _draw_row(data: Gates, role: str, panels: list[Axes], standing: list[str], b
         panel.set_xlim(edges[0], edges[-1])
         panel.set_ylim(0, limit)
         panel.xaxis.set_major_locator(MaxNLocator(4 if len(panels) < 6 else 3, prune="both"))
-        beyond = sum(int(one.bins.count.sum() - _within(one.bins, low, high).count.sum()) for one in models.values())
+        beyond = sum(int(one.bins.count.sum() - one.bins.within(low, high).count.sum()) for one in models.values())
         _note(panel, models, density, limit if highest > limit else np.inf, beyond, len(data.models))
     return artists
 
 
-def _range(stored: Sequence[Bins]) -> tuple[float, float]:
-    """Where the panels of a row begin and end: few values far away are left out, or they would leave no room."""
-    lower, upper, count = (
-        np.concatenate([getattr(bins, name) for bins in stored] or [np.zeros(0)])
-        for name in ("lower", "upper", "count")
-    )
-    if not count.sum():
-        return 0.0, 0.0
-    order = np.argsort(lower + upper, kind="stable")
-    share = np.cumsum(count[order]) / count.sum()
-    low = float(lower[order][np.searchsorted(share, FAR_AWAY)])
-    high = float(upper[order][min(np.searchsorted(share, 1 - FAR_AWAY), share.size - 1)])
-    all_of_it = float(lower.min()), float(upper.max())
-    return (low, high) if 0 < 3 * (high - low) < all_of_it[1] - all_of_it[0] else all_of_it
-
-
-def _within(bins: Bins, low: float, high: float) -> Bins:
-    kept = (bins.lower >= low) & (bins.upper <= high)
-    return Bins(bins.lower[kept], bins.upper[kept], bins.count[kept])
-
-
 def _density(bins: Bins, low: float, high: float, edges: Floats) -> Floats:
-    counts = counts_in(_within(bins, low, high), edges)
+    counts = counts_in(bins.within(low, high), edges)
     density: Floats = counts / (max(1, int(bins.count.sum())) * np.diff(edges))
     return density
 
@@ -238,19 +242,11 @@ def _limit(densities: Sequence[Floats]) -> tuple[float, float]:
 
 
 def _lines(panel: Axes, edges: Floats, densities: dict[str, Floats], standing: list[str]) -> list[StepPatch]:
-    artists = []
-    for number, name in enumerate(standing):
-        if name in densities:
-            if len(standing) == 1:
-                artists.append(panel.stairs(densities[name], edges, fill=True, color=style.COLOURS[0], alpha=0.85))
-            else:
-                artists.append(panel.stairs(densities[name], edges, **style.look(number), linewidth=1.2, zorder=3))
-    others = [density for name, density in densities.items() if name not in standing]
-    if others:
-        look: dict[str, Any] = {"color": style.OTHERS, "alpha": 0.45, "linewidth": 0, "zorder": 2}
-        low, high = np.min(others, axis=0), np.max(others, axis=0)
-        artists.append(panel.stairs(high, edges, baseline=low, fill=True, **look))
-    return artists
+    if len(standing) == 1:
+        return [
+            panel.stairs(densities[name], edges, fill=True, color=style.COLOURS[0], alpha=0.85) for name in densities
+        ]
+    return overlay(panel, edges, densities, standing, width=1.2)
 
 
 def _note(
@@ -269,7 +265,7 @@ def _note(
     if highest > limit:
         words.append(f"up to {highest:.3g} ▲")
     if beyond:
-        words.append(f"{beyond:,} beyond")
+        words.append(f"{beyond:,} value{'s' if beyond > 1 else ''} beyond")
     if not models:
         words = ["none"]
     elif len(models) < of:
@@ -296,11 +292,10 @@ def _label_row(data: Gates, number: int, panels: list[Axes]) -> None:
 
 def _legend(data: Gates, ax: Axes, standing: list[str]) -> None:
     handles: list[Any] = [Line2D([], [], **style.look(place), linewidth=1.4) for place in range(len(standing))]
-    labels = style.short_all(standing)
     if len(standing) < len(data.models):
-        handles.append(Patch(color=style.OTHERS, alpha=0.45, linewidth=0))
-        labels.append(f"{len(data.models) - len(standing):,} others, their range")
-    made = ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.005, 1.0), borderaxespad=0)
+        handles.append(Patch(**BAND))
+    words = labels(standing, len(data.models))
+    made = ax.legend(handles, words, loc="upper left", bbox_to_anchor=(1.005, 1.0), borderaxespad=0)
     style.plain(made.get_texts())
 
 

@@ -11,8 +11,9 @@ from matplotlib.patches import StepPatch
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.bins import Bins, Floats, counts_in, edges_for
-from wexport.plot.data import ORDER, Table, fetch
+from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
+from wexport.plot.data import ORDER, Table, fetch, listed
+from wexport.plot.overlays import labels, overlay
 
 BARS = 60
 RIDGES = 24
@@ -63,7 +64,7 @@ def load(table: Table, slot: str, model: str = "*") -> Histograms:
     rows = fetch(table, _SQL, {"slot": slot, "model": model}, f"no model has a slot {slot!r}")
     slots = sorted({row["slot"] for row in rows})
     if len(slots) > 1:
-        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {', '.join(slots[:5])}, ...")
+        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {listed(slots)}")
     return Histograms(
         slots[0],
         [row["model"] for row in rows],
@@ -80,14 +81,19 @@ def draw(
 
     layout: "overlay", or "ridge": the models one above the other, each to its own height. scale: of the density,
     "linear" or "log". bars: about how many; none is finer than what the table holds. In a linear overlay, a bar far
-    above all others is cut off, and its height is written where it is cut.
+    above all others is cut off, and its height is written where it is cut; few values far from the others are beyond
+    the axis, and the title counts them.
 
     Returns the outlines in the order of the models; in an overlay of many, the last is the range of the others.
     """
     style.choice("layout", layout, ("overlay", "ridge"))
     style.choice("scale", scale, ("linear", "log"))
-    edges = edges_for(data.bins, bars)
-    densities = [_density(bins, edges) for bins in data.bins]
+    # A logarithmic scale is for looking at what is rare, so nothing is left out there.
+    low, high = reach(data.bins) if scale == "linear" else (-np.inf, np.inf)
+    shown = [bins.within(low, high) for bins in data.bins]
+    edges = edges_for(shown, bars)
+    densities = [_density(bins, edges, of) for bins, of in zip(shown, data.bins, strict=True)]
+    beyond = sum(int(of.count.sum() - bins.count.sum()) for bins, of in zip(shown, data.bins, strict=True))
     with style.settings():
         if layout == "ridge":
             artists = _ridge(data, ax, edges, densities)
@@ -101,31 +107,24 @@ def draw(
             else:
                 _cut(ax, edges, densities)
         ax.set_xlim(edges[0], edges[-1])
-        style.label(ax, title=_title(data), x="weight", y=y)
+        style.label(ax, title=_title(data, beyond), x="weight", y=y)
     return artists
 
 
-def _density(bins: Bins, edges: Floats) -> Floats:
-    density: Floats = counts_in(bins, edges) / (max(1, int(bins.count.sum())) * np.diff(edges))
+def _density(bins: Bins, edges: Floats, of: Bins) -> Floats:
+    density: Floats = counts_in(bins, edges) / (max(1, int(of.count.sum())) * np.diff(edges))
     return density
 
 
 def _overlay(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats]) -> list[StepPatch]:
-    """Some models as lines, and the range of all others as a band behind them."""
-    lines = style.standing_out(len(densities))
-    names = style.short_all([data.models[place] for place in lines])
-    artists = [
-        ax.stairs(densities[place], edges, **style.look(number), label=name, linewidth=1.4, zorder=3)
-        for number, (place, name) in enumerate(zip(lines, names, strict=True))
-    ]
-    others = [density for place, density in enumerate(densities) if place not in lines]
-    if others:
-        low, high = np.min(others, axis=0), np.max(others, axis=0)
-        band: dict[str, Any] = {"color": style.OTHERS, "alpha": 0.45, "linewidth": 0, "zorder": 2}
-        label = f"{len(others):,} others, their range"
-        artists.append(ax.stairs(high, edges, baseline=low, fill=True, label=label, **band))
-    if len(densities) > 1:
-        style.legend(ax, loc="upper left" if _leans_right(edges, densities) else "upper right")
+    if len(densities) == 1:
+        return [ax.stairs(densities[0], edges, fill=True, color=style.COLOURS[0], alpha=0.85)]
+    standing = [data.models[place] for place in style.standing_out(len(densities))]
+    named = dict(zip(data.models, densities, strict=True))
+    artists = overlay(ax, edges, named, standing, width=1.4)
+    for artist, words in zip(artists, labels(standing, len(densities)), strict=True):
+        artist.set_label(words)
+    style.legend(ax, loc="upper left" if _leans_right(edges, densities) else "upper right")
     return artists
 
 
@@ -173,10 +172,14 @@ def _cut(ax: Axes, edges: Floats, densities: list[Floats]) -> None:
     style.plain([ax.annotate(words, (middle, limit), ha=side, va="top", fontsize=8, **where)])
 
 
-def _title(data: Histograms) -> str:
+def _title(data: Histograms, beyond: int) -> str:
     missing = sum(data.missing)
     least, most = min(data.value_count), max(data.value_count)
     values = f"{least:,} values each" if least == most else f"{least:,} to {most:,} values: not all of one shape"
     models = f"{len(data.models):,} models, {values}" if len(data.models) > 1 else f"{data.models[0]}, {least:,} values"
     left_out = f"; {missing:,} NaN or infinite left out" if missing else ""
+    if beyond:
+        lowest = min(float(bins.lower[0]) for bins in data.bins if bins.count.size)
+        highest = max(float(bins.upper[-1]) for bins in data.bins if bins.count.size)
+        left_out += f"\n{beyond:,} far values beyond the axis: all are from {lowest:.3g} to {highest:.3g}"
     return f"{style.short(data.slot, 60)}: {style.short(models, 80)}{left_out}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wexport.errors import UsageError
-from wexport.plot.data import ORDER, Table, fetch
+from wexport.plot.data import ORDER, Table, fetch, listed
 from wexport.session import opened
 
 # Without the long columns first: a slot may be in a thousand models, of which a few are drawn.
@@ -57,7 +57,7 @@ def pick(table: Table, slot: str, model: str, *, slots: int, models: int, models
             room = "one" if slots == 1 else f"at most {slots}"
             raise UsageError(
                 f"{slot!r} fits {len(names):,} slots, and the figure shows {room}",
-                hint=f"choose of {', '.join(names[:5])}, ...",
+                hint=f"choose of {listed(names)}",
             )
         everyone = list(dict.fromkeys(row["model"] for row in found))
         chosen = _spread(everyone, min(models, models_of_several) if len(names) > 1 else models)

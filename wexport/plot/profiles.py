@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import columns, style
-from wexport.plot.data import ORDER, Table
+from wexport.plot.data import ORDER, Table, there_is
 from wexport.session import opened
 
 Floats = NDArray[np.float64]
@@ -105,7 +105,7 @@ def load(table: Table, statistic: str = "std", *, model: str = "*", slot: str = 
             roles = session.ask(_ROLES, parameters).column("role").to_pylist()
             raise UsageError(
                 f"no weights of role {role!r}" + ("" if model == slot == "*" else " in these models and slots"),
-                hint=f"roles are: {', '.join(roles)}; '*' is all" if roles else "`wexport query tensors` lists slots",
+                hint=f"roles are: {', '.join(roles)}; '*' is all" if roles else there_is(session, parameters),
             )
     sequences: dict[str, dict[Place, float | None]] = {}
     for row in rows:
@@ -160,7 +160,7 @@ def draw(data: Profiles, ax: Axes, *, scale: str = "linear") -> list[Artist]:
         artists: list[Artist] = []
         for number, (place, name) in enumerate(zip(lines, names, strict=True)):
             artists += ax.plot(
-                x, figures[place], **style.look(number), label=name, marker="o", markersize=3, linewidth=1.3, zorder=3
+                x, figures[place], **style.look(number), **style.marker(number), label=name, linewidth=1.3, zorder=3
             )
         others = [figures[place] for place in sorted(set(range(len(data.models))) - set(lines))]
         if others:

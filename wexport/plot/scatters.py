@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.data import Table
+from wexport.plot.data import Table, listed, unless_any_fits
 from wexport.plot.pairs import Pairs, cosine, paired
 from wexport.session import opened
 
@@ -22,6 +22,9 @@ DENSE = 4_000
 """Pairs of one slot above which counts in hexagons are drawn, not points."""
 RASTERISED = 2_000
 """Points above which an SVG or PDF holds them as a picture."""
+
+SIDE, PAD = 4.6, 0.06
+"""Inches: the side of the square in a whole figure, and what is left free around all."""
 
 _MODELS = "SELECT DISTINCT model FROM weights WHERE asked_for(model, getvariable('model')) ORDER BY model"
 _SQL = """
@@ -66,8 +69,30 @@ def whole(
     with style.settings():
         figure = Figure(figsize=size or ((6.4, 6) if len(data.pairs) == 1 else (8.6, 5.6)))
         draw(data, figure.subplots(), colour=colour)
-        figure.draw_without_rendering()  # with equal axes, the layout has room for the legend in its second round only
+        _fit(figure, size)
     return figure
+
+
+def _fit(figure: Figure, size: tuple[float, float] | None) -> None:
+    """Place the square so that all around it has room; without a size asked for, the figure is as large as that takes.
+
+    A layout engine reckons with axes that may be of any shape, and cuts off what stands beside a square.
+    """
+    (ax,) = figure.axes
+    for _ in range(2):  # the title may be broken anew at another width
+        figure.draw_without_rendering()
+        square, around = ax.get_window_extent(), ax.get_tightbbox()
+        title = ax._left_title.get_window_extent()  # type: ignore[attr-defined]
+        assert around is not None
+        dots = figure.dpi
+        left, below = (square.x0 - around.x0) / dots + PAD, (square.y0 - around.y0) / dots + PAD
+        right, above = (around.x1 - square.x1) / dots + PAD, (around.y1 - square.y1) / dots + PAD
+        right = max(right, (title.x1 - square.x0) / dots + PAD - SIDE)
+        width, height = size or (left + SIDE + right, below + SIDE + above)
+        side = max(0.5, min(width - left - right, height - below - above))
+        figure.set_layout_engine("none")
+        figure.set_size_inches(width, height)
+        ax.set_position((left / width, below / height, side / width, side / height))
 
 
 def load(table: Table, a: str, b: str, slot: str = "*") -> Scatter:
@@ -82,10 +107,9 @@ def load(table: Table, a: str, b: str, slot: str = "*") -> Scatter:
             if name in found:
                 found = [name]
             if len(found) != 1:
-                listed = f": {', '.join(style.short(model) for model in found[:5])}" if found else ""
-                raise UsageError(
-                    f"{name!r} fits {len(found):,} models{listed}", hint="choose one; `wexport query models` lists them"
-                )
+                if not found:
+                    raise UsageError(f"there is no model {name!r}", hint=unless_any_fits(session, name))
+                raise UsageError(f"{name!r} fits {len(found):,} models", hint=f"choose one: {listed(found)}")
             names.extend(found)
         if names[0] == names[1]:
             raise UsageError(f"both are {names[0]!r}", hint="choose two models: a and b")

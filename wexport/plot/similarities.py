@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from wexport.errors import UsageError
 from wexport.plot import dendrograms, style
-from wexport.plot.data import Table
+from wexport.plot.data import Table, unless_any_fits
 from wexport.plot.dendrograms import Floats, Merge
 from wexport.session import opened
 from wexport.similar import MIN_COVERAGE, measure
@@ -66,6 +66,9 @@ def load(table: Table, model: str = "*") -> Similarities:
     """The similarities of the models of a table, as the query `similarity` has them."""
     with opened(table) as session:
         found = measure(session, model, MIN_COVERAGE)
+        if len(found.models) < 2:
+            there = f"there is only {found.models[0]}" if found.models else f"no model fits {model!r}"
+            raise UsageError(f"{there}, and a comparison needs two", hint=unless_any_fits(session, ""))
     return Similarities(found.models, found.matrix, found.coverage, found.standard_error)
 
 
@@ -74,8 +77,6 @@ def draw(data: Similarities, ax: Axes, *, low: float = 0.0) -> list[QuadMesh | L
 
     Returns the matrix and the tree.
     """
-    if len(data.models) < 2:
-        raise UsageError(f"{len(data.models)} of the models fit, and a comparison needs two", hint="ask for more")
     if not -1 <= low < 1:
         raise UsageError(f"low {low} is no beginning of a scale that ends at 1", hint="give -1 or more, below 1")
     count = len(data.models)

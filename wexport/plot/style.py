@@ -9,7 +9,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from wexport.errors import UsageError
 from wexport.terminal import safe
@@ -17,7 +17,8 @@ from wexport.terminal import safe
 # Okabe and Ito (2008), without yellow, which is too pale for lines on white; black comes last.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 OTHERS = "#9aa0a6"
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)))
+MARKERS = "os^"
 SHOWN = 8
 """How many models stand out in a plot that overlays them; of the others, the range is grey, and they are counted."""
 NAME_LENGTH = 36
@@ -35,6 +36,7 @@ _SETTINGS: Any = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "legend.frameon": False,
+    "legend.handlelength": 2.6,  # dashes are told from a line
     "figure.constrained_layout.use": True,
     "savefig.dpi": 150,
     "svg.hashsalt": "wexport",  # the same table gives the same file
@@ -53,6 +55,11 @@ def settings() -> Iterator[None]:
 def look(place: int) -> dict[str, Any]:
     """Colour and dashes of the model at a place, from 0: no two of the first 21 are alike."""
     return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
+
+
+def marker(place: int) -> dict[str, Any]:
+    """The points of the line of the model at a place."""
+    return {"marker": MARKERS[place // len(COLOURS) % len(MARKERS)], "markersize": 3}
 
 
 def standing_out(models: int, shown: int = SHOWN) -> list[int]:
@@ -121,10 +128,14 @@ def legend(ax: Axes, **options: Any) -> None:
 
 
 def logarithmic(ax: Axes, *, nonpositive: Literal["mask", "clip"] = "mask") -> None:
-    """A logarithmic y axis whose labels are plain numbers: matplotlib writes powers as formulas."""
+    """A logarithmic y axis whose labels are plain numbers, and enough of them: matplotlib writes powers as formulas."""
     ax.set_yscale("log", nonpositive=nonpositive)
     low, high = ax.get_ylim()
-    few = high < 30 * low
     plain = FuncFormatter(lambda value, _: f"{value:g}")
+    if high < 4 * low:
+        ax.yaxis.set_major_locator(MaxNLocator(6))
+        ax.yaxis.set_minor_locator(NullLocator())
+    elif high < 100 * low:
+        ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     ax.yaxis.set_major_formatter(plain)
-    ax.yaxis.set_minor_formatter(plain if few else NullFormatter())
+    ax.yaxis.set_minor_formatter(plain if high < 100 * low else NullFormatter())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import columns, style
-from wexport.plot.data import Table
+from wexport.plot.data import Table, listed, there_is
 from wexport.plot.profiles import grey
 from wexport.session import opened
 
@@ -30,6 +29,7 @@ WHERE asked_for(model, getvariable('model')) AND asked_for(slot, getvariable('sl
     AND (getvariable('run') = '*' OR asked_for(run, getvariable('run')))
 ORDER BY run, place, slot, shape, step, model
 """
+_RUNS = "SELECT DISTINCT run FROM weights WHERE run IS NOT NULL ORDER BY run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,12 @@ def load(
     parameters = {"slot": slot, "model": model, "run": run, "role": role}
     with opened(table) as session:
         rows = session.ask(_SQL.format(number=number), parameters).to_pylist()
+        if not rows:
+            asked = ", ".join(f"{name} {value!r}" for name, value in parameters.items() if value != "*")
+            runs = session.ask(_RUNS).column("run").to_pylist() if run != "*" else []
+            hint = f"runs are {listed(runs, run)}" if runs else there_is(session, parameters)
+            raise UsageError(f"nothing has {asked}", hint=hint)
     placed = [row for row in rows if row["run"] is not None and row["step"] is not None]
-    if not rows:
-        asked = ", ".join(f"{name} {value!r}" for name, value in parameters.items() if value != "*")
-        raise UsageError(f"nothing has {asked}", hint="`wexport query tensors` lists slots; role '*' is all roles")
     if not placed:
         raise UsageError(
             "no model here is a checkpoint: the table has no run and step of them",
@@ -168,7 +170,7 @@ def draw(data: Trajectories, ax: Axes, *, scale: str = "linear") -> list[Artist]
         artists: list[Artist] = []
         for number, (place, name) in enumerate(zip(shown, names, strict=True)):
             steps = data.lines[place].step
-            marker: Any = {"marker": "o", "markersize": 3} if steps.size <= 60 else {}
+            marker = style.marker(number) if steps.size <= 60 else {}
             artists += ax.plot(
                 steps, figures[place], **style.look(number), **marker, label=name, linewidth=1.3, zorder=3
             )

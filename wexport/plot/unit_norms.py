@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.data import ORDER, Table, fetch
+from wexport.plot.data import ORDER, Table, fetch, listed
 from wexport.plot.profiles import grey
 from wexport.stats.histogram import NEAR_ZERO
 
@@ -83,7 +82,7 @@ def load(table: Table, slot: str, model: str = "*") -> UnitNorms:
     rows = fetch(table, _SQL, {"slot": slot, "model": model}, f"no model has a slot {slot!r}")
     slots = sorted({row["slot"] for row in rows})
     if len(slots) > 1:
-        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {', '.join(slots[:5])}, ...")
+        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {listed(slots)}")
     kept = [row for row in rows if row["l2_norm"]]
     if not kept:
         if rows[0]["unit_count"] is None:
@@ -116,7 +115,10 @@ def draw(data: UnitNorms, ax: Axes, *, layout: str = "auto", scale: str = "linea
     if layout == "auto":
         layout = "bars" if len(data.models) == 1 and data.norms[0].size <= BARS else "sorted"
     if layout == "bars" and len(data.models) > 1:
-        raise UsageError(f"bars are for one model, and {len(data.models):,} have {data.slot!r}", hint="choose a model")
+        raise UsageError(
+            f"bars are for one model, and {len(data.models):,} have {data.slot!r}",
+            hint=f"choose one: {listed(data.models)}",
+        )
     with style.settings():
         artists = _bars(data, ax) if layout == "bars" else _curves(data, ax)
         if scale == "log":
@@ -155,7 +157,7 @@ def _curves(data: UnitNorms, ax: Axes) -> list[Artist]:
         ranks, norms, near_zero = curves[place]
         near = int(near_zero.sum())
         label = f"{name} ({near:,} near zero)" if near else name
-        marker: Any = {"marker": "o", "markersize": 3} if norms.size <= BARS else {}
+        marker = style.marker(number) if norms.size <= BARS else {}
         artists += ax.plot(ranks, norms, **style.look(number), **marker, label=label, linewidth=1.3, zorder=3)
     others = [curves[place] for place in sorted(set(range(len(curves))) - set(shown))]
     if others:
