@@ -2,7 +2,7 @@
 
 Run in a virtual environment of its own (PyTorch's CPU build will do):
 
-    pip install torch==2.13.0 transformers==5.24.0 safetensors numpy
+    pip install torch==2.13.0 transformers==5.24.0 numpy
     pip install --no-deps torchvision==0.28.0 && pip install pillow
     python tests/data/make/make_torch_layouts.py
 
@@ -11,9 +11,6 @@ shape], in the order of the state dict. Models are of full size, but without val
 role and canonical shape are Keras' words for what the module computes, made from the module's own attributes
 (`in_features`, `kernel_size`, `groups`, ...), null where Keras has none. A depthwise convolution may be told as either
 of two classes: "DepthwiseConv2D|Conv2D", with the shapes of both.
-
-Writes tests/data/torch_layouts/*.safetensors, too: transformers' models of a few KB, saved by `save_pretrained`, one of
-them in shards, and safetensors.json with float64 means of their values as torch has them.
 """
 
 from __future__ import annotations
@@ -257,40 +254,12 @@ _OWN = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
-# -- small files -------------------------------------------------------------------------------------------------------
-
-
-def small() -> Iterator[tuple[str, Any, str]]:
-    """Models of a few KB, and how large a shard may be."""
-    sizes: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 20}
-    yield (
-        "bert",
-        transformers.BertModel(transformers.BertConfig(intermediate_size=12, max_position_embeddings=6, **sizes)),
-        "1MB",
-    )
-    gpt2 = transformers.GPT2Config(n_embd=8, n_layer=2, n_head=2, vocab_size=20, n_positions=6)
-    yield "gpt2", transformers.GPT2LMHeadModel(gpt2), "1MB"
-    llama = transformers.LlamaConfig(intermediate_size=12, num_key_value_heads=1, **sizes)
-    yield "llama", transformers.LlamaForCausalLM(llama).to(torch.bfloat16), "1KB"
-
-
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     transformers.logging.set_verbosity_error()
     with torch.device("meta"):
         layouts = {name: rows(model) for name, model in everything()}
     (OUT / "layouts.json").write_text(json.dumps(layouts, separators=(",", ":")))
-    means: dict[str, dict[str, float]] = {}
-    for name, model, shard in small():
-        torch.manual_seed(1)
-        for parameter in model.parameters():
-            nn.init.normal_(parameter, std=0.5)
-        model.save_pretrained(OUT / name, max_shard_size=shard)
-        (OUT / name / "config.json").unlink()
-        (OUT / name / "generation_config.json").unlink(missing_ok=True)
-        state = {key: value for key, value in model.state_dict().items() if key != "lm_head.weight" or name == "llama"}
-        means[name] = {key: float(value.double().mean()) for key, value in state.items()}
-    (OUT / "safetensors.json").write_text(json.dumps(means, indent=1))
 
 
 if __name__ == "__main__":
