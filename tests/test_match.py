@@ -259,3 +259,82 @@ def test_many_tensors_are_no_trouble() -> None:
     left = model(*[row for number in range(10_000) for row in dense(f"a/layer_{number}", 4, 4)])
     right = model(*[row for number in range(10_000) for row in dense(f"b/block_{number}", 4, 4)])
     assert [(pair.left, pair.right) for pair in match(left, right)] == [(number, number) for number in range(20_000)]
+
+
+def unordered(*rows: tuple[str, str, tuple[int, ...]], samples: Sequence[str | None] = ()) -> list[Place]:
+    """Weights of a file that holds no order: (slot, role, shape), and what tells their contents."""
+    places = [replace(place, ordered=False) for place in model(*rows)]
+    return [replace(place, sample=sample) for place, sample in zip(places, samples, strict=True)] if samples else places
+
+
+KERNELS = [(f"{name}/kernel", "kernel", (4, 4)) for name in "ab"]
+OTHERS = [(f"{name}/kernel", "kernel", (4, 4)) for name in "xy"]
+
+
+def test_without_an_order_several_alike_are_not_paired() -> None:
+    assert pairs(unordered(*KERNELS), model(*OTHERS)) == {}
+    assert pairs(model(*KERNELS), unordered(*OTHERS)) == {}
+    assert len(pairs(model(*KERNELS), model(*OTHERS))) == 2
+
+
+def test_without_an_order_the_only_one_is() -> None:
+    left = unordered(*dense("fc1", 4, 3), *dense("fc2", 3, 5))
+    right = model(*dense("dense", 4, 3), *dense("dense_1", 3, 5))
+    assert pairs(left, right) == {
+        f"{one}/{leaf}": (f"{other}/{leaf}", "order")
+        for one, other in (("fc1", "dense"), ("fc2", "dense_1"))
+        for leaf in ("kernel", "bias")
+    }
+
+
+def test_equal_samples_pair_what_an_order_would_have() -> None:
+    left = unordered(*KERNELS, samples=["1", "2"])
+    right = [replace(place, sample=sample) for place, sample in zip(model(*OTHERS), ["2", "1"], strict=True)]
+    assert pairs(left, right) == {"a/kernel": ("y/kernel", "content"), "b/kernel": ("x/kernel", "content")}
+
+
+def test_equal_samples_contradict_an_order_too() -> None:
+    left = [replace(place, sample=sample) for place, sample in zip(model(*KERNELS), ["1", "2"], strict=True)]
+    right = [replace(place, sample=sample) for place, sample in zip(model(*OTHERS), ["2", "1"], strict=True)]
+    assert pairs(left, right) == {"a/kernel": ("y/kernel", "content"), "b/kernel": ("x/kernel", "content")}
+
+
+def test_the_rest_of_a_layer_follows_what_its_content_tells() -> None:
+    """Biases that changed, or are all zero, go with their kernels."""
+    rows = [dense(name, 4, 4) for name in ("a", "b")]
+    others = [dense(name, 4, 4) for name in ("x", "y")]
+    left = unordered(*rows[0], *rows[1], samples=["1", None, "2", None])
+    right = unordered(*others[0], *others[1], samples=["2", None, "1", None])
+    assert pairs(left, right) == {
+        "a/kernel": ("y/kernel", "content"),
+        "a/bias": ("y/bias", "order"),
+        "b/kernel": ("x/kernel", "content"),
+        "b/bias": ("x/bias", "order"),
+    }
+
+
+def test_the_last_one_left_is_the_only_one() -> None:
+    left = unordered(*KERNELS, samples=["1", "2"])
+    right = unordered(*OTHERS, samples=["changed", "1"])
+    assert pairs(left, right) == {"a/kernel": ("y/kernel", "content"), "b/kernel": ("x/kernel", "order")}
+
+
+@given(st.permutations(range(6)), st.integers(0, 6))
+def test_contents_undo_any_order(order: list[int], known: int) -> None:
+    """Of six layers of one shape, however the file sorts them; one of unknown content is paired if it is the last."""
+    left = [replace(place, sample=f"{n}" if n < known else None) for n, place in enumerate(unordered(*SIX))]
+    right = [replace(left[n], slot=f"other{place}/kernel", index=place) for place, n in enumerate(order)]
+    found = {pair.left: order[pair.right] for pair in match(left, right)}
+    assert found == {n: n for n in range(6 if known >= 5 else known)}
+
+
+SIX = [(f"layer{n}/kernel", "kernel", (4, 4)) for n in range(6)]
+
+
+def test_two_thousand_alike_without_an_order_are_no_trouble() -> None:
+    """A large language model's layers: contents tell them apart in one look."""
+    left = unordered(
+        *[(f"l{n}/kernel", "kernel", (4, 4)) for n in range(20_000)], samples=[f"{n}" for n in range(20_000)]
+    )
+    right = [replace(place, slot=f"other{place.slot}") for place in reversed(left)]
+    assert [(pair.left, pair.right) for pair in match(left, right)] == [(n, 19_999 - n) for n in range(20_000)]

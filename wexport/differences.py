@@ -72,9 +72,10 @@ class Diff:
     def same(self) -> bool:
         """Whether every value of either file has its equal, within the tolerance, in the other.
 
-        False too if there is anything that could not be read, as nobody knows then.
+        A counter that only one file keeps makes no difference: it belongs to training (torch's BatchNorm has one,
+        Keras' has none). False too if there is anything that could not be read, as nobody knows then.
         """
-        return all(each.status in SAME for each in self.tensors) and not self.a.problems and not self.b.problems
+        return all(map(_no_difference, self.tensors)) and not self.a.problems and not self.b.problems
 
     @property
     def counts(self) -> dict[str, int]:
@@ -95,6 +96,10 @@ class Diff:
         return f"{'same' if self.same else 'different'}: {', '.join(told)}" + (
             f" (matched {', '.join(by)})" if by else ""
         )
+
+
+def _no_difference(each: TensorDiff) -> bool:
+    return each.status in SAME or (each.status in (ONLY_A, ONLY_B) and each.side.role == "count")
 
 
 _METHODS = {"order": "order and shape", "content": "content"}

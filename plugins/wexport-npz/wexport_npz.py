@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 import wexport
-from wexport import archives, chunks, roles
+from wexport import archives, chunks, roles, torch_modules
 from wexport.windows import Window
 
 ARRAY_MAGIC = b"\x93NUMPY"
@@ -125,7 +125,11 @@ def _as_float64(read: Any) -> Any:
 
 
 def _model(container: str, found: Sequence[wexport.Tensor | wexport.Skipped]) -> wexport.Model:
-    tensors = [roles.by_name(item) for item in found if isinstance(item, wexport.Tensor)]
+    tensors = [item for item in found if isinstance(item, wexport.Tensor)]
+    if torch_modules.looks_like_torch(tensor.name for tensor in tensors):
+        tensors = torch_modules.describe(tensors, ordered=False)
+    else:
+        tensors = [roles.by_name(tensor) for tensor in tensors]
     if all(tensor.role == "unknown" for tensor in tensors):
         tensors = [replace(tensor, kind="array") for tensor in tensors]
     return wexport.Model(

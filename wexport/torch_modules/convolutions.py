@@ -98,7 +98,7 @@ def _class(seen: _Evidence) -> str | None:
             plain = False
         elif seen.into == seen.second != seen.first:
             transposed = False  # in one group, for what comes before; a transposed one would see its first axis
-    if plain and not transposed and (not seen.may_be_bilinear() or words.is_convolution(path)):
+    if plain and not transposed and (not seen.may_be_bilinear() or words.says_convolution(path)):
         return f"Conv{seen.window}D"
     # Keras' transposed convolutions know no groups, so their class is told where there is one group only.
     return f"Conv{seen.window}DTranspose" if transposed and not plain and seen.out == seen.second else None
@@ -109,7 +109,7 @@ def _kernel(seen: _Evidence, name: str | None) -> Tensor:
     tensor = seen.module.tensors["weight"]
     if name is None:
         # Of a weight alone, a LayerNorm's of several axes or somebody's own module may be called so, too.
-        sure = seen.out is not None or words.is_convolution(seen.module.path)
+        sure = seen.out is not None or words.says_convolution(seen.module.path)
         return replace(tensor, role="kernel") if sure else tensor
     order = (*range(2, seen.window + 2), 1, 0)
     layout = roles.layout(name, "kernel", tensor.shape, permutation=order)

@@ -15,15 +15,19 @@ def _words(text: str) -> frozenset[str]:
 
 
 _LINEAR = _words(
-    "q_proj k_proj v_proj o_proj out_proj gate_proj up_proj down_proj in_proj x_proj dt_proj "
+    "q_proj k_proj v_proj o_proj out_proj proj_out proj_in gate_proj up_proj down_proj in_proj x_proj dt_proj "
     "fc fc1 fc2 fc3 linear linear1 linear2 linear_1 linear_2 lin1 lin2 dense dense1 dense2 lm_head embed_out "
-    "classifier score qa_outputs seq_relationship text_projection visual_projection projection proj "
+    "classifier score qa_outputs seq_relationship text_projection visual_projection projection proj reduction "
     "wq wk wv wo w1 w2 w3 wi wi_0 wi_1 q_a_proj q_b_proj kv_b_proj kv_a_proj_with_mqa output_proj value_proj "
     "attn_q attn_k attn_v attn_output ffn_up ffn_down ffn_gate"
 )
 """Of a two-dimensional weight without a bias: Linear, and no Embedding."""
 
-_LINEAR_TOGETHER = (frozenset({"query", "key", "value"}), frozenset({"q", "k", "v"}))
+_LINEAR_TOGETHER = (
+    frozenset({"query", "key", "value"}),
+    frozenset({"q", "k", "v"}),
+    frozenset({"q", "k", "v", "o"}),
+)
 """The same, of modules that stand side by side."""
 
 _EMBEDDING = _words(
@@ -45,6 +49,7 @@ _CONVOLUTION = re.compile(
     r"|(depthwise|pointwise|residual|expand|project|quant)_conv\d?|depthwise|pointwise|dwconv|pwconv"
     r"|patch_embeddings?|projection|proj|downsample|(nin_)?shortcut|stem|fc[12]|classifier|branch\d"
 )
+_SURELY_CONVOLUTION = re.compile(r"(.*_)?conv(\d|_|$).*|conv(s|olution\d*)")
 _CONVOLUTIONS_BELOW = frozenset({"features"})
 """All below is convolutions, whatever it is called."""
 
@@ -89,6 +94,12 @@ def is_convolution(path: Sequence[str]) -> bool:
     if not named or any(_PERHAPS_TRANSPOSED.search(part.lower()) for part in named):
         return False
     return _CONVOLUTION.fullmatch(named[-1]) is not None or not _CONVOLUTIONS_BELOW.isdisjoint(named)
+
+
+def says_convolution(path: Sequence[str]) -> bool:
+    """Whether the innermost name itself has the word in it: `conv1`, `depthwise_conv`."""
+    named = [part for part in path if not part.isdecimal()]
+    return bool(named) and _SURELY_CONVOLUTION.fullmatch(named[-1]) is not None
 
 
 def is_transposed(path: Sequence[str]) -> bool:

@@ -11,8 +11,12 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[1]
 
-for folder in ("keras3", "tfkeras215", "fresh"):
+FOLDERS = ("keras3", "tfkeras215", "fresh", "one_model", "torch_layouts")
+
+for folder in FOLDERS:
+    if not (DATA / folder).is_dir():
+        continue  # it was not made anew
     with zipfile.ZipFile(DATA / f"{folder}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for path in sorted((DATA / folder).iterdir()):
-            entry = zipfile.ZipInfo(f"{folder}/{path.name}", (2026, 1, 1, 0, 0, 0))
+        for path in sorted(path for path in (DATA / folder).rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(DATA).as_posix(), (2026, 1, 1, 0, 0, 0))
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
