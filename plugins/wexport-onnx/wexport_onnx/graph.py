@@ -227,8 +227,9 @@ class Walk:
         elif not output.layer.path or self._path(node, weights)[0] != output.layer.path:
             return False  # reshaped since, so that it takes the file's own names to tell
         if not value.is_told:
-            part = Part(role="bias", view=(output.units,))
-            value.stored.uses.append(_use(output.layer, LAST, value, (part,), output))
+            use = _use(output.layer, LAST, value, (Part(role="bias", view=(output.units,)),))
+            otherwise = _use(self._layer(node, weights, None, scope), number, value, (Part(),))
+            value.stored.uses.append(replace(use, sure=output, otherwise=otherwise))
         return True
 
     def _layer(self, node: Node, weights: Mapping[int, Value], said: Meaning | None, scope: Scope) -> Layer:
@@ -267,9 +268,9 @@ def _quantised(part: Part, key: int) -> Part:
     return Part(role="scale", leaf=f"{part.role}_scale") if key == 1 else Part(leaf=f"{part.role}_zero_point")
 
 
-def _use(layer: Layer, number: int, value: Value, parts: tuple[Part, ...], sure: Output | None = None) -> Use:
+def _use(layer: Layer, number: int, value: Value, parts: tuple[Part, ...]) -> Use:
     if not value.intact:
         parts = tuple(Part(role=part.role, known=False, leaf=part.leaf) for part in parts)
     if len(parts) > 1 and value.axes is not None:
         parts = (Part(),)  # its parts do not lie one after the other
-    return Use(layer, number, value.name, value.axes, parts, sure)
+    return Use(layer, number, value.name, value.axes, parts)

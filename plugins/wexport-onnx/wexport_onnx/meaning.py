@@ -22,8 +22,9 @@ Shapes = Mapping[int, Shape | None]
 class Part:
     """What an input, or a part of it, means.
 
-    role: a word of wexport's. leaf: the end of the slot, where that is not the role. known: whether the layout is; view, permutation, gate_names: as in `roles.layout`, of the
-    shape that the operator sees. take: makes the part's tensor of the whole one. direction: as in `Tensor`.
+    role: a word of wexport's. leaf: the end of the slot, where that is not the role. known: whether the layout is;
+    view, permutation, gate_names: as in `roles.layout`, of the shape that the operator sees. take: makes the part's
+    tensor of the whole one. direction: as in `Tensor`.
     """
 
     role: str = "unknown"

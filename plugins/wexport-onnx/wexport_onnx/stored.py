@@ -28,7 +28,7 @@ _TYPED = {_FLOATS: "float_data", _INT32S: "int32_data", _INT64S: "int64_data"} |
     _DOUBLES: "double_data",
     _UINT64S: "uint64_data",
 }
-_FIXED = {_FLOATS: np.dtype("<f4"), _DOUBLES: np.dtype("<f8")}
+_FIXED: dict[int, np.dtype[Any]] = {_FLOATS: np.dtype("<f4"), _DOUBLES: np.dtype("<f8")}
 
 _FIELD_OF = {
     _FLOATS: ("float32",),

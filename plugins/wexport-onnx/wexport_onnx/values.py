@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import wexport
 from wexport_onnx.meaning import Part
@@ -45,7 +45,7 @@ class Use:
     """What a node makes of something stored.
 
     number: which of the layer's inputs it is. name: what it is called there. axes: the stored axes in the node's
-    order, None if that is the stored one. sure: None, or what must not be used elsewhere for this to hold.
+    order, None if that is the stored one. sure: what must not be used elsewhere for this to hold; `otherwise` holds then.
     """
 
     layer: Layer
@@ -54,6 +54,7 @@ class Use:
     axes: tuple[int, ...] | None
     parts: tuple[Part, ...]
     sure: Output | None = None
+    otherwise: Use | None = None
 
     @property
     def told(self) -> bool:
@@ -127,7 +128,7 @@ class Scope:
 
 def meanings(stored: Stored) -> Iterator[Use]:
     """What something stored is: one use for each name that it goes by, roles before those that say none."""
-    sure = [use if use.sure is None or use.sure.used_once else replace(use, parts=(Part(),)) for use in stored.uses]
+    sure = [use.otherwise or use if use.sure is not None and not use.sure.used_once else use for use in stored.uses]
     sure.sort(key=lambda use: not use.told)
     by_name: dict[str, Use] = {}
     for use in sure:
