@@ -88,4 +88,6 @@ class Beside:
                     f"{self._model}: the file {name!r}, which holds some of its values, is a symbolic link",
                     hint="links are not followed, as they may lead anywhere; copy the file itself into the folder",
                 )
+        if not stat.S_ISREG(mode):
+            raise HostileFileError(f"{self._model}: {name!r}, which holds some of its values, is not a regular file")
         return path

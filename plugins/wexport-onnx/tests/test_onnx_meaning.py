@@ -1,4 +1,4 @@
-"""What the graph proves of an initialiser, by graphs that the onnx package makes, checked and run by its own operators."""
+"""What the graph proves of an initialiser, by graphs that the onnx package makes and runs."""
 
 from __future__ import annotations
 
@@ -315,8 +315,8 @@ def test_graphs_within_a_graph_see_what_is_stored_around_them(tmp_path: Path) ->
     found = read(tmp_path, nodes, {"outer": weights(3, 5), "c": np.array(True)})
     assert told(found) == {
         "outer": ("Dense", "kernel"),
-        "choose/then_branch/inner": ("Dense", "bias"),
-        "choose/else_branch/inner": ("Add", "unknown"),  # the second branch uses the same kernel: no layer of its own
+        "choose/else_branch/inner": ("Dense", "bias"),
+        "choose/then_branch/inner": ("Add", "unknown"),  # the second to use that kernel: no layer of its own
     }
 
 

@@ -1,4 +1,4 @@
-"""Models that real exporters wrote, against what the frameworks said of their weights and what the onnx package reads."""
+"""Models of real exporters, against what the frameworks said of their weights and what the onnx package reads."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TestKeras(wexport.testing.ReaderTests):
 
 # What an export does not keep as a weight of its own; everything else the framework has must be found.
 FOLDED = {
-    # Keras' own exporter turns a normalisation into differences and products, and reshapes this bias to what it adds to.
+    # Keras' own exporter turns a normalisation into differences and products, and reshapes this bias as it runs.
     "keras_images.onnx": {("BatchNormalization", role) for role in ("gamma", "beta", "moving_mean", "moving_variance")}
     | {("DepthwiseConv2D", "bias")},
 }

@@ -25,6 +25,8 @@ _MODEL = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES
 _GRAPHS = frozenset({1, 2, 5, 10, 11, 12, 13, 14, 15, 16})
 """GraphProto's fields, all of which have a length."""
 LAST_VERSION = 100
+_LATER = 26
+"""Fields of higher numbers are of later versions of ONNX than we know."""
 _MAX_LOOKED_AT = 64
 
 
@@ -51,7 +53,7 @@ def _walked(source: wexport.Source) -> tuple[Wire, Outline]:
     try:
         # What is cut short ends behind the file: its last field is still of interest.
         for number, kind, value, end in wire.fields(0, 1 << 62):
-            if _MODEL.get(number) != kind:
+            if _MODEL.get(number, kind if number > _LATER else None) != kind:
                 found.known = False
                 break
             position = end
@@ -78,7 +80,7 @@ def is_graph(wire: Wire, span: Span, size: int) -> bool:
     seen = 0
     try:
         for number, kind, begin, end in wire.fields(*span):
-            if number not in _GRAPHS or kind != BYTES:
+            if number <= _LATER and (number not in _GRAPHS or kind != BYTES):
                 return False
             if end > size:
                 return seen > 0

@@ -58,6 +58,7 @@ _TYPES = {
     24: "float8_e8m0fnu",
 }
 _NO_NUMBERS = {8: "strings", 14: "complex numbers", 15: "complex numbers"}
+_NOT_READ = {27: "floats of 6 bits", 28: "floats of 6 bits"}
 _PACKED = {21: ("uint4", 4), 22: ("int4", 4), 23: ("float4_e2m1fn", 4), 25: ("uint2", 2), 26: ("int2", 2)}
 """Types of which several values share a byte, the first in its lowest bits; and the bits of each."""
 
@@ -107,6 +108,8 @@ class Store:
             called = proto.name if name is None and proto.name else called
             if proto.type in _NO_NUMBERS or proto.strings:
                 return wexport.Skipped(_NO_NUMBERS.get(proto.type, "strings"), called)
+            if proto.type in _NOT_READ:
+                return wexport.Skipped(_NOT_READ[proto.type], called, True, "not read")
             if proto.external and not self._source.external_data:
                 place = proto.entries.get("location", "")[:200] or "another file"
                 return wexport.Skipped(

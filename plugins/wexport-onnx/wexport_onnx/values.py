@@ -45,7 +45,8 @@ class Use:
     """What a node makes of something stored.
 
     number: which of the layer's inputs it is. name: what it is called there. axes: the stored axes in the node's
-    order, None if that is the stored one. sure: what must not be used elsewhere for this to hold; `otherwise` holds then.
+    order, None if that is the stored one. sure: what must not be used elsewhere for this to hold, else
+    `otherwise` does.
     """
 
     layer: Layer

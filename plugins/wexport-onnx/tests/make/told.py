@@ -1,7 +1,7 @@
 """What the scripts that make test models have in common: what a framework itself says of a weight, as JSON.
 
-A model's JSON lists its weights: `layer` (the framework's own path), `class` (Keras 3's name of a layer that computes the
-same), `role`, `direction`, `shape` in Keras' layout, and `sha256` of the float32 values in that layout, C order,
+A model's JSON lists its weights: `layer` (the framework's own path), `class` (Keras 3's name of a layer that computes
+the same), `role`, `direction`, `shape` in Keras' layout, and `sha256` of the float32 values in that layout, C order,
 little-endian. The scripts bring every array into that layout by plain NumPy, so that a reader is held against an
 independent word.
 """
