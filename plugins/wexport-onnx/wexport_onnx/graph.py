@@ -244,6 +244,7 @@ class Walk:
             label=f"{node.op}_{len(self.layers)}",
             wrapper=said.wrapper if said is not None else None,
             standard=bool(node.standard),
+            computes=(said.computes or said.layer_class) if said is not None else None,
         )
         self.layers.append(layer)
         return layer

@@ -42,13 +42,14 @@ class Meaning:
     """What a node is.
 
     layer_class: Keras 3's name of a layer that computes the same, else the operator. parts: of inputs, by number; an
-    input that is not named is unknown. units: outputs of a layer to which a bias may still be added, 0 for all else;
-    trailing: axes of the output behind that of the units. wrapper: Keras' layer around it,
-    that of two directions.
+    input that is not named is unknown. computes: the layer of Keras' whose axes the kernel has, if that is another.
+    units: outputs of a layer to which a bias may still be added, 0 for all else; trailing: axes of the output behind
+    that of the units. wrapper: Keras' layer around it, that of two directions.
     """
 
     layer_class: str
     parts: Mapping[int, tuple[Part, ...]] = field(default_factory=dict)
+    computes: str | None = None
     units: int = 0
     trailing: int = 0
     wrapper: str | None = None
@@ -124,7 +125,11 @@ def _convolution(op: str, attributes: Attributes, shapes: Shapes, inputs: int) -
         parts[scale] = (Part(role="scale"),)
     told = inputs > (bias or inputs)
     return Meaning(
-        layer_class=op if quantised else name, parts=parts, units=0 if told or quantised else units, trailing=trailing
+        layer_class=op if quantised else name,
+        parts=parts,
+        computes=name,
+        units=0 if told or quantised else units,
+        trailing=trailing,
     )
 
 
@@ -164,7 +169,7 @@ def _matrix(op: str, attributes: Attributes, shapes: Shapes, inputs: int) -> Mea
         scaled = attributes.number("alpha", 1.0) != 1.0 or (inputs > 2 and attributes.number("beta", 1.0) != 1.0)
         plain = not scaled and not attributes.integer("transA", 0)
     open_ = plain and (op == "MatMul" or inputs == 2)
-    return Meaning(layer_class="Dense" if plain else op, parts=parts, units=units if open_ else 0)
+    return Meaning(layer_class="Dense" if plain else op, parts=parts, computes="Dense", units=units if open_ else 0)
 
 
 def _slope(shape: Shape | None) -> Part:
@@ -194,4 +199,4 @@ def one_dimensional(found: Meaning, name: str, shapes: Shapes) -> Meaning:
     if found.layer_class != "Conv2D" or "Conv1D" not in called or shape is None or shape[2] != 1:
         return found
     kernel = Part(role="kernel", view=(*shape[:2], shape[3]), permutation=(2, 1, 0))
-    return replace(found, layer_class="Conv1D", parts={**found.parts, 1: (kernel,)})
+    return replace(found, layer_class="Conv1D", computes="Conv1D", parts={**found.parts, 1: (kernel,)})

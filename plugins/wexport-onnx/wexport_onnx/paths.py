@@ -36,6 +36,12 @@ def of_parameters(names: Iterable[str]) -> Path:
     return ()
 
 
+def parameter(name: str, path: Path) -> str | None:
+    """What a torch module calls a parameter that is named by that module's path."""
+    *module, last = name.split(".")
+    return last if module and tuple(module) == path else None
+
+
 def of_module_scope(name: str) -> Path:
     """The module of a node that torch's older exporter named: each part may repeat the one before it."""
     if not name.startswith("/"):

@@ -19,7 +19,7 @@ class Layer:
 
     index: its place among these. path: names from the model inwards, () where the file has none. scoped: whether they
     are TensorFlow's scopes, which begin with the model's own. label: tells it from all others. standard: whether the
-    operator is one of ONNX's own.
+    operator is one of ONNX's own. computes: the layer of Keras' whose axes its kernel has.
     """
 
     index: int
@@ -29,6 +29,7 @@ class Layer:
     label: str
     wrapper: str | None = None
     standard: bool = True
+    computes: str | None = None
 
 
 @dataclass(eq=False, slots=True)
