@@ -108,7 +108,13 @@ class Readers:
             "wexport.worker:measure_file",
             jobs=self._jobs,
             prepare="wexport.worker:prepare",
-            setup=Setup(options.plugins, options.reader, options.optimizer, options.detail, options.external_data),
+            setup=Setup(
+                plugins=options.plugins,
+                reader=options.reader,
+                optimizer=options.optimizer,
+                detail=options.detail,
+                external_data=options.external_data,
+            ),
             budget_of=self._budget,
             spare=without_culprits(),
         )

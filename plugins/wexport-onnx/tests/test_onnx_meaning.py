@@ -348,6 +348,19 @@ def test_what_tells_an_operator_how_to_work_is_left_out_by_name(tmp_path: Path) 
         ]
 
 
+def test_a_constant_of_a_formula_is_left_out_by_name_and_a_parameter_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    nodes = [node("Add", ["x", "eps"], ["a"]), node("Mul", ["a", "head.temperature"], ["b"])]
+    nodes += [node("QuantizeLinear", ["b", "step", "zero"], ["y"])]
+    one = np.float32(1)
+    path.write_bytes(graph(nodes, {"eps": one, "head.temperature": one, "step": one, "zero": np.int8(0)}))
+    with opened(path) as model:
+        assert {tensor.name: tensor.kind for tensor in model.tensors} == dict.fromkeys(
+            ["head.temperature", "step", "zero"], "array"
+        )
+        assert [(skipped.what, skipped.name) for skipped in model.skipped] == [("constants of formulas", "eps")]
+
+
 NAMES = [
     (paths.of_parameters, ["layer1.0.conv1.weight"], ("layer1", "0", "conv1")),
     (paths.of_parameters, ["onnx::Conv_12", "fc.bias"], ("fc",)),

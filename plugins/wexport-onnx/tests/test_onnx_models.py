@@ -104,14 +104,14 @@ def test_values_are_those_that_the_onnx_package_reads(name: str) -> None:
     assert whole
     missing = expected.keys() - {tensor.name for tensor in whole} - parts - left_out
     assert not missing
-    assert all(expected[name].dtype.kind in "ib" for name in left_out)
+    assert all(expected[name].dtype.kind in "ib" or not expected[name].shape for name in left_out)
 
 
 def test_slots_are_those_of_keras_models() -> None:
     with opened(MODELS / "tf2onnx_words.onnx") as model:
         slots = wexport.roles.slots(model.tensors)
     sides = ("kernel", "recurrent_kernel", "bias")
-    assert [slot for slot in slots if "expand" not in slot] == [
+    assert slots == [
         "embedding/embeddings",
         *(f"bidirectional/{side}/{role}" for side in ("forward", "backward") for role in sides),
         *(f"bidirectional_1/{side}/{role}" for side in ("forward", "backward") for role in sides),

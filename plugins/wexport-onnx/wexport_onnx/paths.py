@@ -31,9 +31,14 @@ def of_parameters(names: Iterable[str]) -> Path:
     """The module of a parameter named as in torch's state dicts; () where no name is like that."""
     for name in names:
         *path, last = name.split(".")
-        if path and "/" not in name and ":" not in name and _PARAMETER.fullmatch(last):
+        if path and is_parameter(name) and _PARAMETER.fullmatch(last):
             return tuple(part for part in path if part)
     return ()
+
+
+def is_parameter(name: str) -> bool:
+    """Whether a name is a torch parameter's, with its module's before it."""
+    return "." in name and not set("/:") & set(name)
 
 
 def parameter(name: str, path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from wexport_onnx.meaning import Part
 from wexport_onnx.values import Layer, Stored, Use, meanings
 
 _INTEGERS = frozenset({"int32", "int64", "bool"})
+_QUANTISING = re.compile("Quantize|QLinear|Integer")
 _RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN"})
 
 
@@ -22,10 +24,11 @@ def tensors(walk: Walk) -> tuple[list[wexport.Tensor], list[wexport.Skipped]]:
     skipped = []
     for stored in walk.stored:
         uses = list(meanings(stored))
-        if not _is_setting(stored, uses):
+        setting = _setting(stored, uses)
+        if setting is None:
             found += [(stored, use) for use in uses or (None,)]
         elif not stored.constant:
-            skipped.append(wexport.Skipped("integers that are no weights", stored.tensor.name))
+            skipped.append(wexport.Skipped(setting, stored.tensor.name))
     places = _Places(use.layer for _, use in found if use is not None)
     placed: list[tuple[tuple[int, int, int], wexport.Tensor]] = []
     for number, (stored, use) in enumerate(found):
@@ -38,11 +41,17 @@ def tensors(walk: Walk) -> tuple[list[wexport.Tensor], list[wexport.Skipped]]:
     return [tensor for _, tensor in placed], skipped
 
 
-def _is_setting(stored: Stored, uses: list[Use]) -> bool:
-    """Whether something tells an operator how to work rather than what to multiply by: a shape, an axis, an index."""
+def _setting(stored: Stored, uses: list[Use]) -> str | None:
+    """What to call something that tells an operator how to work, and is no weight; None for what may be one."""
     if any(use.told or not use.layer.standard for use in uses):
-        return False
-    return stored.constant or stored.tensor.dtype in _INTEGERS
+        return None
+    if stored.constant or stored.tensor.dtype in _INTEGERS:
+        return "integers that are no weights"
+    quantises = any(_QUANTISING.search(use.layer.class_name) for use in uses)
+    # torch's own parameters may be single numbers; of others, such are the 0, 1 or epsilon of a formula.
+    if uses and not stored.tensor.shape and not quantises and not paths.is_parameter(stored.tensor.name):
+        return "constants of formulas"
+    return None
 
 
 def _kind(tensor: wexport.Tensor) -> str:
