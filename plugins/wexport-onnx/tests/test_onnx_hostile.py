@@ -10,20 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from onnx_files import MODELS, graph, opened, weights
+from onnx_files import MODELS, graph, opened, varint, weights
 from wexport_onnx import READER
 from wexport_onnx.stored import MAX_RANK
 
 import wexport
 import wexport.testing
-
-
-def varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*found, number])
 
 
 def field(number: int, content: bytes | int) -> bytes:
@@ -148,6 +140,16 @@ def test_numbers_that_do_not_fit_are_told_when_they_are_read(tmp_path: Path, dat
     result = ingested(tmp_path, model(GOOD + own + tensor(field(5, data), kind=6, name=b"v")))
     assert (result.status, result.tensors) == ("partial", 1)
     assert reason in result.problems[0].detail
+
+
+def test_a_copy_by_a_name_that_is_taken_is_none_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    copy = field(1, field(1, b"w") + field(2, b"v") + field(4, b"Identity"))
+    norm = field(1, field(1, b"x") + field(1, b"w") + field(1, b"v") + field(4, b"LayerNormalization"))
+    path.write_bytes(model(copy + norm + tensor(field(9, bytes(20)), dims=(5,)) + tensor(RAW, name=b"v")))
+    with opened(path) as read:
+        names = [each.name for each in read.tensors]
+    assert sorted(names) == ["v", "w"]
 
 
 def test_a_second_tensor_of_one_name_is_told(tmp_path: Path) -> None:

@@ -124,6 +124,15 @@ def test_slots_are_those_of_keras_models() -> None:
     ]
 
 
+def test_slots_are_those_of_torch_s_own_files() -> None:
+    """The modules' names, as a state dict has them, so that a model and its export are joined by slot."""
+    found = {
+        name: wexport.roles.slots(read(MODELS / f"torch_{name}_script.onnx").tensors) for name in ("images", "words")
+    }
+    assert {"conv1/kernel", "bn1/moving_mean", "block/0/kernel", "fc1/bias"} <= set(found["images"])
+    assert {"lstm/l0/forward/kernel", "lstm/l1/backward/bias", "gru/recurrent_kernel"} <= set(found["words"])
+
+
 def test_who_wrote_it() -> None:
     told = {name: (model.framework, model.framework_version) for name in ALL for model in [read(MODELS / name)]}
     assert told["torch_images_script.onnx"] == ("pytorch", "2.13.0")

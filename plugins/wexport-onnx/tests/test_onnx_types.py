@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from onnx_files import RNG, graph, opened, values
+from onnx_files import RNG, graph, opened, values, varint
 from wexport_onnx import wire
 
 from wexport import stats
@@ -145,11 +145,3 @@ def test_numbers_of_any_length_are_unpacked(numbers: list[int], step: int) -> No
         rest = rest[taken:]
     assert found == numbers
     assert not rest
-
-
-def varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*found, number])

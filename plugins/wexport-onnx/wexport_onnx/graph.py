@@ -53,7 +53,7 @@ class Walk:
             elif number == _INITIALIZER:
                 self._initializer(begin, end, scope)
             elif number == _SPARSE:
-                self.skipped.append(wexport.Skipped("sparse tensor", self._sparse_name(begin, end), True, "not read"))
+                self._skip(wexport.Skipped("sparse tensor", self._sparse_name(begin, end), True, "not read"))
         for begin, end in zip(begins, ends, strict=True):
             self._node(nodes.node(self._wire, begin, end), scope)
 
@@ -64,15 +64,22 @@ class Walk:
         if scope.prefix:
             found = _named(found, scope.prefix + found.name)
         if isinstance(found, wexport.Skipped):
-            self.skipped.append(found)
+            self._skip(found)
         elif found.name in self._names:
-            self.skipped.append(wexport.Skipped("second tensor of one name", found.name, True))
+            self._skip(wexport.Skipped("second tensor of one name", found.name, True))
         else:
             self._add(found, found.name.removeprefix(scope.prefix), scope, constant=False)
 
-    def _add(self, tensor: wexport.Tensor, name: str, scope: Scope, *, constant: bool) -> None:
-        if len(self._names) >= MAX_TENSORS:
+    def _skip(self, skipped: wexport.Skipped) -> None:
+        self._count()
+        self.skipped.append(skipped)
+
+    def _count(self) -> None:
+        if len(self.stored) + len(self.skipped) >= MAX_TENSORS:
             raise wexport.HostileFileError(f"{self._wire.source.path}: holds more than {MAX_TENSORS:,} tensors")
+
+    def _add(self, tensor: wexport.Tensor, name: str, scope: Scope, *, constant: bool) -> None:
+        self._count()
         self._names.add(tensor.name)
         stored = Stored(tensor, constant)
         self.stored.append(stored)
@@ -87,7 +94,7 @@ class Walk:
         found = self._store.tensor(*span, name)
         if isinstance(found, wexport.Skipped):
             if found.problem:
-                self.skipped.append(found)
+                self._skip(found)
         elif name not in self._names:
             self._add(found, node.outputs[0], scope, constant=True)
 
@@ -127,7 +134,7 @@ class Walk:
         for name, span in nodes.attributes(self._wire, node.attributes).graphs:
             inner = Scope(scope, prefix=f"{scope.prefix}{node.name or node.op}/{name}/", depth=scope.depth + 1)
             if inner.depth > MAX_DEPTH:
-                self.skipped.append(wexport.Skipped("graphs nested too deep", inner.prefix, True))
+                self._skip(wexport.Skipped("graphs nested too deep", inner.prefix, True))
                 continue
             self.graph(span, inner)
 
@@ -159,8 +166,9 @@ class Walk:
                 self._use(node, weights, scope)
             return
         name, axes, intact = value.name, value.axes, value.intact and op not in _RESHAPED
-        if op == "Identity":
-            name = scope.prefix + node.outputs[0]
+        if op == "Identity" and (other := scope.prefix + node.outputs[0]) not in self._names:
+            name = other  # equal tensors are stored once, and each keeps its name like that
+            self._names.add(name)
         elif op == "Transpose" and value.shape is not None:
             rank = len(value.shape)
             given = nodes.attributes(self._wire, node.attributes).integers("perm") or list(range(rank))[::-1]

@@ -28,6 +28,7 @@ _TYPED = {_FLOATS: "float_data", _INT32S: "int32_data", _INT64S: "int64_data"} |
     _DOUBLES: "double_data",
     _UINT64S: "uint64_data",
 }
+_PLACE = frozenset({"location", "offset", "length"})
 _FIXED: dict[int, np.dtype[Any]] = {_FLOATS: np.dtype("<f4"), _DOUBLES: np.dtype("<f8")}
 
 _FIELD_OF = {
@@ -134,16 +135,15 @@ class Store:
                 proto.type = value
             elif number == _NAME and kind == BYTES:
                 proto.name = wire.text(value, stop)
-            elif number == _RAW and kind == BYTES:
-                proto.values.setdefault(number, []).append((value, stop))
-            elif number in _TYPED:
+            elif number in _TYPED or (number == _RAW and kind == BYTES):
                 proto.unpacked |= kind != BYTES
                 places = proto.values.setdefault(number, [])
                 if stop > value and len(places) < 2:  # two say already that there is more than one stretch
                     places.append((value, stop))
             elif number == _EXTERNAL and kind == BYTES:
                 key, text = entry(wire, value, stop)
-                proto.entries[key] = text
+                if key in _PLACE:
+                    proto.entries[key] = text
             elif number == _LOCATION and kind == VARINT:
                 proto.external = value == 1
             elif number == _SEGMENT:
