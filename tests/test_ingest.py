@@ -61,6 +61,9 @@ def test_the_table_has_just_the_columns_of_the_schema_each_with_doc(tmp_path: Pa
     stored = json.loads(schema.metadata[b"wexport"])
     assert stored["wexport_version"] == wexport.__version__
     assert stored["options"] == {"detail": "full", "optimizer": False}
+    wexport.ingest(write_h5("a.h5", w=np.ones(3)), out, external_data=True)
+    stored = json.loads(pq.read_schema(out).metadata[b"wexport"])
+    assert stored["options"] == {"detail": "full", "optimizer": False, "external_data": True}
 
 
 def test_undefined_is_null(tmp_path: Path, write_h5: WriteH5) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"errors", "version"},
     {"tensors"},
-    {"library", "shards", "windows"},
+    {"beside", "library", "shards", "windows"},
     {
         "additions",
         "alarm",

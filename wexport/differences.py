@@ -113,6 +113,7 @@ def diff(
     tolerance: float = 0.0,
     relative_tolerance: float = 0.0,
     optimizer: bool = False,
+    external_data: bool = False,
     reader: str | None = None,
     plugins: Sequence[str] = (),
     timeout: float | None = None,
@@ -121,8 +122,9 @@ def diff(
 
     a, b: files of any readable formats; they need not be of the same.
     tolerance, relative_tolerance: values count as equal if |a - b| <= tolerance + relative_tolerance * max(|a|, |b|).
-    optimizer: the optimizer's state too. reader: the reader to use for both. plugins: paths of Python files with
-    readers. timeout: seconds for each of the two; None is 30, and one more for each 10 MB.
+    optimizer: the optimizer's state too. external_data: values that a file says stand in others, if these lie in its
+    own folder. reader: the reader to use for both. plugins: paths of Python files with readers. timeout: seconds for
+    each of the two; None is 30, and one more for each 10 MB.
 
     Memory does not depend on the tensors' sizes, save that large tensors stored in different orders are put into
     temporary files. Raises ReadError if a file cannot be read or neither holds numbers, UsageError for arguments that
@@ -134,7 +136,8 @@ def diff(
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout {timeout} is not a positive number of seconds")
     task = Task(_file(a), _file(b), tolerance, relative_tolerance)
-    opened, tensors = _collected(task, Setup(absolute(plugins), reader, optimizer), timeout)
+    setup = Setup(absolute(plugins), reader, optimizer, external_data=external_data)
+    opened, tensors = _collected(task, setup, timeout)
     if not tensors and not opened.a.problems and not opened.b.problems:
         raise ReadError(f"neither {task.a} nor {task.b} holds any numbers", hint="name two model files")
     tensors.sort(key=lambda each: STATUSES.index(each.status))

@@ -35,7 +35,8 @@ class Inspection:
 def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
     """Read one model file, in a child process, and return what its rows would be.
 
-    options: the fields of `wexport.reading.Options` that concern reading: optimizer, reader, plugins, timeout, detail.
+    options: the fields of `wexport.reading.Options` that concern reading: optimizer, external_data, reader, plugins,
+    timeout, detail.
     Raises ReadError if it cannot be read.
     """
     chosen = Options(**{"jobs": 1, **options})

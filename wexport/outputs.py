@@ -77,7 +77,10 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
     shared = metadata_of(options, readers.shaping())
     stamps = {result.model: {**shared, **_stamp(item.path, result.model, options)} for item, result in work}
     for item, result in work:
-        if dataset.is_current(dataset.part_path(folder, result.model), stamps[result.model]):
+        # Whether the files beside a model have changed, nobody remembers.
+        if not options.external_data and dataset.is_current(
+            dataset.part_path(folder, result.model), stamps[result.model]
+        ):
             result.status = "unchanged"
             ended(result)
         else:
@@ -120,6 +123,8 @@ def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:
 def metadata_of(options: Options, shaping: Shaping | None = None) -> dict[str, Any]:
     """What the table remembers: the versions, and every option and plugin that shaped its rows."""
     chosen: dict[str, Any] = {"detail": options.detail, "optimizer": options.optimizer}
+    if options.external_data:
+        chosen["external_data"] = True
     if shaping:
         chosen["plugins"] = dict(shaping)
     return {"wexport_version": __version__, "schema_version": SCHEMA_VERSION, "options": chosen}

@@ -31,6 +31,7 @@ class Options:
 
     detail: "full", or "summary" without sample, grid and units, for mailing.
     optimizer: rows for the optimizer's state too.
+    external_data: read values that a file says stand in others, if these lie in its own folder.
     append: add to the table, replacing models that were read from the same file before.
     name: how models are named, see `inputs.model_names`.
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
@@ -42,6 +43,7 @@ class Options:
 
     detail: str = "full"
     optimizer: bool = False
+    external_data: bool = False
     append: bool = False
     name: str | None = None
     series: str | None = None
@@ -106,7 +108,13 @@ class Readers:
             "wexport.worker:measure_file",
             jobs=self._jobs,
             prepare="wexport.worker:prepare",
-            setup=Setup(options.plugins, options.reader, options.optimizer, options.detail),
+            setup=Setup(
+                plugins=options.plugins,
+                reader=options.reader,
+                optimizer=options.optimizer,
+                detail=options.detail,
+                external_data=options.external_data,
+            ),
             budget_of=self._budget,
             spare=without_culprits(),
         )

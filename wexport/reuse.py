@@ -22,6 +22,8 @@ def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
     """
     if not table.is_file() or options.reader or options.plugins or options.series:
         return False  # a table does not remember how it was read, but for what shapes its numbers
+    if options.external_data:
+        return False  # nor what the files beside the models were like
     from wexport import dataset
     from wexport.outputs import metadata_of
     from wexport.roster import shaping_now

@@ -36,7 +36,7 @@ def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
     """Everything that the table holds of one file, in pieces of bounded size."""
     at_stage()
     try:
-        with Source(task.path, _setup.optimizer) as source:
+        with Source(task.path, _setup.optimizer, _setup.external_data) as source:
             yield from _measure(task, source)
     except WexportError as error:
         yield Failed(str(error), error.hint)

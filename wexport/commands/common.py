@@ -56,6 +56,9 @@ def reading_options(command: F) -> F:
     """Options of every command that reads model files."""
     for option in (
         click.option("--optimizer", is_flag=True, help="Optimizer state too."),
+        click.option(
+            "--external-data", is_flag=True, help="Values that a model says stand in other files of its folder, too."
+        ),
         click.option("--reader", metavar="NAME", help="Use this reader, whatever the content says."),
         click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file."),
         click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import xxhash
 
@@ -48,7 +49,7 @@ def prepare(setup: Setup) -> None:
 def compare_files(task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
     """The two files as they open, then every tensor of either."""
     try:
-        with Source(task.a, _setup.optimizer) as one, Source(task.b, _setup.optimizer) as other:
+        with _source(task.a) as one, _source(task.b) as other:
             yield At(f"opening {task.a}")
             a = _opened(one)
             yield At(f"opening {task.b}")
@@ -57,6 +58,10 @@ def compare_files(task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
             yield from _compared(a, b, task)
     except WexportError as error:
         yield Failed(str(error), error.hint)
+
+
+def _source(path: Path) -> Source:
+    return Source(path, _setup.optimizer, _setup.external_data)
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,202 @@
+"""What an operator's inputs are: kernel, bias, gamma, ..., their layout, and which layer of Keras' computes the same.
+
+Source: the operators' definitions, https://onnx.ai/onnx/operators/. Convolutions are (out, in, *window), their
+transposed form (in, out, *window), and a Gemm's matrix is (in, out), or (out, in) with transB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import wexport
+from wexport_onnx.nodes import Attributes
+
+Shape = tuple[int, ...]
+Shapes = Mapping[int, Shape | None]
+"""The shapes of those inputs that are weights, by number; None where the graph reshapes them first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What an input, or a part of it, means.
+
+    role: a word of wexport's. leaf: the end of the slot, where that is not the role. known: whether the layout is;
+    view, permutation, gate_names: as in `roles.layout`, of the shape that the operator sees. take: makes the part's
+    tensor of the whole one. direction: as in `Tensor`.
+    """
+
+    role: str = "unknown"
+    leaf: str | None = None
+    known: bool = True
+    view: Shape | None = None
+    permutation: tuple[int, ...] | None = None
+    gate_names: tuple[str, ...] | None = None
+    direction: str | None = None
+    take: Callable[[wexport.Tensor], wexport.Tensor] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What a node is.
+
+    layer_class: Keras 3's name of a layer that computes the same, else the operator. parts: of inputs, by number; an
+    input that is not named is unknown. computes: the layer of Keras' whose axes the kernel has, if that is another.
+    units: outputs of a layer to which a bias may still be added, 0 for all else; trailing: axes of the output behind
+    that of the units. wrapper: Keras' layer around it, that of two directions.
+    """
+
+    layer_class: str
+    parts: Mapping[int, tuple[Part, ...]] = field(default_factory=dict)
+    computes: str | None = None
+    units: int = 0
+    trailing: int = 0
+    wrapper: str | None = None
+
+
+def meaning(op: str, attributes: Attributes, shapes: Shapes, inputs: int) -> Meaning | None:
+    """What a node of one of ONNX's own operators is; None if none of its inputs is a weight by definition.
+
+    inputs: how many inputs the node has.
+    """
+    if op in _RECURRENT and not attributes.referring:
+        from wexport_onnx.recurrent import recurrent
+
+        return recurrent(op, attributes, shapes)
+    if op in _CONVOLUTIONS:
+        return _convolution(op, attributes, shapes, inputs)
+    if op in _MATRIX:
+        return _matrix(op, attributes, shapes, inputs)
+    if op in _NORMALIZATIONS:
+        roles = _NORMALIZATIONS[op]
+        vectors = {number: (Part(role=role),) for number, role in roles.items() if number in shapes}
+        return Meaning(layer_class=op, parts=vectors) if vectors else None
+    if op == "PRelu" and 1 in shapes:
+        return Meaning(layer_class="PReLU", parts={1: (_slope(shapes[1]),)})
+    if op == "Gather" and 0 in shapes and 1 not in shapes and attributes.integer("axis", 0) == 0:
+        shape = shapes[0]
+        if shape is None or len(shape) == 2:
+            return Meaning(layer_class="Embedding", parts={0: (Part(role="embeddings", known=shape is not None),)})
+    return None
+
+
+_RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+# Numbers of the inputs: kernel, bias and the kernel's scale.
+_CONVOLUTIONS: dict[str, tuple[int, int | None, int | None]] = {
+    "Conv": (1, 2, None),
+    "ConvTranspose": (1, 2, None),
+    "QLinearConv": (3, 8, 4),
+    "ConvInteger": (1, None, None),
+}
+# Numbers of the inputs: left and right matrix, and the right one's scale.
+_MATRIX: dict[str, tuple[int, int, int | None]] = {
+    "Gemm": (0, 1, None),
+    "MatMul": (0, 1, None),
+    "QLinearMatMul": (0, 3, 4),
+    "MatMulInteger": (0, 1, None),
+}
+_NORMALIZATIONS = {
+    "BatchNormalization": {1: "gamma", 2: "beta", 3: "moving_mean", 4: "moving_variance"},
+    "InstanceNormalization": {1: "gamma", 2: "beta"},
+    "LayerNormalization": {1: "gamma", 2: "beta"},
+    "GroupNormalization": {1: "gamma", 2: "beta"},
+    "RMSNormalization": {1: "scale"},
+}
+
+
+def _convolution(op: str, attributes: Attributes, shapes: Shapes, inputs: int) -> Meaning | None:
+    kernel, bias, scale = _CONVOLUTIONS[op]
+    if kernel not in shapes:
+        return None
+    shape = shapes[kernel]
+    quantised = op in ("QLinearConv", "ConvInteger")
+    name = op
+    part = Part(role="kernel", known=False)
+    units = trailing = 0
+    if shape is not None and 3 <= len(shape) <= 5 and not attributes.referring:
+        trailing = len(shape) - 2
+        name, part = _kernel(op, attributes.integer("group", 1), shape)
+        units = shape[1] if op == "ConvTranspose" else shape[0]
+    parts = {kernel: (part,)}
+    if bias is not None and bias in shapes:
+        parts[bias] = (Part(role="bias"),)
+    if scale is not None and scale in shapes:
+        parts[scale] = (Part(role="scale"),)
+    told = inputs > (bias or inputs)
+    return Meaning(
+        layer_class=op if quantised else name,
+        parts=parts,
+        computes=name,
+        units=0 if told or quantised else units,
+        trailing=trailing,
+    )
+
+
+def _kernel(op: str, groups: int, shape: Shape) -> tuple[str, Part]:
+    """The class and the kernel of a convolution, whose window has from one to three axes."""
+    window = len(shape) - 2
+    if op == "ConvTranspose":
+        if groups != 1:  # which Keras has not
+            return op, Part(role="kernel", known=False)
+        return f"Conv{window}DTranspose", Part(role="kernel", permutation=(*range(2, len(shape)), 1, 0))
+    if groups > 1 and shape[1] == 1 and shape[0] % groups == 0 and window < 3:
+        # Each input channel has its own filters, which stand one after the other.
+        view = (groups, shape[0] // groups, *shape[2:])
+        return f"DepthwiseConv{window}D", Part(role="kernel", view=view, permutation=(*range(2, len(view)), 0, 1))
+    return f"Conv{window}D", Part(role="kernel", permutation=(*range(2, len(shape)), 1, 0))
+
+
+def _matrix(op: str, attributes: Attributes, shapes: Shapes, inputs: int) -> Meaning | None:
+    left, right, scale = _MATRIX[op]
+    if (left in shapes) == (right in shapes):
+        return None  # two constants, or two results
+    if left in shapes:
+        return Meaning(layer_class=op, parts={left: (Part(role="kernel", known=False),)})
+    shape = shapes[right]
+    if shape is None or len(shape) != 2 or attributes.referring:
+        return Meaning(layer_class=op, parts={right: (Part(role="kernel", known=False),)})
+    turned = op == "Gemm" and attributes.integer("transB", 0) != 0
+    units = shape[0] if turned else shape[1]
+    parts = {right: (Part(role="kernel", permutation=(1, 0) if turned else None),)}
+    if scale is not None and scale in shapes:
+        parts[scale] = (Part(role="scale"),)
+    plain = op in ("Gemm", "MatMul")
+    if op == "Gemm":
+        vector = shapes.get(2)
+        if vector is not None and vector in ((units,), (1, units)):
+            parts[2] = (Part(role="bias", view=(units,)),)
+        scaled = attributes.number("alpha", 1.0) != 1.0 or (inputs > 2 and attributes.number("beta", 1.0) != 1.0)
+        plain = not scaled and not attributes.integer("transA", 0)
+    open_ = plain and (op == "MatMul" or inputs == 2)
+    return Meaning(layer_class="Dense" if plain else op, parts=parts, computes="Dense", units=units if open_ else 0)
+
+
+def _slope(shape: Shape | None) -> Part:
+    """A slope of its own for each channel is (channels, 1, 1) or (1, channels, 1, 1); Keras has (1, 1, channels)."""
+    if shape is None:
+        return Part(role="alpha", known=False)
+    if len(shape) < 2:
+        return Part(role="alpha")
+    batch = len(shape) > 2 and shape[0] == 1
+    channels, *rest = shape[1:] if batch else shape
+    if any(length != 1 for length in rest):
+        return Part(role="alpha", known=False)
+    return Part(role="alpha", view=(*rest, channels))
+
+
+def vector_length(shape: Shape | None) -> int | None:
+    """The length of the one axis that is not 1; None for what is no vector."""
+    if shape is None or not shape or sum(length != 1 for length in shape) > 1:
+        return None
+    return math.prod(shape)
+
+
+def one_dimensional(found: Meaning, name: str, shapes: Shapes) -> Meaning:
+    """TensorFlow's Conv1D is exported as a convolution of windows one high, under its own name."""
+    shape = shapes.get(1)
+    called = {part.partition("_")[0].partition(":")[0] for part in name.split("/")}
+    if found.layer_class != "Conv2D" or "Conv1D" not in called or shape is None or shape[2] != 1:
+        return found
+    kernel = Part(role="kernel", view=(*shape[:2], shape[3]), permutation=(2, 1, 0))
+    return replace(found, layer_class="Conv1D", computes="Conv1D", parts={**found.parts, 1: (kernel,)})

@@ -1,0 +1,131 @@
+"""From what a graph makes of what is stored to wexport's tensors: in layer order, each with its place in the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import wexport
+from wexport import roles
+from wexport_onnx import paths
+from wexport_onnx.graph import Walk
+from wexport_onnx.meaning import Part
+from wexport_onnx.values import Layer, Stored, Use, meanings
+
+_INTEGERS = frozenset({"int32", "int64", "bool"})
+_QUANTISING = re.compile("Quantize|QLinear|Integer")
+_RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN"})
+
+
+def tensors(walk: Walk) -> tuple[list[wexport.Tensor], list[wexport.Skipped]]:
+    """Tensors in the order of their layers, those that nothing uses last; and what holds no weights."""
+    found: list[tuple[Stored, Use | None]] = []
+    skipped = []
+    for stored in walk.stored:
+        uses = list(meanings(stored))
+        setting = _setting(stored, uses)
+        if setting is None:
+            found += [(stored, use) for use in uses or (None,)]
+        elif not stored.constant:
+            skipped.append(wexport.Skipped(setting, stored.tensor.name))
+    places = _Places(use.layer for _, use in found if use is not None)
+    placed: list[tuple[tuple[int, int, int], wexport.Tensor]] = []
+    for number, (stored, use) in enumerate(found):
+        if use is None:
+            placed.append(((places.count, 0, number), replace(stored.tensor, kind=_kind(stored.tensor))))
+            continue
+        parts = enumerate(_meant(stored.tensor, use, places))
+        placed += [((places.ranks[use.layer], side, use.number), tensor) for side, tensor in parts]
+    placed.sort(key=lambda pair: pair[0])
+    return [tensor for _, tensor in placed], skipped
+
+
+def _setting(stored: Stored, uses: list[Use]) -> str | None:
+    """What to call something that tells an operator how to work, and is no weight; None for what may be one."""
+    if any(use.told or not use.layer.standard for use in uses):
+        return None
+    if stored.constant or stored.tensor.dtype in _INTEGERS:
+        return "integers that are no weights"
+    quantises = any(_QUANTISING.search(use.layer.class_name) for use in uses)
+    # torch's own parameters may be single numbers; of others, such are the 0, 1 or epsilon of a formula.
+    if uses and not stored.tensor.shape and not quantises and not paths.is_parameter(stored.tensor.name):
+        return "constants of formulas"
+    return None
+
+
+def _kind(tensor: wexport.Tensor) -> str:
+    """A single number of which nothing is known may as well be a constant of the formula."""
+    return "array" if tensor.size <= 1 else "weight"
+
+
+class _Places:
+    """The layers that weights belong to. ranks: their numbers, in the order of the nodes."""
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        used = sorted(set(layers), key=lambda layer: layer.index)
+        self.ranks = {layer: rank for rank, layer in enumerate(used)}
+        self.count = len(used)
+        self._root = paths.common_root({layer.path for layer in used if layer.scoped and layer.path})
+        stacks: dict[paths.Path, list[Layer]] = {}
+        for layer in used:
+            if layer.path and not layer.scoped and layer.class_name in _RECURRENT:
+                stacks.setdefault(layer.path, []).append(layer)
+        # Of the layers that torch stacks in one module, parameters are called `weight_ih_l0`, `weight_ih_l1`.
+        self._sublayers = {
+            layer: f"l{number}" for stack in stacks.values() if len(stack) > 1 for number, layer in enumerate(stack)
+        }
+
+    def path(self, layer: Layer) -> paths.Path:
+        """Names from the model inwards."""
+        if layer.scoped:
+            return layer.path[1:] if layer.path[:1] == (self._root,) else layer.path
+        return (*layer.path, self._sublayers[layer]) if layer in self._sublayers else layer.path
+
+    def lineage(self, layer: Layer) -> tuple[wexport.Node, ...]:
+        """The nodes for the slot: torch's modules by their own names, which are the model's, all else by classes.
+
+        Where names are numbered anew in each model, the innermost layer is its node's own, so that two nodes never
+        share one, whatever they are called.
+        """
+        path = self.path(layer)
+        if path and not layer.scoped:
+            return tuple(wexport.Node(name, fixed=True) for name in path)
+        outer = tuple(wexport.Node(name) for name in path[:-1])
+        return (*outer, wexport.Node(layer.label, layer.wrapper or layer.class_name))
+
+
+def _meant(tensor: wexport.Tensor, use: Use, places: _Places) -> Iterator[wexport.Tensor]:
+    layer = use.layer
+    path = places.path(layer)
+    for part in use.parts:
+        own = replace(tensor, name=use.name)
+        own = part.take(own) if part.take is not None else own
+        told = part.role != "unknown"
+        yield replace(
+            own,
+            kind="weight" if told else _kind(tensor),
+            layer="/".join(path) or None,
+            layer_class=layer.class_name,
+            layer_index=places.ranks[layer],
+            lineage=places.lineage(layer),
+            direction=part.direction,
+            role=part.role,
+            variable_index=use.number,
+            slot_leaf=part.leaf or (None if told else paths.parameter(use.name, path)),
+            trainable=False if part.role in roles.STATISTICS else None,
+            layout=_layout(layer, part, use, own.shape) if told else None,
+        )
+
+
+def _layout(layer: Layer, part: Part, use: Use, shape: tuple[int, ...]) -> wexport.Layout | None:
+    if not part.known:
+        return None
+    permutation = part.permutation
+    if use.axes is not None:
+        if part.view is not None:
+            return None  # seen in another shape only after its axes have changed places
+        permutation = tuple(use.axes[axis] for axis in permutation or range(len(use.axes)))
+    return roles.layout(
+        layer.computes, part.role, shape, view=part.view, permutation=permutation, gate_names=part.gate_names
+    )
