@@ -13,7 +13,7 @@ from typing import Any
 from wexport import BudgetError, HostileFileError, ReadError, Source, archives
 from wexport.windows import Window
 from wexport_torch.inert import Outside
-from wexport_torch.machine import Machine
+from wexport_torch.machine import Machine, Program
 from wexport_torch.storages import LegacyStorages, Storages, ZipStorages, storage
 
 MAX_PICKLE_BYTES = 32 << 20
@@ -82,7 +82,7 @@ def _load_zip(source: Source) -> Loaded:
     (root,) = roots
     data = archive.read(root + PICKLE, MAX_PICKLE_BYTES)
     assert data is not None
-    value = Machine(str(source.path)).run(io.BytesIO(data))
+    value = Machine(str(source.path)).run(Program(io.BytesIO(data), len(data)))
     script = f"{root}/constants.pkl" in archive.members
     return Loaded(value, ZipStorages(archive, root), "torch-script" if script else "torch-zip")
 
@@ -108,18 +108,18 @@ def _load_legacy(source: Source) -> Loaded:
 
 def _pickle(source: Source, at: int, machine: Machine | None = None) -> tuple[Any, int]:
     """The value of the pickle at an offset, and the offset behind it."""
-    window = Window(source.file, at, min(MAX_PICKLE_BYTES, max(0, source.size - at)))
-    stream = io.BufferedReader(window, 1 << 16)
+    size = min(MAX_PICKLE_BYTES, max(0, source.size - at))
+    program = Program(Window(source.file, at, size), size)
     try:
-        value = (machine or Machine(str(source.path))).run(stream)
-    except ReadError as error:
-        if source.size - at > MAX_PICKLE_BYTES and window.tell() >= MAX_PICKLE_BYTES:
+        value = (machine or Machine(str(source.path))).run(program)
+    except ReadError:
+        if size == program.at == MAX_PICKLE_BYTES:
             raise BudgetError(
                 f"{source.path}: its pickle has more than {MAX_PICKLE_BYTES >> 20} MiB",
                 hint="save the model's state dict alone",
             ) from None
-        raise error
-    return value, at + stream.tell()
+        raise
+    return value, at + program.at
 
 
 def _places(source: Source, stored: list[Outside], keys: Any, at: int) -> dict[str, tuple[int, int]]:

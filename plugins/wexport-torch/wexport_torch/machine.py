@@ -6,10 +6,10 @@ named becomes an `inert.Named`, what is called an `inert.Record`; no module is i
 
 from __future__ import annotations
 
+import io
 import pickletools
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
-from typing import IO, Any
+from typing import Any
 
 from wexport import HostileFileError, ReadError
 from wexport_torch.inert import DICT, Named, Outside, Record, Unordered
@@ -35,6 +35,29 @@ class _DamagedError(Exception):
     """What the pickle asks for cannot be: an empty stack, an unknown memo."""
 
 
+class Program:
+    """The bytes of a pickle: what `pickletools` needs, and no `tell`, which it would call for each opcode.
+
+    file: unbuffered, or bytes in memory. size: bytes to read at the most. at: how many were read.
+    """
+
+    def __init__(self, file: io.RawIOBase | io.BytesIO, size: int) -> None:
+        self._file, self._left = file if isinstance(file, io.BytesIO) else io.BufferedReader(file, 1 << 16), size
+        self.at = 0
+
+    def read(self, count: int) -> bytes:
+        # A buffered file would first make room for all that was asked for, which a pickle says of its own strings.
+        return self._took(self._file.read(min(count, self._left)))
+
+    def readline(self) -> bytes:
+        return self._took(self._file.readline(self._left))
+
+    def _took(self, data: bytes) -> bytes:
+        self.at += len(data)
+        self._left -= len(data)
+        return data
+
+
 class Machine:
     """Runs one pickle.
 
@@ -48,13 +71,13 @@ class Machine:
         self._objects = 0
         self.stored: list[Outside] = []
 
-    def run(self, stream: IO[bytes]) -> Any:
-        """The value that the pickle at the stream's position stands for; the stream then stands behind the pickle.
+    def run(self, program: Program) -> Any:
+        """The value that a pickle stands for; the program then stands behind its end.
 
         Raises ReadError for what is no pickle or a damaged one, HostileFileError for one past the bounds or that needs
         more than can be told without running it.
         """
-        for count, (name, argument) in enumerate(self._opcodes(stream)):
+        for count, (name, argument) in enumerate(self._opcodes(program)):
             if count >= MAX_OPCODES:
                 raise HostileFileError(
                     f"{self._where}: its pickle has more than {MAX_OPCODES:,} steps",
@@ -71,9 +94,8 @@ class Machine:
         except _DamagedError as error:
             raise self._damaged(str(error)) from None
 
-    def _opcodes(self, stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
-        # Without `tell`, which genops would call for each opcode.
-        opcodes = pickletools.genops(SimpleNamespace(read=stream.read, readline=stream.readline))  # type: ignore[arg-type]
+    def _opcodes(self, program: Program) -> Iterator[tuple[str, Any]]:
+        opcodes = pickletools.genops(program)  # type: ignore[arg-type]  # it asks for no more than `Program` has
         while True:
             try:
                 opcode, argument, _ = next(opcodes)

@@ -172,13 +172,20 @@ class _Walk:
                 self._other(here.below(_word(key) or "", item), "tensor that is no parameter of its module", "", item)
 
     def _script(self, here: _Here) -> Iterator[_Here]:
-        """A module of a TorchScript archive: its attributes are parameters, buffers and modules alike."""
+        """A module of a TorchScript archive: its attributes are parameters, buffers and modules alike.
+
+        Lists of tensors are attributes, too, and repeat parameters; they are named and left out.
+        """
         self._places.modules.add(here.path)
         for key, item in here.value.attributes:
             word = _word(key)
             self._spend(1)
-            if word is not None and _may_hold(item):
+            if word is None or not _may_hold(item):
+                continue
+            if stored.is_tensor(item) or (isinstance(item, Record) and item.made_by.startswith(SCRIPT)):
                 yield here.below(word, item, module=here.value)
+            elif held := stored.count_stored(item, self._seen):
+                self._places.others.append(Other((*here.path, word), "attribute that is no module", "", held))
 
     def _opaque(self, here: _Here, value: Record) -> None:
         """An object of a class that is not known, which is never made."""
@@ -186,7 +193,7 @@ class _Walk:
         what = "NumPy array" if name.endswith("multiarray._reconstruct") else "object"
         if name in _NOTHING or name.endswith("multiarray.scalar"):
             return
-        self._other(here, what, f"of class {name or 'unknown'}, never made" if what == "object" else "", value)
+        self._other(here, what, f"of class {_shown(name)}, never made" if what == "object" else "", value)
 
     def _other(self, here: _Here, what: str, detail: str, value: Any) -> None:
         self._places.others.append(Other(here.path, what, detail, stored.count_stored(value, self._seen)))
@@ -194,6 +201,11 @@ class _Walk:
 
 _NOTHING = frozenset({"torch.device", "torch.Size", "_codecs.encode", "builtins.set", "builtins.frozenset"})
 """Calls that stand for plain things, which hold no tensor."""
+
+
+def _shown(name: str) -> str:
+    """A class as a message shows it: a pickle may call one by any text."""
+    return name.encode("unicode_escape").decode()[:100] or "unknown"
 
 
 def _is_module(value: Record) -> bool:

@@ -6,18 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from wexport import Model, ReadError, Skipped, Source, Tensor
+from wexport.torch_modules import describe
 from wexport_torch import choice, classes, layouts, places, stored, values
 from wexport_torch.choice import Choice
 from wexport_torch.layouts import Loaded
 from wexport_torch.places import Found, Other
 from wexport_torch.stored import LeftOutError, Stored
-
-try:
-    from wexport.torch_modules import describe
-except ImportError:
-
-    def describe(tensors, *, ordered):  # type: ignore
-        return list(tensors)
 
 
 def open_(source: Source) -> Model:
