@@ -88,7 +88,12 @@ def write_legacy(
     keys: object = ("0",),
     protocol: object = 1001,
 ) -> Path:
-    """A file in the older layout. stored: the count that is said of each storage, and its bytes."""
+    """A file in the older layout. stored: the count that is said of each storage, and its bytes; keys: their names.
+
+    By default one of six floats, and none where the body names none.
+    """
+    if b"storage" not in body:
+        stored, keys = (), ()
     head = b"".join(pickle.dumps(value, 2) for value in (MAGIC, protocol, {"little_endian": True}))
     listed = pickle.dumps(list(keys) if isinstance(keys, tuple) else keys, 2)
     tail = b"".join(struct.pack("<q", count) + data for count, data in stored)

@@ -19,6 +19,7 @@ from wexport_torch.storages import LegacyStorages, Storages, ZipStorages, storag
 MAX_PICKLE_BYTES = 32 << 20
 PICKLE = "/data.pkl"
 PROTOCOL = 1001
+TAR_BLOCK = 512
 MAGIC = 0x1950A86A20F9469CFC6C
 # A pickle, of protocol 2 to 5, of the magic number; protocols from 4 on frame it.
 _MAGIC_PICKLE = re.compile(
@@ -51,8 +52,9 @@ def is_legacy(source: Source) -> bool:
 
 
 def is_tar(source: Source) -> bool:
-    """Whether it is the tar archive that torch wrote before 0.2: its first member is one of four."""
-    return source.head[257:262] == b"ustar" and source.head.startswith(_TAR_MEMBERS)
+    """Whether it is the tar archive that torch wrote before 0.2, by its first member, behind headers of tar's own."""
+    blocks = (source.head[start : start + TAR_BLOCK] for start in range(0, 4 * TAR_BLOCK, TAR_BLOCK))
+    return source.head[257:262] == b"ustar" and any(block.startswith(_TAR_MEMBERS) for block in blocks)
 
 
 def load(source: Source) -> Loaded:

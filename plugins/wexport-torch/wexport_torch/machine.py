@@ -20,7 +20,7 @@ MAX_OBJECTS = 400_000
 MAX_INTEGER_BITS = 8 * 1024
 _MARK = object()
 _PUSHED = frozenset(
-    {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
+    {"INT", "BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT"}
     | {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
     | {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
 )
@@ -77,55 +77,44 @@ class Machine:
         Raises ReadError for what is no pickle or a damaged one, HostileFileError for one past the bounds or that needs
         more than can be told without running it.
         """
-        for count, (name, argument) in enumerate(self._opcodes(program)):
-            if count >= MAX_OPCODES:
-                raise HostileFileError(
-                    f"{self._where}: its pickle has more than {MAX_OPCODES:,} steps",
-                    hint="save the model's state dict alone",
-                )
-            if name == "STOP":
-                break
-            try:
-                self._step(name, argument)
-            except _DamagedError as error:
-                raise self._damaged(str(error)) from None
         try:
+            for count, (name, argument) in enumerate(self._opcodes(program)):
+                if count >= MAX_OPCODES:
+                    raise HostileFileError(
+                        f"{self._where}: its pickle has more than {MAX_OPCODES:,} steps",
+                        hint="save the model's state dict alone",
+                    )
+                if name in _PUSHED:
+                    self._stack.append(argument)
+                elif name in _STEPS:
+                    _STEPS[name](self, argument)
+                elif name != "STOP":
+                    raise self._refused(name)
             return self._pop()
         except _DamagedError as error:
             raise self._damaged(str(error)) from None
 
     def _opcodes(self, program: Program) -> Iterator[tuple[str, Any]]:
         opcodes = pickletools.genops(program)  # type: ignore[arg-type]  # it asks for no more than `Program` has
-        while True:
-            try:
-                opcode, argument, _ = next(opcodes)
-            except StopIteration:
-                return
-            except MemoryError:
-                raise
-            except Exception as error:  # its parsers raise whatever int(), struct and the codecs do
-                raise self._damaged(" ".join(str(error).split())[:200]) from None
-            yield opcode.name, argument
+        try:
+            for opcode, argument, _ in opcodes:
+                yield opcode.name, argument
+        except MemoryError:
+            raise
+        except Exception as error:  # its parsers raise whatever int(), struct and the codecs do
+            raise self._damaged(" ".join(str(error).split())[:200]) from None
 
     def _damaged(self, reason: str) -> ReadError:
         return ReadError(
             f"{self._where}: its pickle cannot be read: {reason}", hint="the file is damaged; copy or save it again"
         )
 
-    def _step(self, name: str, argument: Any) -> None:
-        if name in _PUSHED:
-            if isinstance(argument, int) and argument.bit_length() > MAX_INTEGER_BITS:
-                raise HostileFileError(f"{self._where}: its pickle holds an integer of {argument.bit_length():,} bits")
-            self._stack.append(argument)
-        elif name in _REFUSED:
-            raise HostileFileError(
-                f"{self._where}: its pickle {_REFUSED[name]} (opcode {name}); that is never followed",
-                hint="save the model's state dict with torch.save",
-            )
-        elif name in _STEPS:
-            _STEPS[name](self, argument)
-        else:
-            raise _DamagedError(f"opcode {name} is unknown")
+    def _refused(self, name: str) -> HostileFileError:
+        return HostileFileError(
+            f"{self._where}: its pickle {_REFUSED.get(name, 'does what is not known')} (opcode {name}); that is never "
+            "followed",
+            hint="save the model's state dict with torch.save",
+        )
 
     # -- the stack and the memo ----------------------------------------------------------------------------------------
 
@@ -161,12 +150,20 @@ class Machine:
         self._stack.append(value)
 
     def _put(self, argument: Any) -> None:
-        self._memo[len(self._memo) if argument is None else int(argument)] = self._top()
+        number = len(self._memo) if argument is None else int(argument)
+        if number < 0:
+            raise _DamagedError(f"it memorises number {number}")
+        self._memo[number] = self._top()
 
     def _get(self, argument: Any) -> None:
         if argument not in self._memo:
             raise _DamagedError(f"it recalls number {argument}, which it did not memorise")
         self._stack.append(self._memo[argument])
+
+    def _push_long(self, argument: int) -> None:
+        if argument.bit_length() > MAX_INTEGER_BITS:
+            raise HostileFileError(f"{self._where}: its pickle holds an integer of {argument.bit_length():,} bits")
+        self._stack.append(argument)
 
     def _pop_one(self, _: Any) -> None:
         if not self._stack:
@@ -176,8 +173,10 @@ class Machine:
     # -- collections ---------------------------------------------------------------------------------------------------
 
     def _tuple(self, count: int) -> None:
-        items = [self._pop() for _ in range(count)]
-        self._push(tuple(reversed(items)))
+        items = tuple(self._stack[-count:])
+        if len(items) < count or any(item is _MARK for item in items):
+            raise _DamagedError("it takes from an empty stack")
+        self._stack[-count:] = [items]
 
     def _append(self, items: list[Any]) -> None:
         target = self._top()
@@ -300,6 +299,7 @@ _STEPS: dict[str, Callable[[Machine, Any], None]] = {
     "NEWOBJ_EX": Machine._new_with_keywords,
     "BUILD": Machine._build,
     "BINPERSID": Machine._outside,
+    **dict.fromkeys(("LONG", "LONG1", "LONG4"), Machine._push_long),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), Machine._put),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), Machine._get),
 }

@@ -11,8 +11,9 @@ from wexport_torch import stored
 from wexport_torch.inert import Outside, Record, Unordered, entries, get, is_mapping, same
 
 MAX_DEPTH = 100
-MAX_STEPS = 4_000_000
-MAX_TENSORS = 100_000
+MAX_STEPS, VISIT = 4_000_000, 16
+"""Of the walk: one for each item that is looked at, and so many for each that may hold others."""
+MAX_TENSORS, MAX_OTHERS = 100_000, 1_000
 SCRIPT = "__torch__."
 """What the classes of a TorchScript archive are named under."""
 
@@ -47,11 +48,13 @@ class Other:
 class Places:
     """What a walk found, in the file's order.
 
+    more: how many things are left out beside `others`.
     state_dicts: the paths of dicts of which at least half the items are tensors. modules: of modules saved whole.
     """
 
     tensors: list[Found] = field(default_factory=list)
     others: list[Other] = field(default_factory=list)
+    more: int = 0
     state_dicts: set[Path] = field(default_factory=set)
     modules: set[Path] = field(default_factory=set)
 
@@ -82,29 +85,37 @@ class _Walk:
         self._where = where
         self._steps = 0
         self._seen: set[int] = set()
+        self._aside: list[_Here] = []
         self._places = Places()
 
     def run(self, root: Any) -> Places:
         waiting = [_Here(root, (), ())]
         while waiting:
             here = waiting.pop()
-            self._spend(1)
+            self._spend(VISIT)
             if stored.is_tensor(here.value):
                 self._tensor(here)
             elif id(here.value) in here.above:
                 continue  # a value that holds itself
             else:
                 waiting += reversed(list(self._inside(here)))
+        for here in self._aside:  # now that what is given is known
+            if held := stored.count_stored(here.value, self._seen):
+                self._add(Other(here.path, "attribute that is no parameter", "", held))
         return self._places
 
     def _spend(self, count: int) -> None:
         self._steps += count
         if self._steps > MAX_STEPS:
-            raise HostileFileError(f"{self._where}: what it holds repeats itself in more than {MAX_STEPS:,} places")
+            raise HostileFileError(
+                f"{self._where}: holds more than {MAX_STEPS // VISIT:,} objects, or repeats itself",
+                hint="save the model's state dict alone",
+            )
 
     def _tensor(self, here: _Here) -> None:
         if len(self._places.tensors) >= MAX_TENSORS:
             raise HostileFileError(f"{self._where}: holds more than {MAX_TENSORS:,} tensors")
+        self._seen.add(id(here.value))
         self._places.tensors.append(Found(here.path, here.value, here.module, here.optimizer, here.parameter))
 
     def _inside(self, here: _Here) -> Iterator[_Here]:
@@ -113,6 +124,8 @@ class _Walk:
             raise HostileFileError(f"{self._where}: holds objects nested deeper than {MAX_DEPTH}")
         if isinstance(value, Record):
             self._spend(len(value.pairs or ()) + len(value.elements or ()))
+            if value.state is not None and (is_mapping(value) or value.elements is not None):
+                self._aside.append(here.below("attributes", value.state))
             if _is_script(value):
                 yield from self._script(here)
             elif _is_module(value):
@@ -154,7 +167,7 @@ class _Walk:
         self._spend(len(module.attributes))
         self._places.modules.add(here.path)
         passing = set(_names(get(module.state, "_non_persistent_buffers_set")))
-        for part in ("_parameters", "_buffers", "_modules"):
+        for part in _PARTS:
             held = get(module.state, part)
             for key, item in entries(held) if is_mapping(held) else ():
                 word = _word(key)
@@ -168,8 +181,8 @@ class _Walk:
                 else:
                     yield here.below(word, item, module=module, parameter=part == "_parameters")
         for key, item in module.attributes:
-            if stored.is_tensor(item):
-                self._other(here.below(_word(key) or "", item), "tensor that is no parameter of its module", "", item)
+            if not (isinstance(key, str) and key in _PARTS) and _may_hold(item):
+                self._aside.append(here.below(_word(key) or "attribute", item))
 
     def _script(self, here: _Here) -> Iterator[_Here]:
         """A module of a TorchScript archive: its attributes are parameters, buffers and modules alike.
@@ -184,8 +197,8 @@ class _Walk:
                 continue
             if stored.is_tensor(item) or (isinstance(item, Record) and item.made_by.startswith(SCRIPT)):
                 yield here.below(word, item, module=here.value)
-            elif held := stored.count_stored(item, self._seen):
-                self._places.others.append(Other((*here.path, word), "attribute that is no module", "", held))
+            else:
+                self._aside.append(here.below(word, item))
 
     def _opaque(self, here: _Here, value: Record) -> None:
         """An object of a class that is not known, which is never made."""
@@ -196,9 +209,17 @@ class _Walk:
         self._other(here, what, f"of class {_shown(name)}, never made" if what == "object" else "", value)
 
     def _other(self, here: _Here, what: str, detail: str, value: Any) -> None:
-        self._places.others.append(Other(here.path, what, detail, stored.count_stored(value, self._seen)))
+        self._add(Other(here.path, what, detail, stored.count_stored(value, self._seen)))
+
+    def _add(self, other: Other) -> None:
+        """Names so many of the things left out, and counts the others."""
+        if len(self._places.others) < MAX_OTHERS:
+            self._places.others.append(other)
+        else:
+            self._places.more += 1
 
 
+_PARTS = ("_parameters", "_buffers", "_modules")
 _NOTHING = frozenset({"torch.device", "torch.Size", "_codecs.encode", "builtins.set", "builtins.frozenset"})
 """Calls that stand for plain things, which hold no tensor."""
 
@@ -224,7 +245,10 @@ def _is_optimizer(here: _Here) -> bool:
 
 
 def _may_hold(value: Any) -> bool:
-    return isinstance(value, Record | list | tuple | Outside)
+    """Whether there may be a tensor in it; most lists in a checkpoint are of numbers."""
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, Record | list | tuple | Outside) for item in value)
+    return isinstance(value, Record | Outside)
 
 
 def _word(key: Any) -> str | None:

@@ -71,6 +71,8 @@ class _Reading:
                 elif tensor is not None:
                     others.append(replace(tensor, kind=kind))
         self.skipped += [self._other(other, chosen) for other in found.others]
+        if found.more:
+            self.skipped.append(Skipped("more of the like", f"{found.more:,} more"))
         return [*_described(weights), *others]
 
     def _told(self, item: Found) -> Stored | Skipped:
