@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import pickletools
@@ -9,7 +10,7 @@ import struct
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,19 @@ MODELS = test_torch.MODELS
 
 def ingested(path: Path) -> Any:
     return wexport.ingest([path], path.parent / "out.parquet", reader="torch").models[0]
+
+
+def ingested_all(
+    folder: Path, bodies: Mapping[str, bytes], storages: Mapping[str, bytes] | None = None
+) -> dict[str, Any]:
+    """How files of these pickles end, in both layouts, read in one go: by layout and name."""
+    paths = {}
+    for number, (name, body) in enumerate(bodies.items()):
+        paths[f"zip {name}"] = files.write_zip(folder / f"hostile{number}.pt", body, storages)
+        paths[f"legacy {name}"] = files.write_legacy(folder / f"hostile{number}.legacy.pt", body)
+    found = wexport.ingest(list(paths.values()), folder / "out.parquet", reader="torch").models
+    by_source = {result.source: result for result in found}
+    return {name: by_source[path] for name, path in paths.items()}
 
 
 # -- what would be run -------------------------------------------------------------------------------------------------
@@ -78,20 +92,35 @@ def calls(target: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("layout", [files.write_zip, files.write_legacy])
+RUN_BY_PICKLE = ("os.system", "subprocess", "exec", "eval", "stack_global", "inst", "obj", "state")
+"""Those that even a plain `pickle.loads` would run; the others need torch to be loaded."""
+
+
+@pytest.fixture(scope="module")
+def called(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The file that is not to be there, and how it ended: each alone, and beside a tensor."""
+    folder = tmp_path_factory.mktemp("called")
+    bodies = calls(folder / "hacked")
+    beside = {f"beside {name}": files.mapping({"a.w": GOOD, "x": body}) for name, body in bodies.items()}
+    return folder / "hacked", ingested_all(folder, {f"alone {name}": body for name, body in bodies.items()} | beside)
+
+
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
 @pytest.mark.parametrize("name", calls(Path("x")))
-def test_nothing_is_ever_run(tmp_path: Path, name: str, layout: Any) -> None:
-    target = tmp_path / "hacked"
-    body = calls(target)[name]
-    if name not in ("rebuilt_by_it", "getattr", "state", "stack_global", "newobj_ex", "load_from_bytes"):
-        pickle.loads(files.program(body)) if name != "newobj" else None
-        assert name in ("newobj",) or target.exists(), "the pickle is to run something when it is loaded"
-        target.unlink(missing_ok=True)
-    result = ingested(layout(tmp_path / "alone.pt", body))
-    assert result.status in ("failed", "empty")
-    beside = ingested(layout(tmp_path / "beside.pt", files.mapping({"a.w": GOOD, "x": body})))
-    assert (beside.tensors, beside.status) == (1, "partial" if name == "rebuilt_by_it" else "ok")
+def test_nothing_is_ever_run(called: tuple[Path, dict[str, Any]], name: str, layout: str) -> None:
+    target, found = called
     assert not target.exists()
+    assert found[f"{layout} alone {name}"].status in ("failed", "empty")
+    beside = found[f"{layout} beside {name}"]
+    assert (beside.tensors, beside.status) == (1, "partial" if name == "rebuilt_by_it" else "ok")
+
+
+@pytest.mark.parametrize("name", RUN_BY_PICKLE)
+def test_these_pickles_do_run_when_they_are_loaded(tmp_path: Path, name: str) -> None:
+    """What the test above shows would be little if they were harmless."""
+    with contextlib.suppress(pickle.UnpicklingError, AttributeError, TypeError):  # after it has run
+        pickle.loads(files.program(calls(tmp_path / "hacked")[name]))
+    assert (tmp_path / "hacked").exists()
 
 
 # -- what is refused as a whole ----------------------------------------------------------------------------------------
@@ -132,16 +161,19 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    bodies = {name: body for name, (body, _) in REFUSED.items()}
+    return ingested_all(tmp_path_factory.mktemp("refused"), bodies)
+
+
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_hostile_pickle_is_refused_with_its_reason(tmp_path: Path, name: str) -> None:
-    body, reason = REFUSED[name]
-    for result in (
-        ingested(files.write_zip(tmp_path / "hostile.pt", body)),
-        ingested(files.write_legacy(tmp_path / "hostile_legacy.pt", body)),
-    ):
-        assert (result.status, result.failure) == ("failed", "")
-        assert reason in result.reason
-        assert "hostile" in result.reason
+def test_a_hostile_pickle_is_refused_with_its_reason(refused: dict[str, Any], name: str, layout: str) -> None:
+    result = refused[f"{layout} {name}"]
+    assert (result.status, result.failure) == ("failed", "")
+    assert REFUSED[name][1] in result.reason
+    assert str(result.source) in result.reason
 
 
 def test_a_pickle_past_its_size_is_refused(tmp_path: Path) -> None:
@@ -215,12 +247,18 @@ UNREADABLE: dict[str, bytes] = {
 }
 
 
+@pytest.fixture(scope="module")
+def unreadable(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    bodies = {name: files.mapping({"a.w": GOOD, "bad": body, "z.w": GOOD}) for name, body in UNREADABLE.items()}
+    storages = {"0": files.FLOATS, "q": b"\x01" * 6}
+    return ingested_all(tmp_path_factory.mktemp("unreadable"), bodies, storages)
+
+
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_a_tensor_that_cannot_be_costs_itself_only(tmp_path: Path, name: str) -> None:
-    body = files.mapping({"a.w": GOOD, "bad": UNREADABLE[name], "z.w": GOOD})
-    result = ingested(files.write_zip(tmp_path / "hostile.pt", body, {"0": files.FLOATS, "q": b"\x01" * 6}))
+def test_a_tensor_that_cannot_be_costs_itself_only(unreadable: dict[str, Any], name: str) -> None:
+    result = unreadable[f"zip {name}"]
     assert (result.status, result.tensors) == ("partial", 2)
-    assert [problem.name.partition(".")[0] for problem in result.problems] == ["bad"]
+    assert [problem.name for problem in result.problems] == ["bad"]
     assert result.problems[0].detail
 
 
@@ -253,12 +291,16 @@ HARMLESS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("layout", [files.write_zip, files.write_legacy])
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    bodies = {name: files.mapping({"a.w": GOOD, "odd": body, "z.w": GOOD}) for name, body in HARMLESS.items()}
+    return ingested_all(tmp_path_factory.mktemp("harmless"), bodies)
+
+
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_is_only_odd_costs_nothing(tmp_path: Path, name: str, layout: Any) -> None:
-    body = files.mapping({"a.w": GOOD, "odd": HARMLESS[name], "z.w": GOOD})
-    result = ingested(layout(tmp_path / "odd.pt", body))
-    assert (result.status, result.tensors) == ("ok", 2)
+def test_what_is_only_odd_costs_nothing(harmless: dict[str, Any], name: str, layout: str) -> None:
+    assert (harmless[f"{layout} {name}"].status, harmless[f"{layout} {name}"].tensors) == ("ok", 2)
 
 
 def test_names_that_no_terminal_should_show(tmp_path: Path) -> None:

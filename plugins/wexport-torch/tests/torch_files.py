@@ -49,7 +49,7 @@ def tensor(
     shape: Sequence[int] = (2, 3), strides: Sequence[int] | None = None, offset: int = 0, held: bytes = storage()
 ) -> bytes:
     """A call of _rebuild_tensor_v2; C order if no strides are given."""
-    steps = list(strides or [1])
+    steps = [1] if strides is None else list(strides)
     if strides is None:
         for length in reversed(shape[1:]):
             steps.insert(0, steps[0] * length)
