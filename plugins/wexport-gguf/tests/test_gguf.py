@@ -189,6 +189,19 @@ def test_a_decoded_model_has_the_same_hashes(tmp_path: Path) -> None:
     assert small["content_hash"] == wide["content_hash"]
 
 
+def test_a_decoded_model_is_known_by_its_content(tmp_path: Path) -> None:
+    """Whatever its tensors are called there, in another order and beside others of their shape."""
+    values = [quantize(RNG.normal(size=(8, 64)).astype(np.float32), TYPE.Q8_0) for _ in range(3)]
+    write(tmp_path / "small.gguf", {name: (values[n], TYPE.Q8_0) for n, name in enumerate("abc")})
+    write(tmp_path / "wide.gguf", {name: (dequantize(values[n], TYPE.Q8_0), None) for name, n in (("x", 1), ("y", 2))})
+    found = wexport.diff(tmp_path / "small.gguf", tmp_path / "wide.gguf").tensors
+    assert {(pair.a and pair.a.tensor, pair.b and pair.b.tensor, pair.method) for pair in found} == {
+        ("a", None, None),
+        ("b", "x", "content"),
+        ("c", "y", "content"),
+    }
+
+
 # -- what a file may be ------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ PLAIN = {
     TYPE.I32: np.int32,
     TYPE.I64: np.int64,
 }
+UNDECODED = (TYPE.Q8_1, TYPE.Q8_K, TYPE.Q1_0)
 RNG = np.random.default_rng(5)
 
 
@@ -51,7 +52,7 @@ def packed(kind: TYPE, rows: int) -> np.ndarray[Any, Any]:
 
 
 def every_type(folder: Path) -> None:
-    """A tensor of each type that gguf knows; an alignment of 64; metadata of each type, nested arrays among them."""
+    """A tensor of each type that gguf decodes; an alignment of 64; metadata of each type, nested arrays among them."""
     writer = GGUFWriter(folder / "every_type.gguf", "llama")
     writer.add_custom_alignment(64)
     writer.add_name("every type")
@@ -67,11 +68,22 @@ def every_type(folder: Path) -> None:
     writer.add_array("test.nested", [[1, 2], [3]])
     writer.add_token_list([f"token{number}" for number in range(300)])
     for kind in TYPE:
+        if kind in UNDECODED:
+            continue
         if kind in PLAIN:
             values = RNG.integers(-100, 100, (3, 4)).astype(PLAIN[kind])
             writer.add_tensor(f"tensor.{kind.name}", values)
         else:
             writer.add_tensor(f"tensor.{kind.name}", packed(kind, 5), raw_dtype=kind)
+    finish(writer)
+
+
+def undecoded(folder: Path) -> None:
+    """The types that gguf knows and does not decode, and a tensor beside them."""
+    writer = GGUFWriter(folder / "undecoded.gguf", "llama")
+    for kind in UNDECODED:
+        writer.add_tensor(f"tensor.{kind.name}", packed(kind, 1), raw_dtype=kind)
+    writer.add_tensor("tensor.F32", normal(3))
     finish(writer)
 
 
@@ -141,6 +153,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, np.errstate(all="ignore"):
         folder = Path(name)
         every_type(folder)
+        undecoded(folder)
         llama(GGUFWriter(folder / "llama.gguf", "llama"))
         llama(GGUFWriter(folder / "split.gguf", "llama", split_max_tensors=12))
         written = sorted(folder.glob("*.gguf"))
