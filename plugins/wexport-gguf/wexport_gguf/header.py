@@ -19,8 +19,8 @@ MAX_HEADER_BYTES = 128 << 20
 MAX_KEYS, MAX_TENSORS = 100_000, 200_000
 MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_TEXT_BYTES = 1 << 16, 4096, 4096
 """Keys have at most 65,535 bytes by the format, names 64; metadata that is longer is passed over."""
-MAX_TEXTS = 4_000_000
-"""In all arrays together; a tokenizer has about 250,000 words, and as many merges."""
+MAX_ITEMS = 4_000_000
+"""Texts, and arrays in arrays, all together; a tokenizer has about 250,000 words, and as many merges."""
 MAX_DIMENSIONS = 4
 MAX_NESTING = 4
 DEFAULT_ALIGNMENT = 32
@@ -114,7 +114,7 @@ class _Cursor:
         self._order = order
         self._limit = min(source.size, MAX_HEADER_BYTES)
         self._buffer, self._start = b"", 0
-        self._texts = 0
+        self._items = 0
 
     def number(self, letter: str) -> Any:
         """The next number, of the type that the letter of `struct` says."""
@@ -140,14 +140,18 @@ class _Cursor:
             self._too_far(count)
         self.place += count
 
-    def skip_texts(self, count: int) -> None:
-        """Pass over so many strings: a loop of its own, as there are hundreds of thousands in a tokenizer."""
-        self._texts += count
-        if self._texts > MAX_TEXTS:
+    def count(self, items: int) -> None:
+        """Raises HostileFileError when more texts and arrays are declared than would be passed over in good time."""
+        self._items += items
+        if self._items > MAX_ITEMS:
             raise wexport.HostileFileError(
-                f"{self.source.path}: its metadata declares {self._texts:,} texts; {MAX_TEXTS:,} are allowed",
+                f"{self.source.path}: its metadata declares {self._items:,} texts or arrays; {MAX_ITEMS:,} are allowed",
                 hint=_DAMAGED,
             )
+
+    def skip_texts(self, count: int) -> None:
+        """Pass over so many strings: a loop of its own, as there are hundreds of thousands in a tokenizer."""
+        self.count(count)
         length_of = struct.Struct(f"{self._order}Q")
         while count:
             buffer, start = self._next(8)
@@ -228,7 +232,8 @@ def _skip_array(cursor: _Cursor, kind: int, key: str, depth: int) -> None:
     elif inner == _STRING:
         cursor.skip_texts(count)
     else:
-        for _ in range(count):  # ends with the header's bytes, of which each array takes twelve
+        cursor.count(count)
+        for _ in range(count):
             _skip_array(cursor, inner, key, depth + 1)
 
 
