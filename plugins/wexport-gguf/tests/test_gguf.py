@@ -260,7 +260,7 @@ def test_names_tell_layers_roles_and_layouts(folder: Path) -> None:
         *("blk/1/ffn_down_exps/kernel", "blk/1/ffn_down_exps", None, "kernel"),
         [2, 64, 32],
     )
-    assert told["rope_freqs.weight"] == ("rope_freqs.weight", None, None, "unknown", [8])
+    assert told["rope_freqs.weight"] == ("rope_freqs/weight", "rope_freqs", None, "unknown", [8])
     assert rows["blk.1.attn_k.weight"]["unit_count"] == 16
     assert rows["blk.1.ffn_down_exps.weight"]["unit_count"] == 2 * 32
     row = rows["output.weight"]
@@ -292,10 +292,12 @@ def test_units_are_the_rows_of_the_stored_matrix(folder: Path) -> None:
         ("model.layers.0.attn_q.weight", (32, 32)),
     ],
 )
-def test_other_names_tell_nothing(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+def test_other_names_tell_their_place_and_no_more(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
     write(tmp_path / "one.gguf", {name: (np.ones(shape, np.float32), None)})
     (row,) = wexport.inspect(tmp_path / "one.gguf").rows
-    assert (row["slot"], row["role"], row["layer"], row["layer_class"]) == (name, "unknown", None, None)
+    assert (row["slot"], row["role"], row["layer_class"]) == (name.replace(".", "/"), "unknown", None)
+    assert row["layer"] == "/".join(name.split(".")[:-1])
+    assert tuple(row["canonical_shape"]) == shape
 
 
 def test_words_are_of_the_vocabulary_of_the_package() -> None:

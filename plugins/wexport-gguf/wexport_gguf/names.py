@@ -46,21 +46,17 @@ _TOP_EMBEDDING = frozenset({"token_embd", "token_types", "position_embd", "per_l
 
 
 def with_meaning(tensor: Tensor) -> Tensor:
-    """A tensor with the layer, role and layout that its name tells; as it is where the name is none of those listed."""
+    """A tensor with its place in the model, and where its name is one of those listed, with role, class and layout."""
+    *path, leaf = tensor.name.split(".")
     match = _NAME.fullmatch(tensor.name)
-    if match is None:
-        return tensor
-    block, word, last = match["block"] or "", match["word"], match["last"]
-    told = _told(block, word, last, tensor.shape)
-    if told is None:
-        return tensor
-    role, layer_class, layout = told
-    path = [*block.split(".")[:-1], word]
+    told = None if match is None else _told(match["block"] or "", match["word"], match["last"], tensor.shape)
+    role, layer_class, layout = told or ("unknown", None, None)
     return replace(
         tensor,
-        layer="/".join(path),
+        layer="/".join(path) or None,
         layer_class=layer_class,
-        lineage=(*map(Node, path[:-1]), Node(word, layer_class, fixed=True)),
+        lineage=tuple(Node(part, fixed=True) for part in path),  # the vocabulary's own words go into slots as they are
+        slot_leaf=leaf if told is None else None,
         role=role,
         layout=layout,
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 import wexport
 from wexport import chunks
+from wexport.shards import checkpoint_part
 from wexport_tf import wire
 from wexport_tf.bundle import Bundle, Entry, Extent, slice_key
 
@@ -39,9 +40,7 @@ class Shards:
         self._open.clear()
 
     def path(self, shard: int) -> Path:
-        path = self._source.path
-        prefix = path.name.removesuffix(".index")
-        return path.with_name(f"{prefix}.data-{shard:05}-of-{self._bundle.shards:05}")
+        return checkpoint_part(self._source.path, shard, self._bundle.shards)
 
     def size(self, shard: int) -> int:
         """Bytes in a data file. Raises ReadError if it is not there."""
