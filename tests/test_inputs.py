@@ -59,6 +59,9 @@ def test_what_matches_nothing_is_an_error_that_names_it(tmp_path: Path, argument
         (["net.05-0.56.hdf5"], ["net.05-0.56"]),
         (["net.05"], ["net.05"]),
         (["only"], ["only"]),
+        (["cnn/variables/variables.index"], ["cnn"]),
+        (["runs/a/variables/variables.index", "runs/b.h5", "b/ckpt-3.index"], ["runs/a", "runs/b", "b/ckpt-3"]),
+        (["a/variables/variables.index", "a.h5"], ["a", "a.h5"]),
     ],
 )
 def test_model_names(paths: list[str], names: list[str]) -> None:
@@ -68,6 +71,7 @@ def test_model_names(paths: list[str], names: list[str]) -> None:
 def test_a_name_pattern_overrides_and_a_clash_is_told() -> None:
     paths = [Path("/data/run1/m.h5"), Path("/data/run2/m.h5")]
     assert inputs.model_names(paths, "{parent}-{stem}") == ["run1-m", "run2-m"]
+    assert inputs.model_names([Path("/data/run1/cnn/variables/variables.index")], "{parent}-{stem}") == ["run1-cnn"]
     with pytest.raises(UsageError, match="would both be named 'm'") as caught:
         inputs.model_names(paths, "{stem}")
     assert "--name" in caught.value.hint

@@ -84,9 +84,10 @@ def model_names(paths: Sequence[Path], pattern: str | None = None) -> list[str]:
     """A name for each file: its path relative to the common root, without its suffix unless a sibling shares the stem.
 
     pattern: overrides it; `{stem}`, `{name}`, `{parent}` and `{path}` are filled in (file name without and with
-    suffix, folder's name, relative path without suffix). Raises UsageError if two files get the same name.
+    suffix, folder's name, relative path without suffix). Where the folder is the model, as with a SavedModel, its path
+    takes the place of the file's. Raises UsageError if two files get the same name.
     """
-    absolute = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100  # resolve() would follow links
+    absolute = [_model_path(Path(os.path.abspath(path))) for path in paths]  # noqa: PTH100  # resolve() would follow links
     root = Path(os.path.commonpath([path.parent for path in absolute])) if absolute else Path()
     relative = [path.relative_to(root).as_posix() for path in absolute]
     stems = [_SUFFIX.sub("", name) or name for name in relative]
@@ -113,6 +114,15 @@ def model_names(paths: Sequence[Path], pattern: str | None = None) -> list[str]:
                 hint="tell them apart, e.g. with --name '{parent}/{stem}'",
             )
     return names
+
+
+def _model_path(path: Path) -> Path:
+    """The file, or the folder that is the model where the file's own name is the same in every one.
+
+    A SavedModel of TensorFlow's keeps its variables in `variables/variables.index`.
+    """
+    of_saved_model = path.parts[-2:] == ("variables", "variables.index") and len(path.parts) > 3
+    return path.parents[1] if of_saved_model else path
 
 
 def series(model: str, pattern: re.Pattern[str] | None = None) -> tuple[str | None, int | None]:

@@ -43,7 +43,7 @@ _KNOWN: tuple[tuple[Callable[[Source], bool], str, str], ...] = (
         "wexport-torch",
     ),
     (_matches(rb"\x80[\x02-\x05]"), "a pickle, as older PyTorch writes them", "wexport-torch"),
-    (_ends_as_table, "the index of a TensorFlow checkpoint", "wexport-tensorflow"),
+    (_ends_as_table, "the index of a TensorFlow checkpoint", "wexport-tf"),
     (_is_onnx, "an ONNX model", "wexport-onnx"),
 )
 

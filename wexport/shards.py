@@ -1,11 +1,14 @@
 """Models that are spread over several files, which an index beside them names.
 
-`model.safetensors.index.json` and `pytorch_model.bin.index.json` hold `weight_map`, the file of each tensor. Such an
-index is a model; the files that it names are parts of it, and no models of their own where the index is read, too.
+`model.safetensors.index.json` and `pytorch_model.bin.index.json` hold `weight_map`, the file of each tensor. The data
+files of TensorFlow's checkpoints go by the name of their index: `ckpt-1.data-00000-of-00002` belongs to `ckpt-1.index`.
+Such an index is a model; the files that it names are parts of it, and no models of their own where the index is read,
+too.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -15,6 +18,7 @@ from typing import Any
 from wexport.errors import BudgetError, HostileFileError, ReadError
 
 SUFFIX = ".index.json"
+CHECKPOINT_SUFFIX = ".index"
 MAX_INDEX_BYTES = 16 << 20
 """An index has about a hundred bytes for each tensor."""
 _PLAIN_NAME = re.compile(r"[^/\\:\0]{1,255}")
@@ -64,12 +68,28 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 def parts(path: Path) -> list[Path]:
     """The files that an index names, in the order of their names; none for a file that is no index."""
+    if path.name.endswith(CHECKPOINT_SUFFIX):
+        return _checkpoint_parts(path)
     if not path.name.endswith(SUFFIX):
         return []
     try:
         return [path.with_name(file) for file in sorted(set(read_index(path).values()))]
     except ReadError:
         return []  # whoever reads it will tell
+
+
+def checkpoint_part(path: Path, number: int, count: int) -> Path:
+    """The data file of a checkpoint of TensorFlow's with this number, from 0, of so many. path: of the index."""
+    return path.with_name(f"{path.name.removesuffix(CHECKPOINT_SUFFIX)}.data-{number:05}-of-{count:05}")
+
+
+def _checkpoint_parts(path: Path) -> list[Path]:
+    """Those that are there; the index is not read for it."""
+    first = checkpoint_part(path, 0, 1)
+    if first.is_file():  # nearly always, and a folder may hold thousands of checkpoints
+        return [first]
+    pattern = glob.escape(checkpoint_part(path, 0, 0).name.removesuffix("00000-of-00000"))
+    return sorted(found for found in path.parent.glob(f"{pattern}?????-of-?????") if found.is_file())
 
 
 def total_size(path: Path) -> int:

@@ -167,7 +167,7 @@ def _with_content(place: Place, tensor: Tensor) -> Place:
 
     Neither for what cannot be read, nor for a constant, which tells nothing.
     """
-    hasher = xxhash.xxh3_128(f"{tensor.dtype} {tensor.shape}\n".encode())
+    hasher = xxhash.xxh3_128(f"{tensor.value_dtype or tensor.dtype} {tensor.shape}\n".encode())
     sample = SampleValues(tensor, SAMPLE_SIZE)
     first, constant = None, True
     try:
