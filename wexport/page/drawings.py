@@ -8,7 +8,7 @@ from typing import Any
 from wexport import terminal
 from wexport.page.parts import Picture
 from wexport.page.pictures import fixed, picture
-from wexport.plot import gate_panels, histograms, style
+from wexport.plot import gate_panels, histograms
 from wexport.plot.bins import Bins
 
 BARS, GATE_BARS = 40, 24
@@ -24,10 +24,10 @@ def histogram_of(slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
         [row["value_count"] for row in held],
         [row["missing"] for row in held],
     )
-    with style.settings():
-        figure = fixed(8, 3.5, left=0.09)
-        histograms.draw(data, figure.subplots(), bars=BARS)
-    return picture(figure, f"Histograms of {terminal.safe(slot)} in {models_words(len(held))}")
+    with fixed(3.5) as ax:
+        histograms.draw(data, ax, bars=BARS)
+        ax.locator_params("y", nbins=5)
+    return picture(ax.figure, f"Histograms of {terminal.safe(slot)} in {models_words(len(held))}")
 
 
 def gates_of(slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
@@ -42,11 +42,10 @@ def gates_of(slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
     data = gate_panels.Gates(
         slot, {row["layer_class"] for row in rows}, [row["model"] for row in rows], [role], columns, panels
     )
-    with style.settings():
-        figure = fixed(8, 2.7, left=0.09, right=0.8 if len(rows) > 1 else 0.98, top=0.55)
-        gate_panels.draw(data, figure.subplots(), bars=GATE_BARS)
+    with fixed(2.7, right=0.8 if len(rows) > 1 else 0.98, top=0.55) as ax:
+        gate_panels.draw(data, ax, bars=GATE_BARS)
     gates = ", ".join(terminal.safe(column.gate) for column in columns)
-    return picture(figure, f"Histograms of the gates {gates} of {terminal.safe(slot)} in {models_words(len(rows))}")
+    return picture(ax.figure, f"Histograms of the gates {gates} of {terminal.safe(slot)} in {models_words(len(rows))}")
 
 
 def models_words(count: int) -> str:

@@ -18,7 +18,7 @@ from wexport.schema import COLUMNS
 from wexport.session import Session
 
 MOST_LAYERS, MOST_MODELS = 100, 20
-ROOM = 700_000
+ROOM = 500_000
 """Characters that the pictures of gates and of moves may take in all; histograms always have a place."""
 NOT_DRAWN = "Not drawn, to keep the page small"
 _FIGURES = ("mean", "std", "abs_max", "l2_norm", "zero_fraction")

@@ -72,11 +72,9 @@ def cells(moves: Moves, slot: str, model: str) -> list[Cell]:
 def drawn(moves: Moves, slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
     """A picture of how far a slot moved. rows: `model`, `run` and `step` of the models in which it did, in order."""
     known = [(row, moves.of[slot][row["model"]]) for row in rows]
-    with style.settings():
-        several = not moves.reference and len({row["run"] for row in rows}) > 1
-        tall = 1.1 + 0.19 * len(known) if moves.reference else 2.5
-        figure = fixed(8, tall, left=0.32 if moves.reference else 0.09, right=0.8 if several else 0.98)
-        ax = figure.subplots()
+    several = not moves.reference and len({row["run"] for row in rows}) > 1
+    height = 1.1 + 0.19 * len(known) if moves.reference else 2.5
+    with fixed(height, left=0.32 if moves.reference else 0.09, right=0.8 if several else 0.98) as ax:
         (_from_reference if moves.reference else _along_runs)(moves, known, ax)
         style.label(
             ax, title=f"{style.short(slot, 60)}: how far from {style.short(moves.since, 60)}{_scope(moves, rows)}"
@@ -84,7 +82,7 @@ def drawn(moves: Moves, slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture
     far = [move["relative_l2"] for _, move in known]
     range_ = f"relative L2 from {terminal.figure(min(far))} to {terminal.figure(max(far))}"
     return picture(
-        figure, f"How far {terminal.safe(slot)} is from {moves.since}: {range_}, in {models_words(len(far))}"
+        ax.figure, f"How far {terminal.safe(slot)} is from {moves.since}: {range_}, in {models_words(len(far))}"
     )
 
 
@@ -113,6 +111,7 @@ def _along_runs(moves: Moves, known: Sequence[Known], ax: Axes) -> None:
         style.logarithmic(ax)
     else:
         ax.set_ylim(0, 1.08 * figures.max() or 1.0)
+        ax.yaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     others = f"; {len(runs) - len(shown):,} runs more" if len(runs) > len(shown) else ""
     style.label(ax, x=f"step, as the checkpoints' names say{others}", y="relative L2 [fraction]")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import urllib.parse
+from collections.abc import Iterator
 
-from matplotlib.figure import Figure
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 from wexport.page.parts import Picture
 from wexport.plot import style
@@ -21,23 +25,31 @@ _STEP = re.compile(r"([A-Za-z])([^A-Za-z]*)")
 _PLAIN_NAMES = re.compile(r' id="(?:figure|axes|patch|line2d|text|xtick|ytick|legend|matplotlib\.axis)_\d+"')
 
 
-def fixed(width: float, height: float, *, left: float, right: float = 0.98, top: float = 0.5) -> Figure:
-    """A figure of a size in inches with fixed margins: a layout engine draws everything twice, and there are many.
+@contextlib.contextmanager
+def fixed(height: float, *, left: float = 0.09, right: float = 0.98, top: float = 0.5) -> Iterator[Axes]:
+    """Axes of a figure eight inches wide, with fixed margins: to look for room takes as long as to draw, and these are
+    many.
 
-    left, right: as shares of the width. top: inches for the title, of up to two lines.
+    height: in inches. left, right: as shares of the width. top: inches for the title, of up to two lines.
     """
-    made = Figure(figsize=(width, height), constrained_layout=False)
-    made.subplots_adjust(left=left, right=right, bottom=0.5 / height, top=1 - top / height)
-    return made
+    with style.settings(), mpl.rc_context({"axes.titley": 1.0}):
+        made = Figure(figsize=(8, height), constrained_layout=False)
+        made.subplots_adjust(left=left, right=right, bottom=0.5 / height, top=1 - top / height)
+        ax = made.subplots()
+        ax.xaxis.set_label_coords((left + right) / 2, 0.2 / height, transform=made.transFigure)
+        if left < 0.1:
+            ax.yaxis.set_label_coords(0.042, 0.5 + (0.5 - top) / 2 / height, transform=made.transFigure)
+        yield ax
 
 
-def picture(figure: Figure, alt: str) -> Picture:
+def picture(figure: Figure | SubFigure, alt: str) -> Picture:
     """A figure as SVG in a data URI.
 
     As an image, an SVG runs no script and loads nothing, whatever the names in it are. Coordinates are rounded to a
     tenth of a point, lines along an axis have one number, and what only tells who drew it and how is left out: that
     takes off two thirds.
     """
+    assert isinstance(figure, Figure)
     buffer = io.StringIO()
     with style.settings():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
