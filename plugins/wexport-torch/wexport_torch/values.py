@@ -170,7 +170,7 @@ def _dequantised(stored: Stored, read: Chunks, scale: Any, zero_point: Any) -> C
 
     def values(limit: int) -> Iterator[Array]:
         place = 0
-        for chunk in read(max(1, limit // 4) * stored.type.size // max(1, stored.type.size)):
+        for chunk in read(max(1, limit // 4 * stored.type.size)):
             integers = chunk.astype(np.int64)
             if quantizer.axis is None:
                 channel: Any = ()
