@@ -136,6 +136,15 @@ def test_state_of_training_comes_only_when_asked_for(folder: Path, name: str, sl
     assert not [key for key in weights if "Adam" in key or "optimizer" in key.lower()]
 
 
+def test_two_models_in_one_checkpoint_are_told_apart(folder: Path) -> None:
+    found = rows(folder / "two/gan-1.index", optimizer=False)
+    assert {(row["slot"], row["layer"], row["role"]) for row in found.values()} == {
+        (f"{model}/dense/{role}", f"{model}/dense", role)
+        for model in ("generator", "critic")
+        for role in ("kernel", "bias")
+    }
+
+
 def test_names_of_the_first_version_tell_roles_and_layouts(folder: Path) -> None:
     found = rows(folder / "first/model.ckpt-1.index", optimizer=False)
     told = {name: (row["layer"], row["role"], row["unit_count"]) for name, row in found.items()}
@@ -159,6 +168,7 @@ def test_a_saved_model_is_named_after_its_folder(folder: Path, tmp_path: Path) -
     status = {model.model: model.status for model in models if model.status != "skipped"}
     assert status == {
         **{"keras_saved": "ok", "module": "ok", "slots/ck-1": "ok", "keras/ckpt-7": "ok", "keras/whole-1": "ok"},
+        "two/gan-1": "ok",
         **{"keras/model": "ok", "first/sharded": "ok", "first/model.ckpt-1": "partial"},
     }
     assert [model.source.name for model in models if model.status == "skipped"] == ["said.json"]

@@ -19,6 +19,8 @@ _NOTHING = memoryview(b"")
 _LAYER = re.compile(r"layer_with_weights-(\d{1,9})")
 # Ways out of the model: to what trains it, measures it and runs it.
 _NOT_THE_MODEL = frozenset({"optimizer", "keras_api", "save_counter", "signatures"})
+_SEED = "seed_generator_state"
+"""What Keras 3 calls the state of random numbers, which is no weight."""
 # What optimizers call their state, of Keras since 2.11 and before.
 _OPTIMIZERS = (frozenset({"_iterations", "_variables"}), frozenset({"iter", "learning_rate"}))
 
@@ -56,8 +58,8 @@ def variables(message: bytes) -> list[Variable]:
     for place, in_order in _model(nodes):
         seen.add(place)
         if place not in slots:
-            trainable = None if trained is None else place in trained
-            found += [Variable(key, name, True, in_order, trainable) for name, key in nodes[place].keys]
+            for name, key in nodes[place].keys:
+                found.append(Variable(key, name, not name.endswith(_SEED), in_order, trained.get(place)))
     for place, node in enumerate(nodes):
         if place not in seen or place in slots:
             found += [Variable(key, name, False, False, None) for name, key in node.keys]
@@ -121,9 +123,13 @@ def _rank(name: str) -> int:
     return int(match[1]) if match else 1 << 30
 
 
-def _trained(nodes: Sequence[_Node]) -> set[int] | None:
-    """The variables that the saved model lists as trainable, as Keras does in a SavedModel; None without a list."""
-    for name, place in nodes[0].children:
-        if name == "trainable_variables" and place < len(nodes):
-            return {child for _, child in nodes[place].children}
-    return None
+def _trained(nodes: Sequence[_Node]) -> dict[int, bool]:
+    """Whether each variable is trained, of those that the saved model lists, as Keras does in a SavedModel."""
+    lists = {
+        name: {child for _, child in nodes[place].children}
+        for name, place in nodes[0].children
+        if name in ("variables", "trainable_variables") and place < len(nodes)
+    }
+    if len(lists) < 2:
+        return {}
+    return {place: place in lists["trainable_variables"] for place in lists["variables"]}

@@ -58,14 +58,25 @@ def of_graph(tensors: Mapping[str, Tensor], variables: Sequence[Variable]) -> li
 
 
 def _names(variables: Sequence[Variable]) -> list[str]:
-    """The name of each in the model; of one that has none, or not for itself alone, the key."""
+    """The name of each in the model, behind that of its model where several have variables of that name.
+
+    Of one that has none, or still not for itself alone, the key.
+    """
     counts = Counter(variable.full_name for variable in variables)
-    return [
-        _short(variable.key)
-        if counts[variable.full_name] > 1 or not variable.full_name or _UNNAMED.fullmatch(variable.full_name)
-        else variable.full_name
-        for variable in variables
-    ]
+    within = Counter((_root(variable), variable.full_name) for variable in variables)
+    names = []
+    for variable in variables:
+        name = variable.full_name
+        if counts[name] > 1:
+            name = f"{_root(variable)}/{name}" if within[_root(variable), name] == 1 else ""
+        unnamed = not name or _UNNAMED.fullmatch(variable.full_name)
+        names.append(_short(variable.key) if unnamed else name)
+    return names
+
+
+def _root(variable: Variable) -> str:
+    """What the object that was saved calls the part that the variable is of: `generator` in a GAN's checkpoint."""
+    return variable.key.partition("/")[0]
 
 
 def of_names(tensors: Mapping[str, Tensor]) -> list[Tensor]:

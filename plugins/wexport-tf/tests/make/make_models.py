@@ -70,6 +70,16 @@ def legacy_optimizer(folder: Path) -> None:
     tf.train.Checkpoint(model=model, trainer=optimizer, step=step).save(folder / "slots" / "ck")
 
 
+def two_models(folder: Path) -> None:
+    """Two models in one checkpoint, whose variables have the same names."""
+    models = []
+    for seed in range(2):
+        keras.backend.clear_session()
+        tf.random.set_seed(seed)
+        models.append(keras.Sequential([keras.Input((3,)), layers.Dense(2)]))
+    tf.train.Checkpoint(generator=models[0], critic=models[1]).save(folder / "two" / "gan")
+
+
 class Module(tf.Module):
     """Variables of every type that TensorFlow saves, some without a name."""
 
@@ -150,6 +160,7 @@ def main() -> None:
         folder = Path(name)
         keras_checkpoint(folder)
         legacy_optimizer(folder)
+        two_models(folder)
         tf.saved_model.save(Module(), folder / "module")
         first_version(folder)
         for path in folder.rglob("*"):
