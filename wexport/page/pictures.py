@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.transforms import blended_transform_factory
 
 from wexport.page.parts import Picture
 from wexport.plot import style
@@ -36,9 +37,11 @@ def fixed(height: float, *, left: float = 0.09, right: float = 0.98, top: float 
         made = Figure(figsize=(8, height), constrained_layout=False)
         made.subplots_adjust(left=left, right=right, bottom=0.5 / height, top=1 - top / height)
         ax = made.subplots()
-        ax.xaxis.set_label_coords((left + right) / 2, 0.2 / height, transform=made.transFigure)
-        if left < 0.1:
-            ax.yaxis.set_label_coords(0.042, 0.5 + (0.5 - top) / 2 / height, transform=made.transFigure)
+        # In the middle of its axis, at a fixed place in the figure.
+        along = blended_transform_factory(ax.transAxes, made.transFigure)
+        up = blended_transform_factory(made.transFigure, ax.transAxes)
+        ax.xaxis.set_label_coords(0.5, 0.2 / height, transform=along)
+        ax.yaxis.set_label_coords(0.042, 0.5, transform=up)
         yield ax
 
 
