@@ -35,7 +35,7 @@ FLOORS = [
     {"connection"},
     {"session"},
     {"worker", "reading", "predicting", "cosines"},
-    {"comparing", "similar", "outputs"},
+    {"comparing", "similar", "outputs", "living"},
     {"clustering", "querying", "answers"},
     {"checking", "metrics", "differences", "reuse"},
     {"junit", "plot"},

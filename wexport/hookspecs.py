@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from wexport.tensors import Reader
+from wexport.tensors import Model, Reader
 
 PROJECT = "wexport"
 ENTRY_POINT_GROUP = "wexport"
@@ -42,4 +42,24 @@ def wexport_readers() -> Sequence[Reader]:  # type: ignore[empty-body]  # a spec
 
     Returns the readers; an empty list if the plugin has none on this machine. Both functions run in a child process
     with a budget of time and memory; what they raise is told to the user as the failure of that one file.
+    """
+
+
+@hookspec(firstresult=True)
+def wexport_describe(living: object) -> Model | None:
+    """What `wexport.ingest` is to write of an object in memory, such as a model that is being trained.
+
+    A whole plugin, for models that are a mapping of names to NumPy arrays:
+
+        import wexport
+
+        @wexport.hookimpl
+        def wexport_describe(living):
+            if not isinstance(living, dict):
+                return None
+            tensors = [wexport.Tensor.of_array(name, array) for name, array in living.items()]
+            return wexport.Model(format="dict", tensors=tensors)
+
+    Returns None for what is not its own, quickly and without importing a framework: an object of a framework is there
+    only if that has been imported. Values are read in this process, when the row of a tensor is made.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def write_table(target: Path, work: Work, options: Options, measured: Measured, 
         raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
     adding = options.append and target.exists()
     if adding:
-        _check_addition(target, work, options)
+        _check_addition(target, {result.model: inputs.source_name(item.path) for item, result in work}, options)
     with TableWriter(target, metadata_of(options)) as writer:
         for result, piece in measured:
             if piece is not None:
@@ -42,8 +42,34 @@ def write_table(target: Path, work: Work, options: Options, measured: Measured, 
         return writer.rows, True
 
 
-def _check_addition(target: Path, work: Work, options: Options) -> None:
-    """Refuse to mix what does not belong in one table."""
+def write_living(
+    target: Path, folder: bool, result: ModelResult, options: Options, measured: Measured, source: str | None
+) -> tuple[int, bool]:
+    """Write a model in memory: into a table as `write_table` does, or as a part of its own in a folder.
+
+    source: the file that it was loaded from, if it was.
+    """
+    if folder:
+        _make_folder(target)
+        target = dataset.part_path(target, result.model)
+    elif not target.parent.is_dir():
+        raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
+    adding = options.append and target.exists()
+    if adding:
+        _check_addition(target, {result.model: source}, options)
+    with TableWriter(target, metadata_of(options)) as writer:
+        for _, piece in measured:
+            if piece is not None:
+                writer.add(piece.columns, piece.count, piece.size)
+        if adding:
+            for group in dataset.row_groups(target):
+                writer.add_table(dataset.without_models(group, {result.model}))
+        writer.commit()
+        return writer.rows, True
+
+
+def _check_addition(target: Path, work: Mapping[str, str | None], options: Options) -> None:
+    """Refuse to mix what does not belong in one table. work: the models to come, with the files they are read from."""
     before = dataset.read_metadata(target)
     now = metadata_of(options)
     for key in ("schema_version", "options"):
@@ -53,20 +79,17 @@ def _check_addition(target: Path, work: Work, options: Options) -> None:
                 hint="use the same options, or name another --out",
             )
     sources = dataset.model_sources(target)
-    for item, result in work:
-        if sources.get(result.model, inputs.source_name(item.path)) != inputs.source_name(item.path):
+    for model, source in work.items():
+        if sources.get(model, source) != source:
             raise TableError(
-                f"{target}: has a model {result.model!r} already, read from {sources[result.model]}",
-                hint=f"give {item.path} another name with --name, e.g. --name '{{parent}}/{{stem}}'",
+                f"{target}: has a model {model!r} already, read from {sources[model] or 'memory'}",
+                hint=f"give {source or 'this one'} another name with --name, e.g. --name '{{parent}}/{{stem}}'",
             )
 
 
 def write_parts(folder: Path, work: Work, options: Options, readers: Readers, ended: Ended) -> tuple[int, bool]:
     """One part per model; a part whose source has not changed is left as it is."""
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise TableError(f"{folder}: cannot be made: {error.strerror}", hint="name another --out") from None
+    _make_folder(folder)
     due: Work = []
     # Taken before reading: a file that changes meanwhile is read again the next time.
     stamps = {result.model: _stamp(item.path, result.model, options) for item, result in work}
@@ -99,6 +122,13 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
         if writer is not None:
             writer.discard()
     return total, written
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise TableError(f"{folder}: cannot be made: {error.strerror}", hint="name another --out") from None
 
 
 def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +16,8 @@ from typing import Any
 import pluggy
 
 from wexport import hookspecs
-from wexport.errors import PluginError, ReadError, UnknownFormatError, WexportError
-from wexport.tensors import Reader, Source
+from wexport.errors import PluginError, ReadError, UnknownFormatError, UsageError, WexportError
+from wexport.tensors import Model, Reader, Source
 from wexport.version import __version__
 
 SHIPPED = ("wexport.readers.keras_legacy", "wexport.readers.keras3", "wexport.readers.raw_hdf5")
@@ -50,6 +50,8 @@ class PluginInfo:
     state: str = "ok"
     reason: str = ""
     readers: tuple[Reader, ...] = ()
+    describe: Callable[..., Any] | None = None
+    """Its hook for objects in memory, where it has one."""
 
 
 @dataclass
@@ -91,6 +93,25 @@ class Plugins:
                 hint=f"say which: --reader {best[0].name}",
             )
         return best[0]
+
+    def describe(self, living: object) -> Model:
+        """The model that an object in memory is.
+
+        Raises UsageError if no plugin knows it, PluginError if the one that does returns something else.
+        """
+        for info in self.infos:
+            found = info.describe(living=living) if info.describe is not None else None
+            if found is None:
+                continue
+            if not isinstance(found, Model):
+                raise PluginError(f"{info.name}: wexport_describe returned {type(found).__name__}, not a wexport.Model")
+            return found
+        broken = "; ".join(f"{info.name} is broken: {info.reason}" for info in self.infos if info.state == "broken")
+        what = f"{type(living).__module__}.{type(living).__qualname__}"
+        raise UsageError(
+            f"no plugin knows how to read a {what}{f' ({broken})' if broken else ''}",
+            hint="pip install wexport-keras reads models of Keras 3; files are given as paths",
+        )
 
     def _sniff(self, reader: Reader, source: Source) -> float:
         try:
@@ -136,7 +157,8 @@ def _add(plugins: Plugins, name: str, version: str, origin: str, find: Any) -> N
             if reader.name in taken:
                 raise PluginError(f"its reader {reader.name!r} has the name of one that is loaded already")
         _tell_misspelled(module)
-        plugins.infos.append(PluginInfo(name, version, origin, readers=readers))
+        describe = manager.hook.wexport_describe if manager.hook.wexport_describe.get_hookimpls() else None
+        plugins.infos.append(PluginInfo(name, version, origin, readers=readers, describe=describe))
     except Exception as error:  # whatever a plugin raises at import is its own
         detail = str(error) if isinstance(error, WexportError) else f"{type(error).__name__}: {error}"
         plugins.infos.append(PluginInfo(name, version, origin, "broken", " ".join(detail.split())))
