@@ -66,7 +66,7 @@ def ingest(
         if progress is not None:
             progress(result, 1, 1)
         return IngestResult(target, [result], rows, time.monotonic() - begun, True)
-    if not (run is step is source is None):
+    if (run, step, source) != (None, None, None):
         raise UsageError("run, step and source are for a model in memory", hint="series=REGEX reads them from names")
     found = inputs.expand([paths] if isinstance(paths, (str, os.PathLike)) else paths)
     found = [item for item in found if not _is_output(item, target, folder)]

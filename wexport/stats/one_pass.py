@@ -107,7 +107,8 @@ class Pass:
         inputs = fold_of(streams, streams.input_axes) if size else None
         self._inputs = LiveInputs(inputs) if inputs else None
         self._sample = SampleValues(tensor, sample_size) if detail else None
-        self._grid = GridSums(streams) if self._sample and not self._sample.whole else None
+        pictured = self._sample is not None and (not self._sample.whole or bool(streams.pooled_axes))
+        self._grid = GridSums(streams) if pictured and size else None
         shape = tuple(int(length) for length in tensor.shape)  # NumPy's integers print otherwise
         self._hasher = xxhash.xxh3_128(f"{dtype.name} {shape}\n".encode())
         self._cutter = blocks.Blocks(streams, self._row(), dtype, self._take)
