@@ -142,7 +142,7 @@ SELECT * FROM (
             WHEN 'zero_gradient' THEN 'see whether its units are dead, or the loss does not depend on it'
             WHEN 'vanishing_depth' THEN 'use ReLU with He initialisation, normalisation, or shortcuts around layers'
             WHEN 'exploding_depth' THEN 'clip gradients (clipnorm=1), or begin with smaller weights'
-            WHEN 'vanishing_time' THEN 'raise the forget bias, begin with an orthogonal recurrent kernel, or shorten sequences'
+            WHEN 'vanishing_time' THEN 'raise the forget bias, begin with orthogonal recurrent weights, or shorten sequences'
             WHEN 'exploding_time' THEN 'clip gradients (clipnorm=1), or constrain the recurrent kernel (max_norm)'
         END AS advice
     FROM judged
@@ -155,4 +155,4 @@ SELECT * FROM (
     WHERE norm > coalesce(getvariable('largest_norm'), 1e3) AND asked_for('', coalesce(getvariable('slot'), '*'))
 )
 ORDER BY
-    CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 WHEN 'info' THEN 2 ELSE 3 END, model, finding NULLS LAST, slot;
+    CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, model, finding NULLS LAST, slot;

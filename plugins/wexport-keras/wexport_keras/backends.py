@@ -56,6 +56,8 @@ class Run:
         values: of variables, where they are not their own. What the model would change in its variables (moving
         statistics, states, seeds, metrics) is forgotten.
         """
+        # Regularisers ask the scope for their variables, and find none that it was not given.
+        values = values or [(variable, variable.value) for variable in self.variables]
         with keras.StatelessScope(values, collect_losses=True), capturing(self.places, touch, inputs=self.inputs):
             prediction = self.model(x, training=self.training)
             return None if self.loss is None or y is None else self.loss(x, y, prediction)
@@ -133,8 +135,8 @@ class _Torch(_NumPy):
         def touch(seen: Seen, tensor: Any) -> Any:
             if not run.wanted(seen) or not is_float(tensor):
                 return tensor
-            if not tensor.requires_grad:
-                tensor = tensor.detach().requires_grad_(True)
+            # A tensor of its own: what is given to two layers would else be one, with the sum of their gradients.
+            tensor = tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_(True)
             self.seen.append(seen)
             watched.append(tensor)
             return tensor
