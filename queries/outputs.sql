@@ -38,7 +38,7 @@ asked AS MATERIALIZED (
         AND asked_for(slot, coalesce(getvariable('slot'), '*'))
 ),
 
-weighted AS (SELECT DISTINCT model, layer FROM weights WHERE kind = 'weight'),
+weighted AS (SELECT DISTINCT model, layer FROM tensors WHERE kind = 'weight'),
 
 -- What is judged: what computes something of its own.
 judged AS MATERIALIZED (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,6 +48,7 @@ def query(
     parameters: Mapping[str, Any] | None = None,
     *,
     files: Mapping[str, PathLike] | None = None,
+    kinds: Sequence[str] = (),
     seconds: float = SECONDS,
     memory: int = MEMORY_BYTES,
 ) -> pa.Table:
@@ -57,13 +58,14 @@ def query(
     table: a file that `ingest` wrote, a folder of parts, or a pattern.
     parameters: of the query.
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the SQL calls them.
+    kinds: ["activation"] or ["gradient"] asks of the outputs or gradients of models that were run, not of weights.
     seconds, memory: what the query may take.
 
     Raises UsageError for an unknown name or parameter, QueryError if the SQL is refused or fails, TableError if there
     is no such table.
     """
     named_query(question)  # before a process is started
-    with Session(table, files, seconds=seconds, memory=memory) as session:
+    with Session(table, files, seconds=seconds, memory=memory, kinds=kinds) as session:
         return ask(session, question, parameters)
 
 

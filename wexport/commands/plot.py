@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from wexport.commands.common import F
+from wexport.commands.common import F, kind_option
 
 
 @click.group()
@@ -19,6 +19,7 @@ def _picture_options(command: F) -> F:
         click.option("--out", "-o", required=True, metavar="FILE", help="The picture: .png, .svg or .pdf."),
         click.option("--size", nargs=2, type=float, metavar="W H", help="Width and height in inches."),
         click.argument("table", required=False, default="weights.parquet"),
+        kind_option,
     ):
         command = option(command)
     return command
@@ -30,10 +31,18 @@ def _drawing_options(command: F) -> F:
     return _picture_options(model(command))
 
 
-def _draw(kind: str, table: str, out: str, size: tuple[float, float] | None, **options: Any) -> None:
+def _draw(
+    kind: str, table: str, out: str, size: tuple[float, float] | None, kinds: tuple[str, ...] = (), **options: Any
+) -> None:
     from wexport.plot import figure, save
 
-    save(figure(kind, table, size=size, **options), out)
+    if not kinds:
+        save(figure(kind, table, size=size, **options), out)
+        return
+    from wexport.session import Session
+
+    with Session(table, kinds=kinds) as session:
+        save(figure(kind, session, size=size, **options), out)
 
 
 @plot.command()
