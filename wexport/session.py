@@ -44,8 +44,8 @@ class Session:
     """A locked session over one table, in a process of its own, which starts at once and is waited for when it is
     first asked, or entered.
 
-    table, files, kinds: as for `connect`. seconds: for each query. memory: bytes, for the session. answer: bytes that the
-    answer of `ask` may take here.
+    table, files, kinds: as for `connect`. seconds: for each query. memory: bytes, for the session. answer: bytes that
+    the answer of `ask` may take here.
     A context manager. Entering and asking raise TableError or UsageError as `connect` does. A query that fails, takes
     too long or crashes costs no other but those whose batches were under way. For one thread at a time.
     """

@@ -101,7 +101,7 @@ class Tensor:
     slot: the whole slot, where it follows another tensor's: a gradient has that of its weight.
     trainable: whether training may change it; None when the file does not tell.
     layout: None when unknown; the figures then follow the stored order.
-    figures: a `stats.Figures` made while the values passed by, for what is never held whole; `chunks` is not asked then.
+    figures: `stats.Figures` made while the values passed by, for what is never held whole; `chunks` is then not asked.
     """
 
     name: str

@@ -26,6 +26,8 @@ KINDS = {
     "trajectory": "wexport.plot.trajectories:trajectory",
     "units": "wexport.plot.unit_norms:units",
     "rank": "wexport.plot.rankings:rank",
+    "curves": "wexport.plot.output_curves:curves",
+    "maps": "wexport.plot.output_maps:maps",
 }
 """The function that draws each kind. One whose module has a function `whole` draws several panels by that."""
 

@@ -12,6 +12,7 @@ _LAZY = {
     "Snapshot": "wexport_keras.snapshot",
     "describe": "wexport_keras.describing",
     "gradients": "wexport_keras.values",
+    "by_gate": "wexport_keras.values",
     "layer": "wexport_keras.values",
     "load": "wexport_keras.loading",
     "observe": "wexport_keras.observing",
@@ -20,11 +21,11 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from wexport_keras.describing import describe
     from wexport_keras.loading import load
     from wexport_keras.observing import observe
     from wexport_keras.snapshot import Snapshot
-    from wexport_keras.values import gradients, layer, outputs, weights
-    from wexport_keras.describing import describe
+    from wexport_keras.values import by_gate, gradients, layer, outputs, weights
 
 
 def __getattr__(name: str) -> Any:
@@ -35,4 +36,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'wexport_keras' has no attribute {name!r}")
 
 
-__all__ = ["Snapshot", "describe", "gradients", "layer", "load", "observe", "outputs", "weights"]
+__all__ = ["Snapshot", "by_gate", "describe", "gradients", "layer", "load", "observe", "outputs", "weights"]

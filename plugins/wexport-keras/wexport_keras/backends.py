@@ -7,10 +7,9 @@ from typing import Any, Protocol
 
 import keras
 
+from wexport import UsageError
 from wexport_keras.capturing import Seen, capturing
 from wexport_keras.places import Place
-
-from wexport import UsageError
 
 Tensors = list[Any]
 Values = Sequence[tuple[Any, Any]]
@@ -73,9 +72,7 @@ def backend(run: Run) -> Backend:
         "numpy": _NumPy,
     }
     if name not in made:
-        raise UsageError(
-            f"the backend {name} is not known here", hint=f"set KERAS_BACKEND to one of {', '.join(made)}"
-        )
+        raise UsageError(f"the backend {name} is not known here", hint=f"set KERAS_BACKEND to one of {', '.join(made)}")
     return made[name](run)
 
 
@@ -145,9 +142,7 @@ class _Torch(_NumPy):
             loss = run.call(x, y, touch)
             by = [*(variable.value for variable in run.variables), *watched]
             found = torch.autograd.grad(loss, by, allow_unused=True)
-        found = [
-            torch.zeros_like(tensor) if one is None else one for one, tensor in zip(found, by, strict=True)
-        ]
+        found = [torch.zeros_like(tensor) if one is None else one for one, tensor in zip(found, by, strict=True)]
         return found[: len(run.variables)], found[len(run.variables) :]
 
 

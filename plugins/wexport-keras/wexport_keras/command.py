@@ -52,10 +52,9 @@ def activations(
 
     The table holds the models' weights as well, so that `wexport query health` tells which units are dead indeed.
     """
+    from wexport import ReadError, UsageError
     from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, say
     from wexport.inputs import expand, model_names
-
-    from wexport import ReadError, UsageError
     from wexport_keras.starting import start
 
     if loss is not None and not targets:
@@ -95,14 +94,19 @@ def _run_one(
 ) -> IngestResult:  # fmt: skip
     from dataclasses import replace
 
+    import wexport
     from wexport_keras.describing import describe
     from wexport_keras.loading import load
     from wexport_keras.observing import observe
 
-    import wexport
-
     model = load(path, trust=trust, code=code)
-    seen = observe(model, x, y, detail=detail == "full", **options)
+    try:
+        seen = observe(model, x, y, detail=detail == "full", **options)
+    except wexport.WexportError:
+        raise
+    except Exception as error:  # a layer may raise anything when it runs
+        said = " ".join(str(error).split())[:300]
+        raise wexport.ReadError(f"{path}: running it failed: {type(error).__name__}: {said}") from None
     weights = describe(model)
     whole = replace(weights, tensors=[*weights.tensors, *seen])
     # Into a folder each model goes as a part of its own, which is replaced anyway.

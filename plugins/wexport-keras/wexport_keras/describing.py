@@ -15,10 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src.saving import saving_lib
-from wexport.readers import keras3
-from wexport.tensors import Model, Skipped, Tensor
 
 from wexport import WexportError
+from wexport.readers import keras3
+from wexport.tensors import Model, Skipped, Tensor
 
 FORMAT = "keras-live"
 

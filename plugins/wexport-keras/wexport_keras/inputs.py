@@ -31,7 +31,8 @@ class Expected:
     dtype: str
 
     def __str__(self) -> str:
-        return f"{self.name}: ({', '.join('any' if length is None else str(length) for length in self.shape)}) {self.dtype}"
+        lengths = ", ".join("any" if length is None else str(length) for length in self.shape)
+        return f"{self.name}: ({lengths}) {self.dtype}"
 
 
 class Batches:
@@ -44,21 +45,21 @@ class Batches:
     def __len__(self) -> int:
         return len(self._inputs[0])
 
-    def inputs(self, size: int) -> Iterator[tuple[int, Any, int]]:
-        """The place of the first, the inputs, and how many they are."""
+    def inputs(self, size: int) -> Iterator[tuple[Any, int]]:
+        """The inputs of a batch, and how many they are."""
         for start in range(0, len(self), size):
             cut = [
                 np.ascontiguousarray(array[start : start + size], dtype=dtype)
                 for array, dtype in zip(self._inputs, self._dtypes, strict=True)
             ]
-            yield start, _packed(self._model, cut), len(cut[0])
+            yield _packed(self._model, cut), len(cut[0])
 
-    def pairs(self, size: int) -> Iterator[tuple[int, Any, Any, int]]:
-        """The same, with targets."""
+    def pairs(self, size: int) -> Iterator[tuple[Any, Any, int]]:
+        """Inputs and targets of a batch, and how many they are."""
         assert self._targets is not None
-        for start, x, count in self.inputs(size):
+        for start, (x, count) in zip(range(0, len(self), size), self.inputs(size), strict=True):
             cut = [np.ascontiguousarray(array[start : start + size]) for array in self._targets]
-            yield start, x, _packed_targets(self._model, cut), count
+            yield x, _packed_targets(self._model, cut), count
 
 
 def batches_of(model: Any, inputs: Any, targets: Any = None) -> Batches:
@@ -72,12 +73,13 @@ def batches_of(model: Any, inputs: Any, targets: Any = None) -> Batches:
     y = _checked(targets, None, "target")
     due = len(model.outputs) if built else None
     if due is not None and len(y) != due:
+        outputs = _listed(_expected(model.outputs))
         raise UsageError(
-            f"there are {len(y)} arrays of targets, and the model has {due} outputs: {_listed(_expected(model.outputs))}",
+            f"there are {len(y)} arrays of targets, and the model has {due} outputs: {outputs}",
             hint="give one for each output, in their order, or a .npz with their names",
         )
     if len(y[0]) != len(x[0]):
-        raise UsageError(f"there are {len(y[0]):,} targets for {len(x[0]):,} inputs", hint="give a target for each input")
+        raise UsageError(f"there are {len(y[0]):,} targets for {len(x[0]):,} inputs", hint="give one for each input")
     return Batches(model, x, y)
 
 
@@ -149,7 +151,7 @@ def _ordered(given: Any, expected: Sequence[Expected] | None, what: str) -> list
         return [np.asanyarray(given[name]) for name in names]
     arrays = [np.asanyarray(array) for array in (given if isinstance(given, (list, tuple)) else [given])]
     if expected is not None and len(arrays) != len(expected):
-        raise UsageError(f"there are {len(arrays)} arrays of {what}s for {len(expected)} {what}s of the model", hint=hint)
+        raise UsageError(f"there are {len(arrays)} arrays for {len(expected)} {what}s of the model", hint=hint)
     return arrays
 
 
@@ -194,9 +196,7 @@ def _check_tokens(model: Any, arrays: Sequence[Array]) -> None:
 
 
 def _packed(model: Any, arrays: list[Array]) -> Any:
-    structure = getattr(model, "_inputs_struct", None) or getattr(
-        getattr(model, "_functional", None), "_inputs_struct", None
-    )
+    structure = getattr(model, "_inputs_struct", None)
     if structure is not None:
         return keras.tree.pack_sequence_as(structure, arrays)
     return arrays[0] if len(arrays) == 1 else arrays

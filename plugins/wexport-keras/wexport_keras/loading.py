@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-from wexport import archives
+
+from wexport import ReadError, UsageError, archives
 from wexport.readers import hdf5_walk, keras3, keras_config, keras_legacy
 from wexport.tensors import Source
-
-from wexport import ReadError, UsageError
 from wexport_keras.trust import Suspect, suspects
 
 
@@ -34,7 +34,8 @@ def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[st
         raise _refusal(path, found)
     unknown_loss = next(suspects(compiled, "its training"), None)
     try:
-        with keras.saving.custom_object_scope(objects):
+        with keras.saving.custom_object_scope(objects), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on optimizers that were never used, and the like
             return keras.saving.load_model(
                 path, safe_mode=not trust, compile=compiled is not None and (unknown_loss is None or trust)
             )

@@ -6,20 +6,21 @@ Inputs pass through in batches; figures are made while they pass, so that memory
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
-from wexport.stats import Pass
-from wexport.tensors import Layout, Tensor
 
 from wexport import UsageError
+from wexport.stats import Pass
+from wexport.tensors import Layout, Tensor
+from wexport_keras import describing
 from wexport_keras.backends import Run, backend
 from wexport_keras.capturing import Seen
-from wexport_keras.describing import Described, chunks_of, described, to_numpy
+from wexport_keras.describing import Described, chunks_of, to_numpy
 from wexport_keras.inputs import Batches
 from wexport_keras.losses import loss_of
 from wexport_keras.places import Place, chosen, places
@@ -54,7 +55,7 @@ class Observer:
         described: Described | None = None,
     ) -> None:
         self.model = model
-        self._described = described or _described(model)
+        self._described = described or describing.described(model)
         self._slots = self._described.slots()
         every = places(model, self._described.model.tensors, self._slots)
         self.places = chosen(every, layers)
@@ -67,10 +68,15 @@ class Observer:
     def outputs(self, batches: Batches) -> list[Tensor]:
         """A tensor of kind "activation" for each output of the layers, with its figures."""
         passing = _Passing(len(batches), self._detail)
-        for start, count, found in self._run(batches):
-            for seen, tensor in zip(self._outputs.seen, found, strict=True):
-                passing.add(seen, tensor, start, count)
+        for seen, array in self.each_output(batches):
+            passing.add(seen, array)
         return passing.tensors("activation")
+
+    def each_output(self, batches: Batches) -> Iterator[tuple[Seen, Array]]:
+        """The outputs themselves, batch by batch; the next batch is on its way while one is looked at."""
+        for count, found in self._run(batches):
+            for seen, tensor in zip(self._outputs.seen, found, strict=True):
+                yield seen, _array(seen, tensor, count)
 
     def gradients(self, batches: Batches) -> list[Tensor]:
         """Tensors of kind "gradient": of the loss over all inputs by each trainable weight, under the weight's slot;
@@ -78,20 +84,25 @@ class Observer:
 
         The loss is the mean of the batches', each with the weight of its inputs.
         """
+        passing = _Passing(len(batches), self._detail)
+        weights = self.differentiate(batches, passing.add)
+        return [*weights, *passing.tensors("gradient")]
+
+    def differentiate(self, batches: Batches, take: Callable[[Seen, Array], None]) -> list[Tensor]:
+        """The gradients by weights; those by what passes between layers are handed to `take`, batch by batch."""
         if self._gradients is None:
             self._gradients = self._differentiating()
         run, variables = self._gradients
         sums = [np.zeros(variable.shape) for variable in variables]
-        passing = _Passing(len(batches), self._detail)
-        size = self._size(batches)
-        for start, x, y, count in batches.pairs(size):
+        for x, y, count in batches.pairs(self._size(batches)):
             share = count / len(batches)
             by_variables, by_seen = run.gradients(x, y)
             for total, one in zip(sums, by_variables, strict=True):
-                total += to_numpy(one, "float32") * share
+                total += np.asarray(keras.ops.convert_to_numpy(one), np.float64) * share
             for seen, one in zip(run.seen, by_seen, strict=True):
-                passing.add(seen, to_numpy(one, keras.backend.standardize_dtype(one.dtype)) * share, start, count)
-        return [*self._by_weights(variables, sums), *passing.tensors("gradient")]
+                array = _array(seen, one, count)
+                take(seen, array * array.dtype.type(share))
+        return list(self._by_weights(variables, sums))
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
@@ -122,18 +133,16 @@ class Observer:
             measured = replace(tensor, kind="gradient", slot=slot, dtype=array.dtype.name, value_dtype=None)
             yield replace(measured, chunks=Tensor.of_array("", array).chunks)
 
-    def _run(self, batches: Batches) -> Iterator[tuple[int, int, list[Any]]]:
-        """The outputs of each batch; the next is on its way while one is looked at."""
-        ahead = batches.inputs(self._size(batches))
+    def _run(self, batches: Batches) -> Iterator[tuple[int, list[Any]]]:
         with ThreadPoolExecutor(1) as pool:
-            waiting = None
-            for start, x, count in ahead:
-                coming = (start, count, pool.submit(self._outputs.outputs, x))
+            waiting: tuple[int, Future[list[Any]]] | None = None
+            for x, count in batches.inputs(self._size(batches)):
+                coming = count, pool.submit(self._outputs.outputs, x)
                 if waiting is not None:
-                    yield waiting[0], waiting[1], waiting[2].result()
+                    yield waiting[0], waiting[1].result()
                 waiting = coming
             if waiting is not None:
-                yield waiting[0], waiting[1], waiting[2].result()
+                yield waiting[0], waiting[1].result()
 
     def _size(self, batches: Batches) -> int:
         """How many inputs go through at a time: as many as memory has room for, in equal batches if that works out."""
@@ -153,10 +162,6 @@ class Observer:
             for tensor in shapes:
                 total += 4 * math.prod(int(length or 1) for length in tensor.shape[1:])
         return total
-
-
-def _described(model: Any) -> Described:
-    return described(model)
 
 
 def observe(model: Any, inputs: Any, targets: Any = None, **options: Any) -> list[Tensor]:
@@ -183,16 +188,9 @@ class _Passing:
         self._passes: dict[str, tuple[Seen, Tensor, Pass]] = {}
         self._workspaces: dict[Any, Any] = {}
 
-    def add(self, seen: Seen, value: Any, start: int, count: int) -> None:
-        dtype = keras.backend.standardize_dtype(value.dtype)
-        array = to_numpy(value, dtype)
-        if not array.ndim or array.shape[0] != count:
-            raise UsageError(
-                f"{seen.place.path}: its output has the shape {array.shape} for {count} inputs",
-                hint="an output that does not have an entry for each input has no figures; leave it out with --layers",
-            )
+    def add(self, seen: Seen, array: Array) -> None:
         if seen.slot not in self._passes:
-            tensor = _tensor(seen, (self._count, *array.shape[1:]), dtype)
+            tensor = _tensor(seen, (self._count, *array.shape[1:]), array.dtype.name)
             passing = Pass(tensor, detail=self._detail, workspaces=self._workspaces)
             self._passes[seen.slot] = seen, tensor, passing
         _, tensor, passing = self._passes[seen.slot]
@@ -205,6 +203,17 @@ class _Passing:
 
     def tensors(self, kind: str) -> list[Tensor]:
         return [replace(tensor, kind=kind, figures=passing.figures()) for _, tensor, passing in self._passes.values()]
+
+
+def _array(seen: Seen, value: Any, count: int) -> Array:
+    """What passed by, with its dtype. Raises UsageError if it does not hold an entry for each input."""
+    array = to_numpy(value, keras.backend.standardize_dtype(value.dtype))
+    if not array.ndim or array.shape[0] != count:
+        raise UsageError(
+            f"{seen.place.path}: its output has the shape {array.shape} for {count} inputs",
+            hint="an output that does not have an entry for each input has no figures; leave it out with --layers",
+        )
+    return array
 
 
 def _tensor(seen: Seen, shape: tuple[int, ...], dtype: str) -> Tensor:

@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+
+from wexport import UsageError
 from wexport.roles import snake_case
 from wexport.tensors import Tensor
 
-from wexport import UsageError
-
 _DIRECTIONS = {"forward_layer": "forward", "backward_layer": "backward"}
-_ATTENTION = {"_query_dense": "query", "_key_dense": "key", "_value_dense": "value", "_output_dense": "attention_output"}
+_ATTENTION = {
+    "_query_dense": "query",
+    "_key_dense": "key",
+    "_value_dense": "value",
+    "_output_dense": "attention_output",
+}
 RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
 """Layers whose input has time as its second axis; Keras' LSTM, GRU, SimpleRNN and ConvLSTM are RNNs."""
 

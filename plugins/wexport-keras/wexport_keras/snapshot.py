@@ -1,7 +1,7 @@
 """A training run as a table that grows: a part an epoch, and the epochs' metrics beside them.
 
-Each part appears whole or not at all, and so does `metrics.csv`, so that `drift`, `stability`, `rank` and `report` can be
-asked while training goes on, and what was written outlasts a crash.
+Each part appears whole or not at all, and so does `metrics.csv`, so that `drift`, `stability`, `rank` and `report` can
+be asked while training goes on, and what was written outlasts a crash.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _OWN = ("run", "epoch", "epoch_seconds", "snapshot_seconds")
 class Snapshot(keras.callbacks.Callback):
     """A callback that writes the model at the end of epochs: `folder/epoch_0001.parquet` and so on.
 
-    The folder is a table; its name is the run, and an epoch is a step, counted from 1. `folder/metrics.csv` has a row an
-    epoch, as `wexport query rank` takes it, with the learning rate, and the seconds that the epoch and its snapshot took.
+    The folder is a table; its name is the run, and an epoch is a step, counted from 1. `folder/metrics.csv` has a row
+    an epoch, as `wexport query rank` takes it, with the learning rate, and the seconds that epoch and snapshot took.
 
     folder: where to. every: which epochs; the last is written in any case.
-    inputs, targets: on which to run the model each time, for the outputs of its layers and for gradients; few are enough.
+    inputs, targets: on which to run the model each time, for outputs of layers and for gradients; few are enough.
     layers, output_gradients, loss, training: as of `observe`. detail: "full", or "summary" without samples, which is
         smaller, and shows no drift.
     overwrite: replace a run that is in the folder already. verbose: 1 tells at the end what it cost.
@@ -174,7 +174,7 @@ class Snapshot(keras.callbacks.Callback):
         if later and epoch == 0 and not self._overwrite:
             raise UsageError(
                 f"{self.folder}: holds a run already, epochs {min(parts)} to {max(parts)}",
-                hint=f"go on with fit(initial_epoch={max(parts)}), name another folder, or Snapshot(..., overwrite=True)",
+                hint=f"go on with fit(initial_epoch={max(parts)}), name another folder, or say overwrite=True",
             )
         kept = [row for row in self._metrics() if int(row.get("epoch") or 0) <= epoch]
         if later or len(kept) < len(self._metrics()):

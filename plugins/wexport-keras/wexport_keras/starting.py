@@ -25,7 +25,7 @@ def start(backend: str | None = None) -> str:
 
         running: str = keras.backend.backend()
         if backend not in (None, running):
-            raise UsageError(f"Keras runs on {running} already", hint="a backend is chosen once, before Keras is imported")
+            raise UsageError(f"Keras runs on {running} already", hint="a backend is chosen before Keras is imported")
         return running
     wanted = backend or os.environ.get("KERAS_BACKEND") or _configured() or next(filter(_is_there, BACKENDS))
     if wanted in BACKENDS and not _is_there(wanted):

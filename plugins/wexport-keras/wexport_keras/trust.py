@@ -110,4 +110,5 @@ def _is_keras(name: str, module: Any) -> bool:
     else:
         return False
     found = [getattr(place, name, None) for place in places]
-    return any(inspect.isclass(one) and issubclass(one, _SAFE) for one in found) or (module is None and name == "Policy")
+    known = any(inspect.isclass(one) and issubclass(one, _SAFE) for one in found)
+    return known or (module is None and name == "Policy")
