@@ -1,4 +1,4 @@
--- gradients: Do gradients reach every layer and every time step, or vanish or explode on the way?
+-- gradients: Do gradients reach every layer and step, or vanish or explode?
 --
 -- Parameters
 --   model            VARCHAR = '*'  which models: a name, or a pattern with * and ?

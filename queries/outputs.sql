@@ -1,4 +1,4 @@
--- outputs: What do layers give on the inputs that the model was run on, and which units give nothing?
+-- outputs: What do layers give on given inputs, and which units nothing?
 --
 -- Parameters
 --   model  VARCHAR = '*'  which models: a name, or a pattern with * and ?
