@@ -31,18 +31,10 @@ def _drawing_options(command: F) -> F:
     return _picture_options(model(command))
 
 
-def _draw(
-    kind: str, table: str, out: str, size: tuple[float, float] | None, kinds: tuple[str, ...] = (), **options: Any
-) -> None:
+def _draw(kind: str, table: str, out: str, size: tuple[float, float] | None, **options: Any) -> None:
     from wexport.plot import figure, save
 
-    if not kinds:
-        save(figure(kind, table, size=size, **options), out)
-        return
-    from wexport.session import Session
-
-    with Session(table, kinds=kinds) as session:
-        save(figure(kind, session, size=size, **options), out)
+    save(figure(kind, table, size=size, **options), out)
 
 
 @plot.command()

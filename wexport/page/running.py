@@ -51,9 +51,8 @@ def running(session: Session, table: PathLike, held: list[str], rows: int) -> li
 def _pictures(table: PathLike, held: list[str]) -> list[Picture]:
     if "gradient" not in held:
         return []
-    with Session(table, kinds=["gradient"]) as session:
-        try:
-            made = figure("profile", session, statistic="rms", scale="log", role="kernel")
-        except UsageError:  # no kernel among them
-            return []
+    try:
+        made = figure("profile", table, kinds=["gradient"], statistic="rms", scale="log", role="kernel")
+    except UsageError:  # no kernel among them
+        return []
     return [picture(made, "Root mean square of the gradients of kernels, from the first layer to the last")]
