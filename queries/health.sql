@@ -13,6 +13,8 @@
 --   seen                     what was found there, and which units, from 0
 --   output                   what the units found give to the next layer, as far as bias and activation tell
 --   outgoing                 what the next layer with as many inputs makes of them
+--   on_inputs                whether what a layer with such units gave on the inputs that it was run on confirms or
+--     clears them; NULL where the table has no outputs of the layer
 --   count [values or units]  how many were found
 --   threshold                where the finding begins
 --   advice                   what to do
@@ -21,9 +23,12 @@
 --   activation. Where the next layer has zero inputs as well, it is also ignored, and could be cut out. Near zero is
 --   below 2^-10 in magnitude; a collapsed unit is judged by the other units of its tensor, whatever their scale. Units
 --   are listed up to 4,096; above that, and in tables of --detail summary, those near zero are counted and not named.
---   Kernels that the config lets begin with zeros or a constant are information only.
+--   Kernels that the config lets begin with zeros or a constant are information only, and so is what is cleared: a unit
+--   is confirmed that gave one and the same for every input, and cleared if it gave different ones. The query `outputs`
+--   tells of units whose weights look sound and that give nothing all the same.
 -- What it does not prove
---   Units whose weights are not zero may still never fire: that depends on the inputs. The next layer is the next in
+--   Units whose weights are not zero may still never fire: that depends on the inputs. What is confirmed or cleared is so
+--   on the inputs given. The next layer is the next in
 --   the order of the file, which need not be the one that reads these units; it tells how many inputs are zero, not
 --   which.
 WITH
@@ -113,10 +118,36 @@ next_kernel AS (
         AND input_count(next.layer_class, next.role, next.canonical_shape) % nullif(counted.unit_count, 0) = 0
     WHERE counted.which IS NOT NULL OR counted.finding IN ('zero_units', 'zero_tensor', 'near_zero_tensor')
     GROUP BY ALL
+),
+
+-- What the layers of these findings gave on the inputs that the model was run on; a shared layer gave several times.
+given AS MATERIALIZED (
+    SELECT
+        model, layer, unit_count, min(canonical_shape[1]) AS inputs, list(idle_units(units, value_count, sample)) AS idle
+    FROM tensors SEMI JOIN counted USING (model, layer, unit_count)
+    WHERE kind = 'activation' AND units IS NOT NULL AND nan_count + inf_count = 0
+    GROUP BY ALL
+),
+
+-- The units that are suspect, and those of them that gave the same for every input, however often the layer was called.
+proved AS (
+    SELECT
+        model, slot, finding, given.inputs, suspects,
+        list_filter(suspects, lambda unit: len(list_filter(idle, lambda once: list_contains(once, unit))) = len(idle))
+            AS idle
+    FROM (
+        SELECT
+            model, slot, finding, layer, unit_count,
+            CASE WHEN finding IN ('zero_tensor', 'near_zero_tensor', 'constant') THEN range(unit_count) ELSE which END
+                AS suspects
+        FROM counted
+    ) JOIN given USING (model, layer, unit_count)
+    WHERE len(suspects) > 0
 )
 
 SELECT
     CASE
+        WHEN len(idle) = 0 AND kind = 'weight' THEN 'info'
         WHEN finding IN ('nan', 'inf') THEN CASE kind WHEN 'array' THEN 'info' ELSE 'error' END
         WHEN finding IN ('zero_tensor', 'near_zero_tensor', 'constant') AND begins IN ('zeros', 'zero', 'ones', 'one',
             'constant')
@@ -157,6 +188,12 @@ SELECT
                 ELSE 'its bias' END
     END AS output,
     outgoing,
+    CASE
+        WHEN len(idle) = len(suspects) THEN 'confirmed: the same for all ' || counts(proved.inputs, 'input')
+        WHEN len(idle) = 0 THEN 'cleared: not the same for all ' || counts(proved.inputs, 'input')
+        WHEN idle IS NOT NULL THEN len(idle) || ' of ' || counts(len(suspects), 'unit') || ' confirmed on all '
+            || counts(proved.inputs, 'input') || ': ' || unit_list(idle)
+    END AS on_inputs,
     found_count AS count,
     CASE finding
         WHEN 'nan' THEN '0' WHEN 'inf' THEN '0'
@@ -172,6 +209,6 @@ SELECT
         WHEN 'constant' THEN 'see its initialiser'
         WHEN 'zero_inputs' THEN 'see what feeds them'
         ELSE 'cut them out, or decay less' END AS advice
-FROM biased LEFT JOIN next_kernel USING (model, slot, finding)
+FROM biased LEFT JOIN next_kernel USING (model, slot, finding) LEFT JOIN proved USING (model, slot, finding)
 ORDER BY
     CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, finding, model, slot;

@@ -11,9 +11,10 @@
 CREATE OR REPLACE VIEW tensors AS
 FROM read_parquet(coalesce(getvariable('weights_parquet'), ['weights.parquet']));
 
--- The tensors that are weights, and the raw arrays that may be; no optimizer state.
+-- The tensors that are weights, and the raw arrays that may be; no optimizer state. With the variable `kinds` set to
+-- ['activation'] or ['gradient'], what is asked of weights is asked of the outputs or gradients of models that were run.
 CREATE OR REPLACE VIEW weights AS
-FROM tensors WHERE kind IN ('weight', 'array');
+FROM tensors WHERE list_contains(coalesce(getvariable('kinds'), ['weight', 'array']), kind);
 
 -- A row a gate. Where one tensor is one gate (Keras 1), its own figures.
 CREATE OR REPLACE VIEW gates AS
@@ -514,6 +515,23 @@ CREATE OR REPLACE MACRO tensor_defects(
 CREATE OR REPLACE MACRO input_count(layer_class, role, canonical_shape) AS
     CASE WHEN is_kernel(role) AND len(canonical_shape) >= 2
         THEN canonical_shape[CASE WHEN layer_class LIKE '%Transpose' THEN -1 ELSE -2 END] END;
+
+-- Outputs of layers on given inputs: rows of kind 'activation', whose first axis counts the inputs.
+
+-- The units, from 0, that give the same for every input: every value of a unit has its largest magnitude, and the sample
+-- has no two signs of it. units, value_count, sample: the columns. Units are the last axes, so a place tells its unit.
+CREATE OR REPLACE MACRO idle_units(units, value_count, sample) AS list_filter(range(len(units)), lambda unit:
+    units[unit + 1].l2_norm >= units[unit + 1].abs_max * sqrt(value_count / len(units)) * (1 - 1e-6)
+    AND value_count > len(units) AND (units[unit + 1].abs_max = 0 OR len(list_distinct([sign(value) for value in
+        list_filter(sample.value, lambda value, place: sample.index[place] % len(units) = unit)])) <= 1));
+
+-- Those that give zero for every input.
+CREATE OR REPLACE MACRO dead_units(units) AS
+    list_filter(range(len(units)), lambda unit: units[unit + 1].zero_fraction = 1);
+
+-- The first few of a list of units, as text.
+CREATE OR REPLACE MACRO unit_list(which) AS
+    array_to_string(which[:8], ', ') || CASE WHEN len(which) > 8 THEN ', ...' ELSE '' END;
 
 -- A number and its noun: 1 value, 12 values.
 CREATE OR REPLACE MACRO counts(number, noun) AS number || ' ' || noun || CASE number WHEN 1 THEN '' ELSE 's' END;

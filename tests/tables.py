@@ -11,7 +11,7 @@ import numpy as np
 from wexport import roles
 from wexport.dataset import TableWriter
 from wexport.schema import COLUMNS, SCHEMA_VERSION
-from wexport.tensors import Model, Tensor
+from wexport.tensors import Layout, Model, Tensor
 from wexport.version import __version__
 from wexport.worker import row_of
 
@@ -56,6 +56,8 @@ def _row(given: dict[str, Any], place: int) -> dict[str, Any]:
         return given
     meaning = {name: given[name] for name in _MEANING if name in given}
     layout = roles.layout(given.get("layer_class"), given.get("role", "unknown"), array.shape)
+    if given.get("role") in ("input", "output"):  # of a layer that was run: inputs first, units last
+        layout = Layout(pooled_axes=(0,), unit_axes=(array.ndim - 1,))
     tensor = Tensor.of_array(given["slot"], array, layout=layout, **meaning)
     model = Model(tensors=[tensor], format="test", framework="keras")
     return {**row_of(tensor, given["slot"], given["tensor_index"], model), **_outright(given)}

@@ -29,6 +29,8 @@ CASES = [
     for path in sorted((Path(__file__).parent / "queries").glob("*.yaml"))
     for case in yaml.safe_load(path.read_text())
 ]
+OF_THE_VIEWS = {"weights_parquet", "kinds"}
+"""Variables of the views that all queries have."""
 _VARIABLE = re.compile(r"coalesce\(getvariable\('(\w+)'\), ((?:'[^']*'|\[[^\]]*\]|[^()\s])+(?:::\w+)?)\)")
 
 
@@ -102,6 +104,6 @@ def test_has_a_case(name: str) -> None:
 def test_the_page_names_the_parameters_and_their_defaults(name: str) -> None:
     text = QUERIES[name].sql + library.views() if "asked_for" in QUERIES[name].sql else QUERIES[name].sql
     body = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-    read = {key: value for key, value in _VARIABLE.findall(body) if key != "weights_parquet"}
-    assert set(re.findall(r"getvariable\('(\w+)'\)", body)) - {"weights_parquet"} == set(read)
+    read = {key: value for key, value in _VARIABLE.findall(body) if key not in OF_THE_VIEWS}
+    assert set(re.findall(r"getvariable\('(\w+)'\)", body)) - OF_THE_VIEWS == set(read)
     assert read == {parameter.name: parameter.default for parameter in QUERIES[name].parameters}

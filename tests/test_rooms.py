@@ -52,7 +52,7 @@ FLOORS = [
     {"connection"},
     {"session"},
     {"worker", "reading", "predicting", "cosines", "drifting", "partners"},
-    {"comparing", "similar", "outputs"},
+    {"comparing", "similar", "outputs", "living"},
     {"clustering", "querying", "answers"},
     {"checking", "metrics", "differences", "reuse"},
     {"junit", "plot"},

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SEVERITIES = ("error", "warning", "info")
 """The worst first."""
-QUERIES = ("health", "stability", "freeze", "untrained")
+QUERIES = ("health", "stability", "freeze", "untrained", "outputs", "gradients")
 """The queries whose rows with a severity are findings."""
 
 _NEEDED = ("severity", "finding", "model")

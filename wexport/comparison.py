@@ -101,10 +101,10 @@ def _table(
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a path is a table rather than models: a Parquet file, or a folder of nothing else."""
+    """Whether a path is a table rather than models: a Parquet file, or a folder of nothing else but metrics."""
     if path.is_dir():
-        files = [file for file in path.iterdir() if not file.name.startswith(".")]
-        return bool(files) and all(file.suffix == ".parquet" for file in files)
+        suffixes = {file.suffix for file in path.iterdir() if not file.name.startswith(".")}
+        return ".parquet" in suffixes and suffixes <= {".parquet", ".csv"}
     return path.suffix == ".parquet"
 
 

@@ -27,8 +27,8 @@ _READ = {
     ".ndjson": "read_json_auto",
     ".parquet": "read_parquet",
 }
-_TABLE_VARIABLE = "weights_parquet"
-"""The variable by which the views know the table's files; no parameter may change it."""
+_TABLE_VARIABLE, _KINDS_VARIABLE = "weights_parquet", "kinds"
+"""Variables by which the views know the table's files, and what is asked for weights; no parameter may change them."""
 
 
 class Connection:
@@ -39,9 +39,10 @@ class Connection:
     A context manager.
     """
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    def __init__(self, duck: duckdb.DuckDBPyConnection, files: Sequence[str], kinds: Sequence[str] = ()) -> None:
         self._duck = duck
         self._files = list(files)
+        self._kinds = list(kinds)
         self._cursors: list[duckdb.DuckDBPyConnection] = []
 
     def __enter__(self) -> Connection:
@@ -106,9 +107,11 @@ class Connection:
         """A connection to the same database with variables of its own."""
         cursor = self._duck.cursor()
         cursor.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(self._files)}")
+        if self._kinds:
+            cursor.execute(f"SET VARIABLE {_KINDS_VARIABLE} = {literal(self._kinds)}")
         for name, value in (parameters or {}).items():
-            if name_of(name, "parameter", "use letters, digits and _").lower() == _TABLE_VARIABLE:
-                raise UsageError(f"{name} is no parameter", hint="name the table itself")
+            if name_of(name, "parameter", "use letters, digits and _").lower() in (_TABLE_VARIABLE, _KINDS_VARIABLE):
+                raise UsageError(f"{name} is no parameter", hint="name the table itself, or the kind with --kind")
             try:
                 cursor.execute(f'SET VARIABLE "{name}" = {literal(value)}')
             except duckdb.Error as error:
@@ -151,6 +154,7 @@ def connect(
     *,
     memory: int | None = None,
     threads: int | None = None,
+    kinds: Sequence[str] = (),
 ) -> Connection:
     """Open a table for queries.
 
@@ -158,6 +162,7 @@ def connect(
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the queries call them.
     memory: bytes that DuckDB may take; most of its work, not all, keeps to it.
     threads: as many as there are cores by default.
+    kinds: what the view `weights` shows: ["activation"] or ["gradient"] of models that were run; by default weights.
 
     Raises TableError if there is no such table, if a file of it is damaged, or if two hold the same model; UsageError
     for names or files that make no sense.
@@ -179,7 +184,7 @@ def connect(
     except BaseException:
         duck.close()
         raise
-    return Connection(duck, _patterns(parts))
+    return Connection(duck, _patterns(parts), kinds)
 
 
 def _lock_files(

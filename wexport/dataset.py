@@ -256,8 +256,8 @@ def is_current(part: Path, stamp: Mapping[str, Any]) -> bool:
         return False
 
 
-def model_sources(path: Path) -> dict[str, str]:
-    """The models in a table, with the file each came from."""
+def model_sources(path: Path) -> dict[str, str | None]:
+    """The models in a table, with the file each came from; None for one that was in memory."""
     table = pq.read_table(path, columns=["model", "source"])
     return dict(zip(table["model"].to_pylist(), table["source"].to_pylist(), strict=True))
 

@@ -144,3 +144,23 @@ def wexport_queries() -> Sequence[Path | str]:  # type: ignore[empty-body]
     plugin's name and runs them as its own: in a locked session that reads the table alone. A name that wexport or
     another plugin has already is refused.
     """
+
+
+@hookspec(firstresult=True)
+def wexport_describe(living: object) -> Model | None:
+    """What `wexport.ingest` is to write of an object in memory, such as a model that is being trained.
+
+    A whole plugin, for models that are a mapping of names to NumPy arrays:
+
+        import wexport
+
+        @wexport.hookimpl
+        def wexport_describe(living):
+            if not isinstance(living, dict):
+                return None
+            tensors = [wexport.Tensor.of_array(name, array) for name, array in living.items()]
+            return wexport.Model(format="dict", tensors=tensors)
+
+    Returns None for what is not its own, quickly and without importing a framework: an object of a framework is there
+    only if that has been imported. Values are read in this process, when the row of a tensor is made.
+    """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport import inputs
+from wexport import inputs, living
 from wexport.errors import UsageError
 from wexport.inputs import Input
 from wexport.messages import PluginSummary
@@ -39,15 +39,20 @@ Progress = Callable[[ModelResult, int, int], None]
 
 
 def ingest(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Any,
     out: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
+    run: str | None = None,
+    step: int | None = None,
+    source: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> IngestResult:
-    """Read model files into a table.
+    """Read model files, or a model in memory, into a table.
 
-    paths: a file, folder or glob pattern, or several of them.
+    paths: a file, folder or glob pattern, or several of them; or a `wexport.Model`, or a model of a framework whose
+        plugin is installed. That is read at once, in this process; its name is the option `name`, or its own.
+    run, step, source: of a model in memory: the series that it is a checkpoint of, and the file it was loaded from.
     out: a Parquet file, or a folder (an existing one, or a path that ends in "/") for one part per model.
     progress: called as each file ends.
     options: the fields of `Options`.
@@ -57,9 +62,16 @@ def ingest(
     """
     begun = time.monotonic()
     chosen = _options(options)
-    found = inputs.expand([paths] if isinstance(paths, (str, os.PathLike)) else paths)
     folder = os.fspath(out).endswith(("/", os.sep)) or Path(out).is_dir()
     target = Path(out)
+    if living.is_living(paths):
+        result, rows = _ingest_living(paths, target, folder, chosen, run, step, source)
+        if progress is not None:
+            progress(result, 1, 1)
+        return IngestResult(target, [result], rows, time.monotonic() - begun, True)
+    if (run, step, source) != (None, None, None):
+        raise UsageError("run, step and source are for a model in memory", hint="series=REGEX reads them from names")
+    found = inputs.expand([paths] if isinstance(paths, (str, os.PathLike)) else paths)
     found = [item for item in found if not _is_output(item, target, folder)]
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
@@ -79,6 +91,33 @@ def ingest(
             rows, written = write_table(target, work, chosen, readers.shaping(), measured, ended)
         broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
     return IngestResult(target, results, rows, time.monotonic() - begun, written, broken)
+
+
+def _ingest_living(
+    given: Any,
+    target: Path,
+    folder: bool,
+    options: Options,
+    run: str | None,
+    step: int | None,
+    source: str | os.PathLike[str] | None,
+) -> tuple[ModelResult, int]:
+    name = living.name_of(given, options)
+    model = living.model_of(given, options)
+    path = None if source is None else Path(source)
+    result = ModelResult(name, path or Path(name))
+    said: dict[str, Any] = {"source": None, "source_bytes": None}
+    if path is not None:
+        result.source_bytes = path.stat().st_size
+        said = {"source": inputs.source_name(path), "source_bytes": result.source_bytes}
+    if run is not None or step is not None:
+        said |= {"run": run, "step": step}
+    from wexport.outputs import write_living
+
+    rows, _ = write_living(
+        target, folder, result, options, living.measure(model, result, options, said), said["source"]
+    )
+    return result, rows
 
 
 def _options(given: dict[str, Any]) -> Options:

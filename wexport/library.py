@@ -13,7 +13,8 @@ from wexport.errors import UsageError
 SECTIONS = ("Parameters", "Columns", "How to read it", "What it does not prove")
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "what is there": ("models", "architectures", "layers", "tensors", "histogram"),
-    "is it well": ("health", "sparsity", "stability", "gates", "untrained", "freeze"),
+    "is it well": ("health", "sparsity", "stability", "gates", "untrained", "freeze", "penalties"),
+    "what does it do": ("outputs", "gradients"),
     "who is like whom": ("drift", "similarity", "duplicates", "clusters"),
     "which to keep": ("rank", "predictors"),
 }

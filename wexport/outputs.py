@@ -29,7 +29,11 @@ def write_table(
         raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
     adding = options.append and target.exists()
     if adding:
-        _check_addition(target, work, metadata_of(options, shaping))
+        _check_addition(
+            target,
+            {result.model: inputs.source_name(item.path) for item, result in work},
+            metadata_of(options, shaping),
+        )
     with TableWriter(target, metadata_of(options, shaping)) as writer:
         for result, piece in measured:
             if piece is not None:
@@ -48,8 +52,35 @@ def write_table(
         return writer.rows, True
 
 
-def _check_addition(target: Path, work: Work, now: Mapping[str, Any]) -> None:
-    """Refuse to mix what does not belong in one table."""
+def write_living(
+    target: Path, folder: bool, result: ModelResult, options: Options, measured: Measured, source: str | None
+) -> tuple[int, bool]:
+    """Write a model in memory: into a table as `write_table` does, or as a part of its own in a folder.
+
+    source: the file that it was loaded from, if it was.
+    """
+    if folder:
+        _make_folder(target)
+        target = dataset.part_path(target, result.model)
+    elif not target.parent.is_dir():
+        raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
+    adding = options.append and target.exists()
+    metadata = metadata_of(options)
+    if adding:
+        _check_addition(target, {result.model: source}, metadata)
+    with TableWriter(target, metadata) as writer:
+        for _, piece in measured:
+            if piece is not None:
+                writer.add(piece.columns, piece.count, piece.size)
+        if adding:
+            for group in dataset.row_groups(target):
+                writer.add_table(dataset.without_models(group, {result.model}))
+        writer.commit()
+        return writer.rows, True
+
+
+def _check_addition(target: Path, work: Mapping[str, str | None], now: Mapping[str, Any]) -> None:
+    """Refuse to mix what does not belong in one table. work: the models to come, with the files they are read from."""
     before = dataset.read_metadata(target)
     for key in ("schema_version", "options"):
         if before.get(key) != now[key]:
@@ -58,20 +89,17 @@ def _check_addition(target: Path, work: Work, now: Mapping[str, Any]) -> None:
                 hint="use the same options, or name another --out",
             )
     sources = dataset.model_sources(target)
-    for item, result in work:
-        if sources.get(result.model, inputs.source_name(item.path)) != inputs.source_name(item.path):
+    for model, source in work.items():
+        if sources.get(model, source) != source:
             raise TableError(
-                f"{target}: has a model {result.model!r} already, read from {sources[result.model]}",
-                hint=f"give {item.path} another name with --name, e.g. --name '{{parent}}/{{stem}}'",
+                f"{target}: has a model {model!r} already, read from {sources[model] or 'memory'}",
+                hint=f"give {source or 'this one'} another name with --name, e.g. --name '{{parent}}/{{stem}}'",
             )
 
 
 def write_parts(folder: Path, work: Work, options: Options, readers: Readers, ended: Ended) -> tuple[int, bool]:
     """One part per model; a part whose source has not changed is left as it is."""
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise TableError(f"{folder}: cannot be made: {error.strerror}", hint="name another --out") from None
+    _make_folder(folder)
     due: Work = []
     # Taken before reading: a file that changes meanwhile is read again the next time.
     shared = metadata_of(options, readers.shaping())
@@ -108,6 +136,13 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
         if writer is not None:
             writer.discard()
     return total, written
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise TableError(f"{folder}: cannot be made: {error.strerror}", hint="name another --out") from None
 
 
 def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:

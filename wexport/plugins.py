@@ -19,7 +19,7 @@ from wexport import contributions, hookspecs
 from wexport.additions import Statistic
 from wexport.alarm import OutOfTime, within
 from wexport.children import at_stage
-from wexport.errors import PluginError, ReadError, UnknownFormatError, WexportError
+from wexport.errors import PluginError, ReadError, UnknownFormatError, UsageError, WexportError
 from wexport.known import looks_like
 from wexport.library import Query
 from wexport.messages import LOADING, PluginSummary
@@ -50,6 +50,8 @@ class PluginInfo:
     statistics: tuple[Statistic, ...] = ()
     queries: tuple[Query, ...] = ()
     meaning: Callable[..., Any] | None = None
+    describe: Callable[..., Any] | None = None
+    """Its hook for objects in memory, where it has one."""
 
     def summary(self) -> PluginSummary:
         """What can be told of it to another process, which has not loaded it."""
@@ -126,6 +128,25 @@ class Plugins:
         from wexport.meaning import completed
 
         return [completed(tensor, model, asked, self.notes) for tensor in model.tensors]
+
+    def describe(self, living: object) -> Model:
+        """The model that an object in memory is.
+
+        Raises UsageError if no plugin knows it, PluginError if the one that does returns something else.
+        """
+        for info in self.infos:
+            found = info.describe(living=living) if info.describe is not None else None
+            if found is None:
+                continue
+            if not isinstance(found, Model):
+                raise PluginError(f"{info.name}: wexport_describe returned {type(found).__name__}, not a wexport.Model")
+            return found
+        broken = "; ".join(f"{info.name} is broken: {info.reason}" for info in self.infos if info.state == "broken")
+        what = f"{type(living).__module__}.{type(living).__qualname__}"
+        raise UsageError(
+            f"no plugin knows how to read a {what}{f' ({broken})' if broken else ''}",
+            hint="pip install wexport-keras reads models of Keras 3; files are given as paths",
+        )
 
     def _sniff(self, info: PluginInfo, reader: Reader, source: Source) -> float:
         if reader.name in self._too_slow:
@@ -240,6 +261,7 @@ def _loaded(info: PluginInfo, find: Callable[[], Any], plugins: Plugins) -> Plug
         statistics=contributions.statistics_of(manager),
         queries=contributions.queries_of(manager, info.name),
         meaning=contributions.caller(manager, "wexport_meaning"),
+        describe=contributions.caller(manager, "wexport_describe"),
     )
     for what in ("readers", "statistics", "queries"):
         taken = {item.name: f"plugin {other.name}" for other in plugins.infos for item in getattr(other, what)}

@@ -52,6 +52,7 @@ def query(
     *,
     files: Mapping[str, PathLike] | None = None,
     plugins: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     seconds: float = SECONDS,
     memory: int = MEMORY_BYTES,
 ) -> pa.Table:
@@ -62,13 +63,14 @@ def query(
     parameters: of the query.
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the SQL calls them.
     plugins: paths of Python files with queries.
+    kinds: ["activation"] or ["gradient"] asks of the outputs or gradients of models that were run, not of weights.
     seconds, memory: what the query may take.
 
     Raises UsageError for an unknown name or parameter, QueryError if the SQL is refused or fails, TableError if there
     is no such table.
     """
     named = named_query(question, plugins)  # before a process is started
-    with Session(table, files, seconds=seconds, memory=memory) as session:
+    with Session(table, files, seconds=seconds, memory=memory, kinds=kinds) as session:
         return ask(session, named or question, parameters)
 
 

@@ -22,6 +22,8 @@ from wexport.page.moves import Moves
 from wexport.page.parts import Cell, Heading, Layer, Picture, Table, table_of
 from wexport.page.pictures import picture
 from wexport.page.render import Page, Section, render
+from wexport.page.running import QUERIES as OF_RUNNING
+from wexport.page.running import kinds, running
 from wexport.page.summary import summary
 from wexport.plot import figure
 from wexport.plot.style import standing_out
@@ -101,6 +103,8 @@ def _page(session: Session, found: Comparison, reference: str, progress: Progres
     for place, layer in layers(session, chosen, shown, _badges(chosen, links), moves, name):
         made[place] = layer
         progress(len(made), len(slots))
+    held = kinds(session)
+    asked = [query for query in CHECKED if query not in OF_RUNNING.values() or query in map(OF_RUNNING.get, held)]
     sections = [
         Section(
             "models",
@@ -115,7 +119,8 @@ def _page(session: Session, found: Comparison, reference: str, progress: Progres
                 )
             ],
         ),
-        _findings(found.findings, links, name),
+        _findings(found.findings, links, name, asked),
+        *running(session, found.table, held, ROWS),
         _architectures(architectures, name),
         *_closeness(session, found, name),
         *_rank(found, name),
@@ -154,7 +159,7 @@ def _badges(chosen: Chosen, links: Mapping[Finding, str]) -> dict[str, list[tupl
     return {place: list(found)[:4] for place, found in badges.items()}
 
 
-def _findings(findings: Sequence[Finding], links: Mapping[Finding, str], name: str) -> Section:
+def _findings(findings: Sequence[Finding], links: Mapping[Finding, str], name: str, asked: Sequence[str]) -> Section:
     if not findings:
         return Section("findings", words=["Nothing was found: no NaN, no dead units, no jumps."])
     columns = ("severity", "finding", "model", "place", "seen", "threshold", "advice", "query")
@@ -175,7 +180,7 @@ def _findings(findings: Sequence[Finding], links: Mapping[Finding, str], name: s
         [Heading(column) for column in columns],
         rows,
         max(0, len(findings) - ROWS),
-        queries=tuple(library.get(query) for query in CHECKED),
+        queries=tuple(library.get(query) for query in asked),
         command=f"wexport check {name} --rows 0",
     )
     return Section("findings", tables=[table])

@@ -35,6 +35,8 @@ ROLES = frozenset(
         "mean",
         "variance",
         "count",
+        "input",
+        "output",
         "unknown",
     }
 )
@@ -213,6 +215,9 @@ def _slots(tensors: list[Tensor]) -> list[str]:
     taken: set[str] = set()
     found = []
     for tensor, lineage in zip(tensors, lineages, strict=True):
+        if tensor.slot is not None:
+            found.append(_free(tensor.slot, taken))
+            continue
         direction = [tensor.direction] if tensor.direction else []
         found.append(_free("/".join([*root.path(lineage), *direction, _leaf(tensor)]), taken))
     return found

@@ -13,7 +13,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wexport.children import Child, find
@@ -44,8 +44,8 @@ class Session:
     """A locked session over one table, in a process of its own, which starts at once and is waited for when it is
     first asked, or entered.
 
-    table, files: as for `connect`. seconds: for each query. memory: bytes, for the session. answer: bytes that the
-    answer of `ask` may take here.
+    table, files, kinds: as for `connect`. seconds: for each query. memory: bytes, for the session. answer: bytes that
+    the answer of `ask` may take here.
     A context manager. Entering and asking raise TableError or UsageError as `connect` does. A query that fails, takes
     too long or crashes costs no other but those whose batches were under way. For one thread at a time.
     """
@@ -58,6 +58,7 @@ class Session:
         seconds: float = SECONDS,
         memory: int = MEMORY_BYTES,
         answer: int = ANSWER_BYTES,
+        kinds: Sequence[str] = (),
     ) -> None:
         if not seconds > 0 or not memory > 0:
             raise UsageError("a query needs some time and memory", hint="--timeout 300 --memory 4GiB are the defaults")
@@ -66,6 +67,7 @@ class Session:
             "table": os.fspath(table),
             "files": {name: os.fspath(path) for name, path in (files or {}).items()},
             "memory": memory,
+            "kinds": list(kinds),
         }
         self._numbers = itertools.count()
         self._ready = False
@@ -284,7 +286,9 @@ def prepare(setup: dict[str, Any]) -> None:
 
     _allowed = setup["memory"] // 4  # beside what DuckDB may take
     try:
-        _opened = connection.connect(setup["table"], setup["files"], memory=setup["memory"] - _allowed)
+        _opened = connection.connect(
+            setup["table"], setup["files"], memory=setup["memory"] - _allowed, kinds=setup["kinds"]
+        )
     except WexportError as error:
         _opened = error  # told when the parent asks whether it is open
 

@@ -57,6 +57,7 @@ class Layout:
     unit_axes: axes of the output units (filters, neurons, hidden units); empty for vectors and where unknown.
     input_axes: axes of the inputs (channels, features, tokens), without the spatial ones.
     gates: names in stored order, e.g. ("i", "f", "c", "o"); empty when the tensor has none.
+    pooled_axes: axes that number repetitions of the same thing, which the grid averages over: the inputs of an output.
     cudnn_kernel: each gate's block of an (inputs, gates x units) matrix holds the transposed block in row-major
         order, as CuDNNLSTM and CuDNNGRU of Keras 2 store their input kernels.
     """
@@ -65,6 +66,7 @@ class Layout:
     permutation: tuple[int, ...] | None = None
     unit_axes: tuple[int, ...] = ()
     input_axes: tuple[int, ...] = ()
+    pooled_axes: tuple[int, ...] = ()
     gates: tuple[str, ...] = ()
     gate_axis: int | None = None
     cudnn_kernel: bool = False
@@ -85,7 +87,7 @@ class Tensor:
     value_dtype: the type of the values that `chunks` yields, where it is not the stored one ("float64" for what is
         stored in 128 bits).
     chunks: called with a byte limit; yields one-dimensional arrays in C order, in any byte order.
-    kind: "weight", "array" (it may be data) or "optimizer".
+    kind: "weight", "array" (it may be data), "optimizer", or of a model that was run "activation" or "gradient".
     layer: the file's own layer names, outermost first, joined by "/".
     layer_class: class of the innermost layer.
     layer_index: place of the layer in the model's true order, from 0.
@@ -96,8 +98,10 @@ class Tensor:
     gate: set only where one tensor is one gate (Keras 1).
     variable_index: number of the variable in its layer, from 0.
     slot_leaf: last part of the slot where it must not be the role, so that every container of a model agrees.
+    slot: the whole slot, where it follows another tensor's: a gradient has that of its weight.
     trainable: whether training may change it; None when the file does not tell.
     layout: None when unknown; the figures then follow the stored order.
+    figures: `stats.Figures` made while the values passed by, for what is never held whole; `chunks` is then not asked.
     """
 
     name: str
@@ -116,8 +120,10 @@ class Tensor:
     gate: str | None = None
     variable_index: int | None = None
     slot_leaf: str | None = None
+    slot: str | None = None
     trainable: bool | None = None
     layout: Layout | None = None
+    figures: Any = None
 
     @property
     def size(self) -> int:

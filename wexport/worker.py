@@ -84,11 +84,11 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
             problems.append(Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}"))
             continue
         rows.append(row)
-        size += _weight(row)
+        size += weight_of(row)
         if size >= BATCH_BYTES:
-            yield Rows(len(rows), _columns(rows))
+            yield Rows(len(rows), by_column(rows))
             rows, size = [], 0
-    yield Rows(len(rows), _columns(rows), tuple(problems), tuple(_extra.notes))
+    yield Rows(len(rows), by_column(rows), tuple(problems), tuple(_extra.notes))
     _extra.notes.clear()
 
 
@@ -104,9 +104,13 @@ def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
     return mine
 
 
-def row_of(tensor: Tensor, slot: str, index: int, model: Model) -> dict[str, Any]:
-    """What the table holds of a tensor, but for what only the parent knows: model, source, run, step."""
-    figures = stats.measure(tensor, detail=_setup.detail == "full")
+def row_of(tensor: Tensor, slot: str, index: int, model: Model, *, detail: bool | None = None) -> dict[str, Any]:
+    """What the table holds of a tensor, but for what only the parent knows: model, source, run, step.
+
+    detail: whether sample, grid and units are wanted; as this child was told where it is left out.
+    """
+    wanted = _setup.detail == "full" if detail is None else detail
+    figures = tensor.figures or stats.measure(tensor, detail=wanted)
     layout = tensor.layout
     row: dict[str, Any] = {
         "slot": printable(slot),
@@ -141,7 +145,7 @@ def row_of(tensor: Tensor, slot: str, index: int, model: Model) -> dict[str, Any
     return row
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Rows, which all name the same columns, by column."""
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
@@ -165,7 +169,7 @@ def _said(text: str | None) -> str | None:
     return None if text is None else printable(text)[:200]
 
 
-def _weight(row: Mapping[str, Any]) -> int:
+def weight_of(row: Mapping[str, Any]) -> int:
     """Roughly what a row takes on the wire."""
     total = 2_000
     for name in ("histogram", "sample", "grid", "units"):

@@ -69,6 +69,18 @@ def reading_options(command: F) -> F:
     return command
 
 
+def kind_option(command: F) -> F:
+    """What is asked or drawn: by default weights."""
+    option = click.option(
+        "--kind",
+        "kinds",
+        type=click.Choice(["activation", "gradient", "optimizer"]),
+        multiple=True,
+        help="Of outputs of layers, gradients or optimizer state instead of weights.",
+    )
+    return option(command)
+
+
 def asking_options(command: F) -> F:
     """Options of every command that asks a table."""
     for option in (

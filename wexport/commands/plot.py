@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from wexport.commands.common import F
+from wexport.commands.common import F, kind_option
 
 
 @click.group()
@@ -19,6 +19,7 @@ def _picture_options(command: F) -> F:
         click.option("--out", "-o", required=True, metavar="FILE", help="The picture: .png, .svg or .pdf."),
         click.option("--size", nargs=2, type=float, metavar="W H", help="Width and height in inches."),
         click.argument("table", required=False, default="weights.parquet"),
+        kind_option,
     ):
         command = option(command)
     return command
@@ -156,3 +157,30 @@ def filters(**options: Any) -> None:
 def similarity(**options: Any) -> None:
     """Which models are alike, and which groups do they form?"""
     _draw("similarity", **options)
+
+
+_number = click.option(
+    "--input", "number", type=click.IntRange(min=0), default=0, show_default=True, help="Which of the inputs, from 0."
+)
+_output = click.option("--slot", required=True, help="The output, such as lstm/output.")
+
+
+@plot.command()
+@_drawing_options
+@_output
+@_number
+@click.option("--shown", type=click.IntRange(1, 20), default=8, show_default=True, help="How many lines stand out.")
+@_scale
+def curves(**options: Any) -> None:
+    """What do the units of a layer give, step by step? Needs a model that was run: `wexport activations`."""
+    _draw("curves", **options)
+
+
+@plot.command()
+@_drawing_options
+@_output
+@_number
+@_limit
+def maps(**options: Any) -> None:
+    """What does a layer give for one input: a convolution's channels, or time by unit?"""
+    _draw("maps", **options)

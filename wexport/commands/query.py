@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wexport.commands.common import asking_options, pairs, say
+from wexport.commands.common import asking_options, kind_option, pairs, say
 from wexport.errors import TableError, UsageError
 
 
@@ -30,6 +30,7 @@ class _Asking(click.Command):
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load queries from a Python file.")
 @click.option("--about", is_flag=True, help="What the query's parameters and columns are, and how to read it.")
 @click.option("--sql", "show_sql", is_flag=True, help="The query's SQL, which also runs in the duckdb CLI.")
+@kind_option
 @asking_options
 def query(
     question: str | None,

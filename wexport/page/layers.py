@@ -33,8 +33,17 @@ GROUP BY slot
 ORDER BY count(*) DESC, min(layer_index) NULLS LAST, min(tensor_index), slot
 """
 
+# Outputs and gradients by them are places of their layer too.
 _SLOTS_OF_LAYERS = """
-SELECT model, layer, slot FROM weights WHERE list_contains(getvariable('layers'), layer) ORDER BY tensor_index, slot
+SELECT model, layer, slot
+FROM (
+    SELECT model, layer, slot, tensor_index FROM weights WHERE list_contains(getvariable('layers'), layer)
+    UNION ALL
+    SELECT model, seen.slot, weights.slot, weights.tensor_index
+    FROM tensors AS seen JOIN weights USING (model, layer)
+    WHERE seen.kind IN ('activation', 'gradient') AND list_contains(getvariable('layers'), seen.slot)
+)
+ORDER BY tensor_index, slot
 """
 
 _ROWS = f"""

@@ -14,6 +14,8 @@ from wexport.plot.filter_tiles import filters
 from wexport.plot.gate_panels import gates
 from wexport.plot.heatmaps import heatmap
 from wexport.plot.histograms import histogram
+from wexport.plot.output_curves import curves
+from wexport.plot.output_maps import maps
 from wexport.plot.profiles import profile
 from wexport.plot.rankings import rank
 from wexport.plot.scatters import scatter
@@ -23,11 +25,13 @@ from wexport.plot.unit_norms import units
 
 __all__ = [
     "KINDS",
+    "curves",
     "figure",
     "filters",
     "gates",
     "heatmap",
     "histogram",
+    "maps",
     "profile",
     "rank",
     "save",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
+from wexport.session import Session
 
 KINDS = {
     "histogram": "wexport.plot.histograms:histogram",
@@ -26,17 +27,27 @@ KINDS = {
     "trajectory": "wexport.plot.trajectories:trajectory",
     "units": "wexport.plot.unit_norms:units",
     "rank": "wexport.plot.rankings:rank",
+    "curves": "wexport.plot.output_curves:curves",
+    "maps": "wexport.plot.output_maps:maps",
 }
 """The function that draws each kind. One whose module has a function `whole` draws several panels by that."""
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def figure(kind: str, table: Table, *, size: tuple[float, float] | None = None, **options: Any) -> Figure:
+def figure(
+    kind: str, table: Table, *, size: tuple[float, float] | None = None, kinds: Sequence[str] = (), **options: Any
+) -> Figure:
     """A whole figure of a kind. size: width and height in inches. options: as of the kind's function, but `ax`.
+
+    kinds: ["activation"] or ["gradient"] draws outputs or gradients of models that were run; for a table that is no
+    open session.
 
     Raises UsageError for an unknown kind or option, or where the table has nothing to draw.
     """
+    if kinds and not isinstance(table, Session):
+        with Session(table, kinds=kinds) as session:
+            return figure(kind, session, size=size, **options)
     style.choice("kind", kind, tuple(KINDS))
     module_name, _, name = KINDS[kind].partition(":")
     module = importlib.import_module(module_name)

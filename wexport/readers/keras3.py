@@ -8,18 +8,16 @@ container of a model, so slots are made of it; the config, where there is one, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from wexport import archives, roles
 from wexport.errors import ReadError
 from wexport.hookspecs import hookimpl
 from wexport.readers import hdf5_walk, keras_config, keras_layers, keras_layouts, keras_legacy
-from wexport.readers.hdf5_values import Dataset
-from wexport.readers.hdf5_walk import Tree
 from wexport.readers.keras_config import Holder
-from wexport.tensors import Layout, Model, Reader, Skipped, Source, Tensor
+from wexport.tensors import Chunks, Layout, Model, Reader, Skipped, Source, Tensor
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_METADATA_BYTES = 1 << 20
@@ -28,6 +26,33 @@ _METRICS = "metrics"
 _LISTS_OF_2_13 = "_layer_checkpoint_dependencies"
 _RANKS = {name: rank for names in keras_config.FIXED_ORDERS for rank, name in enumerate(names)}
 Group = tuple[str, ...]
+
+
+class Variable(Protocol):
+    """One variable as it was stored. position: what sorts variables as they were written. type: has a `name`."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def type(self) -> Any: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def chunks(self) -> Chunks: ...
+
+
+class Stored(Protocol):
+    """What Keras 3's saver laid out: variables by path, the paths of all groups, and the texts beside them."""
+
+    @property
+    def datasets(self) -> Mapping[str, Variable]: ...
+    @property
+    def groups(self) -> Collection[str]: ...
+    @property
+    def skipped(self) -> Sequence[Skipped]: ...
+    def text(self, path: str, name: str) -> str | None: ...
 
 
 def sniff(source: Source) -> float:
@@ -63,14 +88,15 @@ def open_(source: Source) -> Model:
     file, HostileFileError for a zip that names a member twice, BudgetError for one that unpacks to too much.
     """
     if not source.head.startswith(archives.SIGNATURES):
-        return _model(source, hdf5_walk.open_file(source), {}, {}, "weights-h5")
+        return model_of(hdf5_walk.open_file(source).walk(), {}, {}, "weights-h5", optimizer=source.optimizer)
     archive = archives.open_archive(source)
     window = archive.window(WEIGHTS)
     if window is None:
         raise ReadError(f"{source.path}: holds no {WEIGHTS}", hint="save the model again with a current Keras")
     config = keras_config.parse(archive.read(CONFIG, keras_config.MAX_CONFIG_BYTES)) or {}
     metadata = _metadata(archive.read(METADATA, MAX_METADATA_BYTES))
-    model = _model(source, hdf5_walk.open_window(source, window), config, metadata, "keras-v3")
+    tree = hdf5_walk.open_window(source, window).walk()
+    model = model_of(tree, config, metadata, "keras-v3", optimizer=source.optimizer)
     ours = (CONFIG, METADATA, WEIGHTS)
     others = [Skipped("asset", name) for name in archive.members if name not in ours]
     return replace(model, skipped=[*model.skipped, *others])
@@ -126,16 +152,23 @@ class _Group:
     """The variables of one object. order: what sorts groups as they were written."""
 
     path: Group
-    variables: dict[int, Dataset]
+    variables: dict[int, Variable]
 
     @property
     def order(self) -> int:
         return min(dataset.position for dataset in self.variables.values())
 
 
-def _model(source: Source, tree: Tree, config: Mapping[str, Any], metadata: Mapping[str, Any], container: str) -> Model:
-    groups, strays, skipped = _sorted_out(tree.walk())
-    optimizer = {path: groups.pop(path) for path in list(groups) if path[:1] == ("optimizer",)}
+def model_of(
+    tree: Stored, config: Mapping[str, Any], metadata: Mapping[str, Any], container: str, *, optimizer: bool = False
+) -> Model:
+    """The model whose state Keras 3's saver laid out, in a file or in memory.
+
+    tree: what was laid out. config, metadata: the texts of those names in a `.keras` file, parsed; empty where there
+    are none. container: what the format is called. optimizer: whether its state is wanted.
+    """
+    groups, strays, skipped = _sorted_out(tree)
+    state = {path: groups.pop(path) for path in list(groups) if path[:1] == ("optimizer",)}
     holders = keras_config.holders(config) if config else []
     known = {holder.group: place for place, holder in enumerate(holders)}
     names = _names(tree)
@@ -146,10 +179,10 @@ def _model(source: Source, tree: Tree, config: Mapping[str, Any], metadata: Mapp
     for group in _ordered(groups.values(), known):
         index = places.setdefault(group.path[:2], len(places)) if ranked else None
         tensors += reading.tensors(group, index)
-    if source.optimizer:
-        tensors += _optimizer_tensors(optimizer)
-    elif optimizer:
-        count = sum(len(group.variables) for group in optimizer.values())
+    if optimizer:
+        tensors += _optimizer_tensors(state)
+    elif state:
+        count = sum(len(group.variables) for group in state.values())
         skipped.append(Skipped("optimizer state", "optimizer", False, f"{count} tensors"))
     version = metadata.get("keras_version")
     return Model(
@@ -161,7 +194,7 @@ def _model(source: Source, tree: Tree, config: Mapping[str, Any], metadata: Mapp
     )
 
 
-def _sorted_out(tree: Tree) -> tuple[dict[Group, _Group], list[Tensor], list[Skipped]]:
+def _sorted_out(tree: Stored) -> tuple[dict[Group, _Group], list[Tensor], list[Skipped]]:
     """A file's datasets: the variables by group, what lies elsewhere, and what is neither."""
     groups: dict[Group, _Group] = {}
     strays: list[Tensor] = []
@@ -183,7 +216,7 @@ def _sorted_out(tree: Tree) -> tuple[dict[Group, _Group], list[Tensor], list[Ski
     return groups, strays, skipped
 
 
-def _tensor(dataset: Dataset) -> Tensor:
+def _tensor(dataset: Variable) -> Tensor:
     return Tensor(name=dataset.path, shape=dataset.shape, dtype=dataset.type.name, chunks=dataset.chunks)
 
 
@@ -193,7 +226,7 @@ def _optimizer_tensors(groups: Mapping[Group, _Group]) -> Iterable[Tensor]:
             yield replace(_tensor(dataset), kind="optimizer", variable_index=number)
 
 
-def _names(tree: Tree) -> dict[Group, str]:
+def _names(tree: Stored) -> dict[Group, str]:
     """Real names of saved objects, which Keras 3.6 and later write beside their variables."""
     found = {}
     for path in tree.groups:
@@ -203,7 +236,7 @@ def _names(tree: Tree) -> dict[Group, str]:
     return found
 
 
-def _lists(tree: Tree, names: Mapping[Group, str]) -> frozenset[Group]:
+def _lists(tree: Stored, names: Mapping[Group, str]) -> frozenset[Group]:
     """Groups that are lists of layers: from 3.6 on every object has a name, so what has none is a list."""
     if not names:
         return frozenset()

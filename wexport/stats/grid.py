@@ -2,6 +2,7 @@
 
 Columns are the output units, rows everything else in canonical order (of a convolution: height, width, input).
 Without unit axes the last axis makes the columns; a vector is one row. Index i of n falls into band i * 32 // n.
+Pooled axes make neither: the output of a recurrent layer is time by unit, whatever the number of inputs.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class GridSums:
         self._parts = [_part(streams, gate) for gate in range(streams.count)]
         rows, columns = self._parts[0].rows, self._parts[0].columns
         self._sums = ScaledSums((rows.bands, columns.bands))
-        self._count = np.multiply.outer(rows.sizes(), columns.sizes())
+        pooled = math.prod(streams.canonical_shape[axis] for axis in streams.pooled_axes)
+        self._count = np.multiply.outer(rows.sizes(), columns.sizes()) * pooled
 
     @property
     def row(self) -> int:
@@ -114,7 +116,7 @@ class _Part:
         for extent, axis in zip(reversed(streams.dims), reversed(streams.axes), strict=True):
             if extent != 1:
                 side = rows if axis in rows else columns
-                if axes not in (None, side):
+                if axis in streams.pooled_axes or axes not in (None, side):
                     break
                 axes = side
                 self.inner *= extent
@@ -192,8 +194,9 @@ class _Part:
 @lru_cache(maxsize=64)  # the models of a folder are alike
 def _part(streams: Streams, gate: int) -> _Part:
     rank = len(streams.canonical_shape)
-    columns = streams.unit_axes or ((rank - 1,) if rank else ())
-    rows = tuple(axis for axis in range(rank) if axis not in columns)
+    free = [axis for axis in range(rank) if axis not in streams.pooled_axes]
+    columns = streams.unit_axes or tuple(free[-1:])
+    rows = tuple(axis for axis in free if axis not in columns)
     return _Part(streams, gate, rows, columns)
 
 

@@ -52,8 +52,10 @@ def measure(
     """
     if sample_size < 1:
         raise UsageError(f"sample size {sample_size} is below 1", hint="leave the sample out with detail=False")
-    with np.errstate(all="ignore"):  # NaN, infinities and the edges of float64 are each provided for
-        return _Pass(tensor, sample_size, detail).run(block_bytes)
+    passing = Pass(tensor, sample_size=sample_size, detail=detail)
+    for chunk in blocks.chunks_of(tensor, passing.dtype, block_bytes):
+        passing.add(chunk)
+    return passing.figures()
 
 
 @lru_cache(maxsize=64)
@@ -69,39 +71,60 @@ def dtype_named(name: str) -> np.dtype[Any] | None:
     return dtype if extension or (dtype.kind in "fiub" and dtype.itemsize <= 8) else None
 
 
-class _Pass:
-    """One pass over one tensor."""
+class Pass:
+    """One pass over one tensor, for whoever has its values as they come: `measure` without a reader."""
 
-    def __init__(self, tensor: Tensor, sample_size: int, detail: bool) -> None:
+    def __init__(
+        self,
+        tensor: Tensor,
+        *,
+        sample_size: int = SAMPLE_SIZE,
+        detail: bool = True,
+        workspaces: dict[np.dtype[Any], Workspace] | None = None,
+    ) -> None:
+        """tensor: what is to come; its `chunks` is not asked. workspaces: shared by passes that take turns."""
+        import xxhash
+
         dtype = dtype_named(tensor.value_dtype or tensor.dtype)
         if dtype is None:
             raise PluginError(
                 f"{tensor.name}: {tensor.dtype} is no type that figures are made of",
                 hint="readers yield integers, bools and floats of at most 64 bits",
             )
-        self._tensor, self._dtype, size = tensor, dtype, tensor.size
+        self._tensor, size = tensor, tensor.size
+        self.dtype: np.dtype[Any] = dtype
+        """Of the values to come, in native byte order."""
         streams = self._streams = _streams_of(tensor)
-        self._workspace = Workspace(dtype, min(size, blocks.BLOCK))
+        if workspaces is None:
+            self._workspace = Workspace(dtype, min(size, blocks.BLOCK))
+        else:
+            if dtype not in workspaces:
+                workspaces[dtype] = Workspace(dtype, blocks.BLOCK)
+            self._workspace = workspaces[dtype]
         self._sums = [DistributionSums(streams.size, exact=size <= SORTED) for _ in range(streams.count)]
         units = fold_of(streams, streams.unit_axes) if size else None
         self._units = UnitFigures(units, size, listed=detail) if units else None
         inputs = fold_of(streams, streams.input_axes) if size else None
         self._inputs = LiveInputs(inputs) if inputs else None
         self._sample = SampleValues(tensor, sample_size) if detail else None
-        self._grid = GridSums(streams) if self._sample and not self._sample.whole else None
+        pictured = self._sample is not None and (not self._sample.whole or bool(streams.pooled_axes))
+        self._grid = GridSums(streams) if pictured and size else None
+        shape = tuple(int(length) for length in tensor.shape)  # NumPy's integers print otherwise
+        self._hasher = xxhash.xxh3_128(f"{dtype.name} {shape}\n".encode())
+        self._cutter = blocks.Blocks(streams, self._row(), dtype, self._take)
 
-    def run(self, limit: int) -> Figures:
-        import xxhash
-
-        shape = tuple(int(length) for length in self._tensor.shape)  # NumPy's integers print otherwise
-        hasher = xxhash.xxh3_128(f"{self._dtype.name} {shape}\n".encode())
-        cutter = blocks.Blocks(self._streams, self._row(), self._dtype, self._take)
-        for chunk in blocks.chunks_of(self._tensor, self._dtype, limit):
-            hasher.update(_little_endian(chunk))
+    def add(self, chunk: Array) -> None:
+        """Take the next values: one-dimensional, contiguous, of `dtype`, in C order."""
+        with np.errstate(all="ignore"):  # NaN, infinities and the edges of float64 are each provided for
+            self._hasher.update(_little_endian(chunk))
             if self._sample:
                 self._sample.add(chunk)
-            cutter.add(chunk)
-        return self._figures(hasher.hexdigest())
+            self._cutter.add(chunk)
+
+    def figures(self) -> Figures:
+        """The figures, once all values have passed."""
+        with np.errstate(all="ignore"):
+            return self._figures(self._hasher.hexdigest())
 
     def _row(self) -> int:
         if self._units:

@@ -23,6 +23,8 @@ FEW_CHANNELS = 4
 """A convolution kernel that sees at most so many input channels is a picture and kept whole ..."""
 PICTURE_VALUES = 16_384
 """... up to so many values."""
+OUTPUT_VALUES = 65_536
+"""Outputs of a layer are kept whole up to so many values: those for a few inputs are looked at one by one."""
 
 
 def positions(canonical_shape: tuple[int, ...], sample_size: int, layout: Layout | None = None) -> Positions:
@@ -47,7 +49,9 @@ def positions(canonical_shape: tuple[int, ...], sample_size: int, layout: Layout
 
 
 def keep_whole(canonical_shape: tuple[int, ...], layout: Layout | None) -> bool:
-    """Whether a kernel is a picture: a convolution that sees few input channels, of a size to be kept."""
+    """Whether values are a picture: a convolution that sees few channels, or a few outputs, of a size to be kept."""
+    if layout is not None and layout.pooled_axes:
+        return math.prod(canonical_shape) <= OUTPUT_VALUES
     if layout is None or len(canonical_shape) < 3 or not layout.unit_axes or not layout.input_axes:
         return False
     channels = math.prod(canonical_shape[axis] for axis in layout.input_axes)

@@ -29,7 +29,7 @@ class Streams:
     stored: for each canonical gate, its place in stored order.
     run: values of one gate that follow one another in the file; the whole tensor without gates.
     dims: shape of one stream in stored order. axes: the canonical axis of each of these.
-    unit_axes, input_axes, gate_axis: canonical, as in Layout.
+    unit_axes, input_axes, pooled_axes, gate_axis: canonical, as in Layout.
     canonical_shape: of the whole tensor.
     """
 
@@ -40,6 +40,7 @@ class Streams:
     axes: tuple[int, ...]
     unit_axes: tuple[int, ...]
     input_axes: tuple[int, ...]
+    pooled_axes: tuple[int, ...]
     gate_axis: int | None
     canonical_shape: tuple[int, ...]
 
@@ -89,6 +90,7 @@ def streams_of(shape: tuple[int, ...], layout: Layout | None) -> Streams:
         axes=axes,
         unit_axes=layout.unit_axes,
         input_axes=layout.input_axes,
+        pooled_axes=layout.pooled_axes,
         gate_axis=layout.gate_axis if layout.gates else None,
         canonical_shape=layout.canonical_shape(shape),
     )
@@ -107,9 +109,11 @@ def _problem(shape: tuple[int, ...], layout: Layout, view: tuple[int, ...], orde
         return "the view holds another number of values"
     if sorted(order) != list(range(len(view))):
         return "the permutation does not name each axis once"
-    named = (*layout.unit_axes, *layout.input_axes)
+    named = (*layout.unit_axes, *layout.input_axes, *layout.pooled_axes)
     if any(not 0 <= axis < len(view) for axis in named):
-        return "a unit or input axis does not exist"
+        return "a unit, input or pooled axis does not exist"
+    if set(layout.unit_axes) & set(layout.pooled_axes):
+        return "an axis is both of units and pooled"
     if len(set(layout.unit_axes)) != len(layout.unit_axes) or len(set(layout.input_axes)) != len(layout.input_axes):
         return "a unit or input axis is named twice"
     if not layout.gates:

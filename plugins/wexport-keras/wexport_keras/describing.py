@@ -1,0 +1,149 @@
+"""The weights of a Keras model in memory, called and placed as the same model's file has them.
+
+Keras' own saver lays the model out, into a store that keeps variables instead of writing them; wexport's reader for
+`.keras` files then makes of it what it makes of a file. So slots, roles and layouts are the file's by construction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.saving import saving_lib
+
+from wexport import WexportError
+from wexport.readers import keras3
+from wexport.tensors import Model, Skipped, Tensor
+
+FORMAT = "keras-live"
+
+
+@dataclass(frozen=True)
+class Described:
+    """A model's weights, and which variable of Keras each tensor is.
+
+    variables: for each tensor its `keras.Variable`, or None where a layer stores something it made for saving.
+    """
+
+    model: Model
+    variables: list[Any]
+
+    def slots(self) -> list[str]:
+        """The slot of each tensor."""
+        from wexport import roles
+
+        return roles.slots(list(self.model.tensors))
+
+
+def describe(model: Any, config: Mapping[str, Any] | None = None) -> Model:
+    """The weights of a Keras model, in layer order, with roles and layouts; values are read when they are asked for.
+
+    config: `config_of(model)`, where it is known already.
+    """
+    return described(model, config).model
+
+
+def described(model: Any, config: Mapping[str, Any] | None = None) -> Described:
+    """The same, with the variables themselves."""
+    store = _Store()
+    saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+    laid_out = store.laid_out()
+    metadata = {"keras_version": keras.__version__}
+    found = keras3.model_of(laid_out, config_of(model) if config is None else config, metadata, FORMAT)
+    found = Model(
+        tensors=found.tensors,
+        format=FORMAT,
+        framework="keras",
+        framework_version=keras.__version__,
+        backend=keras.backend.backend(),
+        skipped=found.skipped,
+    )
+    return Described(found, [laid_out.datasets[tensor.name].variable for tensor in found.tensors])
+
+
+def config_of(model: Any) -> dict[str, Any]:
+    """The config that a `.keras` file of the model would hold; empty for a model whose code gives none."""
+    try:
+        found = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    except Exception:  # a model's own get_config may raise anything; without it, layers are called by their class
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class _Store(saving_lib.NpzIOStore):
+    """A store of Keras' saver that keeps what it is given; it opens no file."""
+
+    def __init__(self) -> None:
+        self.mode = "w"
+        self.contents: dict[str, dict[str, Any]] = {}
+        self.names: dict[str, str] = {}
+
+    def make(self, path: str, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        if metadata and "name" in metadata:
+            self.names[path] = metadata["name"]
+        return self.contents.setdefault(path, {})
+
+    def laid_out(self) -> _LaidOut:
+        found = _LaidOut()
+        for path, variables in self.contents.items():
+            group = f"{path}/vars" if path else "vars"
+            if variables or path in self.names:
+                found.add_group(group, self.names.get(path))
+            for name, value in variables.items():
+                stored = _Variable(f"{group}/{name}", value, len(found.datasets))
+                found.datasets[stored.path] = stored
+        return found
+
+
+@dataclass
+class _LaidOut:
+    """What `keras3.Stored` wants."""
+
+    datasets: dict[str, _Variable] = field(default_factory=dict)
+    groups: dict[str, None] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    _names: dict[str, str] = field(default_factory=dict)
+
+    def add_group(self, path: str, name: str | None) -> None:
+        parts = path.split("/")
+        self.groups.update(dict.fromkeys("/".join(parts[:count]) for count in range(1, len(parts) + 1)))
+        if name is not None:
+            self._names[path] = name
+
+    def text(self, path: str, name: str) -> str | None:
+        return self._names.get(path) if name == "name" else None
+
+
+class _Variable:
+    """What `keras3.Variable` wants, over a variable or an array."""
+
+    def __init__(self, path: str, value: Any, position: int) -> None:
+        self.path, self.position = path, position
+        self.variable = value if isinstance(value, keras.Variable) else None
+        self._value = value
+        self.shape = tuple(int(length) for length in value.shape)
+        self.type = SimpleNamespace(name=keras.backend.standardize_dtype(value.dtype))
+
+    def chunks(self, limit: int) -> Iterator[np.ndarray[Any, Any]]:
+        yield from chunks_of(to_numpy(self._value, self.type.name), limit)
+
+
+def to_numpy(value: Any, dtype: str) -> np.ndarray[Any, Any]:
+    """A tensor of any backend as an array of that dtype; some hand bfloat16 out as float32."""
+    from wexport.stats import dtype_named
+
+    wanted = dtype_named(dtype)
+    if wanted is None:
+        raise WexportError(f"{dtype} is no type that figures are made of")
+    array = np.asarray(keras.ops.convert_to_numpy(value))
+    return array if array.dtype == wanted else array.astype(wanted)
+
+
+def chunks_of(array: np.ndarray[Any, Any], limit: int) -> Iterator[np.ndarray[Any, Any]]:
+    """An array's values in C order, at most `limit` bytes at a time."""
+    yield from Tensor.of_array("", array).chunks(limit)

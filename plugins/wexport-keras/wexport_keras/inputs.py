@@ -1,0 +1,209 @@
+"""The user's arrays: read from files, held against what the model expects, and cut into batches.
+
+Everything is checked before anything runs.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from wexport import UsageError
+
+Array = np.ndarray[Any, Any]
+CHECKED_BYTES = 16 << 20
+"""Values are looked at in pieces of about this size, since files may be larger than memory."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One of a model's inputs or outputs. shape: None where any length will do."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        lengths = ", ".join("any" if length is None else str(length) for length in self.shape)
+        return f"{self.name}: ({lengths}) {self.dtype}"
+
+
+class Batches:
+    """Inputs, and targets if there are any, in the model's own structures, some at a time."""
+
+    def __init__(self, model: Any, inputs: Sequence[Array], targets: Sequence[Array] | None) -> None:
+        self._model, self._inputs, self._targets = model, inputs, targets
+        self._dtypes = [one.dtype for one in _expected(model.inputs)] if _built(model) else [None] * len(inputs)
+
+    def __len__(self) -> int:
+        return len(self._inputs[0])
+
+    def inputs(self, size: int) -> Iterator[tuple[Any, int]]:
+        """The inputs of a batch, and how many they are."""
+        for start in range(0, len(self), size):
+            cut = [
+                np.ascontiguousarray(array[start : start + size], dtype=dtype)
+                for array, dtype in zip(self._inputs, self._dtypes, strict=True)
+            ]
+            yield _packed(self._model, cut), len(cut[0])
+
+    def pairs(self, size: int) -> Iterator[tuple[Any, Any, int]]:
+        """Inputs and targets of a batch, and how many they are."""
+        assert self._targets is not None
+        for start, (x, count) in zip(range(0, len(self), size), self.inputs(size), strict=True):
+            cut = [np.ascontiguousarray(array[start : start + size]) for array in self._targets]
+            yield x, _packed_targets(self._model, cut), count
+
+
+def batches_of(model: Any, inputs: Any, targets: Any = None) -> Batches:
+    """Arrays in memory, checked against the model. Raises UsageError, saying what the model expects."""
+    built = _built(model)
+    x = _checked(inputs, _expected(model.inputs) if built else None, "input")
+    if built:
+        _check_tokens(model, x)
+    if targets is None:
+        return Batches(model, x, None)
+    y = _checked(targets, None, "target")
+    due = len(model.outputs) if built else None
+    if due is not None and len(y) != due:
+        outputs = _listed(_expected(model.outputs))
+        raise UsageError(
+            f"there are {len(y)} arrays of targets, and the model has {due} outputs: {outputs}",
+            hint="give one for each output, in their order, or a .npz with their names",
+        )
+    if len(y[0]) != len(x[0]):
+        raise UsageError(f"there are {len(y[0]):,} targets for {len(x[0]):,} inputs", hint="give one for each input")
+    return Batches(model, x, y)
+
+
+def read(paths: Sequence[str | os.PathLike[str]]) -> list[Array] | dict[str, Array]:
+    """Arrays from .npy files, one each and not loaded yet, or by name from one .npz. Pickled objects are refused."""
+    archives = [path for path in paths if Path(path).suffix.lower() == ".npz"]
+    if archives and len(paths) > 1:
+        raise UsageError(f"{archives[0]}: a .npz holds all inputs, and there are {len(paths)} files")
+    try:
+        if archives:
+            with np.load(archives[0], allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        named = next((path for path in paths if str(path) in str(error)), paths[0])
+        raise UsageError(
+            f"{named}: cannot be read as arrays: {str(error).splitlines()[0]}", hint="np.save and np.savez write them"
+        ) from None
+
+
+def _built(model: Any) -> bool:
+    """Whether the model tells its inputs: functional and sequential ones do."""
+    try:
+        return bool(model.inputs)
+    except (AttributeError, ValueError):
+        return False
+
+
+def _expected(tensors: Sequence[Any]) -> list[Expected]:
+    return [
+        Expected(str(tensor.name), tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
+        for tensor in tensors
+    ]
+
+
+def _listed(expected: Sequence[Expected]) -> str:
+    return "; ".join(map(str, expected))
+
+
+def _checked(given: Any, expected: Sequence[Expected] | None, what: str) -> list[Array]:
+    arrays = _ordered(given, expected, what)
+    hint = f"the model expects {_listed(expected)}" if expected else ""
+    for number, array in enumerate(arrays):
+        due = expected[number] if expected else None
+        name = f"{what} {due.name if due else number}"
+        if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+            raise UsageError(f"{name}: holds {array.dtype}, which is no number", hint=hint)
+        if not array.ndim or not len(array):
+            raise UsageError(f"{name}: holds nothing to run", hint=hint)
+        if due is not None:
+            _check_shape(name, array, due, hint)
+        _check_values(name, array, integral=due is not None and "int" in due.dtype, hint=hint)
+    if len({len(array) for array in arrays}) > 1:
+        counts = ", ".join(f"{len(array):,}" for array in arrays)
+        raise UsageError(f"the {what}s differ in number: {counts}", hint="each must have as many entries")
+    return arrays
+
+
+def _ordered(given: Any, expected: Sequence[Expected] | None, what: str) -> list[Array]:
+    """The arrays in the model's order."""
+    hint = f"the model expects {_listed(expected)}" if expected else ""
+    if isinstance(given, Mapping):
+        names = [one.name for one in expected] if expected else list(given)
+        if set(given) != set(names):
+            # Archives without names of their own are in order; one array needs no name.
+            if len(given) == len(names) and (len(names) == 1 or all(name.startswith("arr_") for name in given)):
+                return [np.asanyarray(array) for array in given.values()]
+            raise UsageError(f"the {what}s are named {', '.join(given)}", hint=hint)
+        return [np.asanyarray(given[name]) for name in names]
+    arrays = [np.asanyarray(array) for array in (given if isinstance(given, (list, tuple)) else [given])]
+    if expected is not None and len(arrays) != len(expected):
+        raise UsageError(f"there are {len(arrays)} arrays for {len(expected)} {what}s of the model", hint=hint)
+    return arrays
+
+
+def _check_shape(name: str, array: Array, due: Expected, hint: str) -> None:
+    fits = len(array.shape) == len(due.shape) and all(
+        want in (None, length) for length, want in zip(array.shape[1:], due.shape[1:], strict=True)
+    )
+    if not fits:
+        raise UsageError(f"{name}: its shape is {tuple(array.shape)}", hint=hint)
+
+
+def _check_values(name: str, array: Array, *, integral: bool, hint: str) -> None:
+    if array.dtype.kind in "iub":
+        return
+    step = max(1, CHECKED_BYTES // max(1, array[:1].nbytes))
+    for start in range(0, len(array), step):
+        piece = np.asarray(array[start : start + step], dtype=np.float64)
+        bad = ~np.isfinite(piece)
+        if bad.any():
+            first = start + int(np.argwhere(bad)[0][0])
+            raise UsageError(
+                f"{name}: {int(bad.sum()):,} values are NaN or infinite, the first of them in entry {first:,}",
+                hint="clean them first: every figure would be NaN",
+            )
+        if integral and (piece != np.floor(piece)).any():
+            raise UsageError(f"{name}: holds fractions where whole numbers are due", hint=hint)
+
+
+def _check_tokens(model: Any, arrays: Sequence[Array]) -> None:
+    """Tokens that an Embedding at the model's input has no row for: some backends would give NaN, others crash."""
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.Embedding):
+            continue
+        for node in layer._inbound_nodes:
+            for tensor in node.input_tensors:
+                for given, array in zip(model.inputs, arrays, strict=True):
+                    if given is tensor and (array.max() >= layer.input_dim or array.min() < 0):
+                        raise UsageError(
+                            f"input {given.name}: holds tokens from {array.min()} to {array.max()}",
+                            hint=f"the layer {layer.name} knows tokens from 0 to {layer.input_dim - 1}",
+                        )
+
+
+def _packed(model: Any, arrays: list[Array]) -> Any:
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is not None:
+        return keras.tree.pack_sequence_as(structure, arrays)
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _packed_targets(model: Any, arrays: list[Array]) -> Any:
+    structure = getattr(model, "_outputs_struct", None)
+    if structure is not None and len(arrays) > 1:
+        return keras.tree.pack_sequence_as(structure, arrays)
+    return arrays[0] if len(arrays) == 1 else arrays
