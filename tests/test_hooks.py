@@ -346,7 +346,7 @@ HEADS = {
     "torch, legacy": (bytes.fromhex("80028a0a6cfc9c46f9206aa85019") + b".", "wexport-torch"),
     "pickle": (b"\x80\x02}q\x00.", "wexport-torch"),
     "onnx": (b"\x08\x08\x12\x07pytorch", "wexport-onnx"),
-    "checkpoint": (bytes(100) + bytes.fromhex("57fb808b247547db"), "wexport-tf"),
+    "checkpoint": (bytes.fromhex("000006080121") + bytes(100) + bytes.fromhex("57fb808b247547db"), "wexport-tf"),
 }
 
 
