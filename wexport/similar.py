@@ -135,11 +135,17 @@ def measure(session: Session, model: str, min_coverage: float) -> Similarity:
     """Similarity over a session that is open."""
     listing = _Listing(session.ask(_LIST, {"model": model}))
     sums = PairSums(len(listing.models))
-    for keys, tasks in _passes(listing, _matched(session, model, listing)):
-        samples = _read(session, model, listing, keys)
-        for left, right, method in tasks:
-            _compare(sums, listing, samples, left, right, method)
-        del samples
+    matched = _matched(session, model, listing)
+    # A thread a tile, and none within a product: much of the work is not the products'.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        for keys, tasks in _passes(listing, matched):
+            samples = _read(session, model, listing, keys)
+            for left, right, method in tasks:
+                # Each tile has a part of the sums of its own.
+                tiles = _tiles(listing, samples, left, right)
+                for done in [threads.submit(sums.add, one, other, method) for one, other in tiles]:
+                    done.result()
+            del samples
     return Similarity(listing.models, *sums.figures(listing.parameters, min_coverage), min_coverage)
 
 
@@ -221,16 +227,21 @@ def _matched(session: Session, model: str, listing: _Listing) -> list[_Task]:
 
 def _passes(listing: _Listing, matched: Sequence[_Task]) -> Iterator[tuple[set[int], list[_Task]]]:
     """What is compared, in portions whose samples fit in memory together."""
-    tasks: list[_Task] = [((key, sorted(tensors)), None, "slot") for key, tensors in enumerate(listing.tensors)]
-    tasks += matched
+    tasks: list[_Task] = [
+        ((key, sorted(tensors)), None, "slot") for key, tensors in enumerate(listing.tensors) if len(tensors) > 1
+    ]
     keys: set[int] = set()
     portion: list[_Task] = []
-    for task in tasks:
+    values = 0
+    for task in [*tasks, *matched]:
         new = {task[0][0], *([task[1][0]] if task[1] else [])}
-        if portion and _values(listing, keys | new) > _PASS_VALUES:
+        more = _values(listing, new - keys)
+        if portion and values + more > _PASS_VALUES:
             yield keys, portion
-            keys, portion = set(), []
+            keys, portion, values = set(), [], 0
+            more = _values(listing, new)
         keys |= new
+        values += more
         portion.append(task)
     if portion:
         yield keys, portion
@@ -269,15 +280,10 @@ def _samples(
                     yield number[name], key, flat[ends[row] : ends[row + 1]]
 
 
-def _compare(
-    sums: PairSums,
-    listing: _Listing,
-    samples: Mapping[int, Mapping[int, Floats]],
-    left: _Side,
-    right: _Side | None,
-    method: Method,
-) -> None:
-    """Add one tensor of all its models to the sums."""
+def _tiles(
+    listing: _Listing, samples: Mapping[int, Mapping[int, Floats]], left: _Side, right: _Side | None
+) -> Iterator[tuple[pair_sums.Side, pair_sums.Side]]:
+    """One tensor of all its models, or of some and others, in portions to be compared."""
     groups = _by_length(samples[left[0]], left[1])
     others = groups if right is None else _by_length(samples[right[0]], right[1])
     for length, models in groups.items():
@@ -286,16 +292,10 @@ def _compare(
             continue
         one = _side(listing, left[0], models, samples[left[0]], length)
         other = one if right is None else _side(listing, right[0], partners, samples[right[0]], length)
-        tiles = [
-            (one.part(top), other.part(side))
-            for top in _portions(len(models), 0, _BLOCK_ROWS)
+        for top in _portions(len(models), 0, _BLOCK_ROWS):
             # What is before was met from the other side.
-            for side in _portions(len(partners), top.start if right is None else 0, _BLOCK_COLUMNS)
-        ]
-        # Each tile has a part of the sums of its own. A thread a tile, and none within a product: much of the work
-        # is not the products'.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(lambda tile: sums.add(tile[0], tile[1], method), tiles))
+            for side in _portions(len(partners), top.start if right is None else 0, _BLOCK_COLUMNS):
+                yield one.part(top), other.part(side)
 
 
 def _portions(length: int, begin: int, step: int) -> list[slice]:
