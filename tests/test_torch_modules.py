@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,8 @@ def test_without_an_order_numbers_count_by_their_value() -> None:
     names = [f"layers.{number}.weight" for number in (0, 10, 2, 1)]
     found = describe([tensor(name, 3, 3) for name in names], ordered=False)
     assert [one.name for one in found] == [f"layers.{number}.weight" for number in (0, 1, 2, 10)]
+    layers = [slot.rpartition("/")[0] for slot in roles.slots(describe(tensors("tagger, GRU"), ordered=False))]
+    assert len(list(groupby(layers))) == len(set(layers))  # each in one piece
 
 
 # -- recurrent layers: values ------------------------------------------------------------------------------------------
