@@ -363,6 +363,21 @@ def test_a_known_format_that_is_not_installed_gets_its_install_line(tmp_path: Pa
     assert caught.value.hint == f"pip install {package}"
 
 
+def test_a_known_format_whose_plugin_is_broken_gets_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_gguf.py").write_text("import does_not_exist")
+    info = tmp_path / "wexport_gguf-9.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wexport-gguf\nVersion: 9.0\n")
+    (info / "entry_points.txt").write_text("[wexport]\ngguf = broken_gguf\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "model.bin").write_bytes(b"GGUF\x03\x00\x00\x00")
+    with Source(tmp_path / "model.bin") as source, pytest.raises(wexport.UnknownFormatError) as caught:
+        load().choose(source)
+    assert "looks like a GGUF model, and wexport-gguf, which reads it, is broken: needs the module does_not" in str(
+        caught.value
+    )
+
+
 KEPT = sorted((ROOT / "plugins").glob("wexport-*/tests/models.zip"))
 ENDINGS = (".onnx", ".pt", ".ckpt", ".gguf", ".index")
 
