@@ -36,7 +36,7 @@ _KNOWN: tuple[tuple[Callable[[Source], bool], str, str], ...] = (
     (_matches(rb".{7}\0\{\s*\""), "a safetensors model", "wexport-safetensors"),
     (_matches(rb"\s*\{.{0,4000}\"weight_map\"\s*:"), "the index of a sharded model", "wexport-safetensors"),
     (
-        _matches(rb"PK\x03\x04.{26}[^\0]{1,200}?/(data\.pkl|\.format_version|\.data/|byteorder)"),
+        _matches(rb"PK\x03\x04.{26}[^\0]{1,200}?/(data\.pkl|data/0|code/__torch__|\.format_version|\.data/|byteorder)"),
         "a PyTorch file",
         "wexport-torch",
     ),
