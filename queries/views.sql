@@ -654,10 +654,11 @@ by_content AS (
     SELECT a.model_a, a.model_b, a.id AS id_a, b.id AS id_b, 'content' AS match_method
     FROM rest AS a
     JOIN rest AS b ON b.model_a = a.model_a AND b.model_b = a.model_b AND b.content = a.content
+    -- DuckDB 1.3 knows no NOT EXISTS of two conditions here.
+    ANTI JOIN by_order AS a_paired ON a_paired.id_a = a.id AND a_paired.model_b = a.model_b
+    ANTI JOIN by_order AS b_paired ON b_paired.id_b = b.id AND b_paired.model_a = a.model_a
     WHERE a.side = 'a' AND b.side = 'b' AND (a.role = b.role OR 'unknown' IN (a.role, b.role))
         AND a.id IN (FROM once) AND b.id IN (FROM once)
-        AND NOT EXISTS (FROM by_order WHERE by_order.id_a = a.id AND by_order.model_b = a.model_b)
-        AND NOT EXISTS (FROM by_order WHERE by_order.id_b = b.id AND by_order.model_a = a.model_a)
 ),
 matched AS (
     FROM by_slot
