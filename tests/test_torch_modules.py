@@ -26,11 +26,11 @@ from wexport.torch_modules import describe, looks_like_torch
 @cache
 def layouts() -> dict[str, list[tuple[Any, ...]]]:
     """For each model, in the order of its state dict: name, shape, type, class, role, canonical shape."""
-    found: dict[str, list[tuple[Any, ...]]] = json.loads((DATA / "torch_layouts" / "layouts.json").read_text())
-    return found
+    lines = (DATA / "torch_layouts" / "layouts.jsonl").read_text().splitlines()
+    return {row["model"]: row["tensors"] for row in map(json.loads, lines)}
 
 
-MODELS = sorted(json.loads((DATA / "torch_layouts" / "layouts.json").read_text()))
+MODELS = sorted(layouts())
 WHOLLY_TOLD = [
     *("resnet18", "resnet50", "vgg11", "vgg11_bn", "alexnet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"),
     *("convnext_tiny", "densenet121", "googlenet", "swin_t", "vit_b_32", "lenet"),
