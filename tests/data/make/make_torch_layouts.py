@@ -9,8 +9,8 @@ Run in a virtual environment of its own (PyTorch's CPU build will do):
 Writes tests/data/torch_layouts/layouts.jsonl, a line for each model: its name and "tensors", a list of [name, shape,
 type, class, role, canonical shape] in the order of the state dict. Models are of full size, but without values (on
 torch's meta device). class, role and canonical shape are Keras' words for what the module computes, made from the
-module's own attributes (`in_features`, `kernel_size`, `groups`, ...), null where Keras has none. A depthwise convolution
-may be told as either of two classes: "DepthwiseConv2D|Conv2D", with the shapes of both.
+module's own attributes (`in_features`, `kernel_size`, `groups`, ...), null where Keras has none. A depthwise
+convolution may be told as either of two classes: "DepthwiseConv2D|Conv2D", with the shapes of both.
 """
 
 from __future__ import annotations
