@@ -169,13 +169,13 @@ measured AS MATERIALIZED (
         CASE WHEN same AND NOT was_zero THEN 0
             WHEN changed > 0 OR whole THEN sqrt(sums.d2) / nullif(sqrt(sums.x2), 0) END AS relative_l2,
         CASE WHEN same AND NOT either_zero THEN 1
-            WHEN changed > 0 OR whole THEN 1 - cosine_distance(sums) END AS cosine,
+            WHEN changed > 0 OR whole THEN 1 - distance END AS cosine,
         CASE WHEN same THEN 0 ELSE changed / nullif(sums.n, 0) END AS changed_fraction,
         CASE WHEN same THEN 0
             WHEN changed > 0 OR whole THEN scale * sqrt(sums.d2 / nullif(sums.n, 0)) END AS rms_change,
         -- Not where they are chosen: within a CASE, DuckDB works out anew what stands there several times.
-        relative_l2_se(sums, value_count) AS relative_l2_error, cosine_se(sums, value_count) AS cosine_error
-    FROM paired
+        relative_l2_se(sums, value_count) AS relative_l2_error, cosine_se(sums, value_count, distance, gap) AS cosine_error
+    FROM (SELECT *, cosine_distance(sums, gap) AS distance FROM (SELECT *, length_gap(sums) AS gap FROM paired))
 ),
 moved_most AS MATERIALIZED (
     SELECT id, old_id

@@ -19,18 +19,21 @@
 --   threshold            where the finding begins
 --   advice               what to do
 -- How to read it
---   A tensor changed when its content hash did, be it by one bit. Marks are those of the later model, or else of the
+--   A tensor changed when its content hash did, be it by one bit (or its sample, where the reference is of another
+--   framework, which may store the same values in another order). Marks are those of the later model, or else of the
 --   earlier one. Moving statistics (of a BatchNormalization) are never trained and often move in frozen layers, when
---   data
---   pass in training mode: that alone is information. With a reference, tensors are matched by slot and shape, then by
---   order among those of equal shape and role. relative_l2 is there for layers with a finding.
+--   data pass in training mode: that alone is information. With a reference, tensors are matched by slot and shape, then
+--   by order among those of equal shape and role, if both files have an order or there is one only. relative_l2 is there
+--   for layers with a finding.
 -- What it does not prove
 --   Marks are those at the time of saving. Files of weights alone have none: cannot tell. A layer may have been frozen
 --   after it trained.
 WITH
 kept AS (
     SELECT
-        model, run, step, slot, kind, tensor_index, role, canonical_shape, content_hash, trainable,
+        model, run, step, slot, kind, tensor_index, has_order(layer_index) AS ordered, role, canonical_shape,
+        content_hash, trainable, coalesce(framework, format) AS written_by,
+        CASE WHEN coalesce(getvariable('reference'), '') <> '' THEN hash(sample.value) END AS sample_hash,
         coalesce(layer, regexp_replace(slot, '/[^/]*$', '')) AS layer
     FROM weights WHERE kind = 'weight'
 ),
@@ -75,16 +78,21 @@ by_slot AS (
 ),
 
 left_here AS (
-    SELECT *, row_number() OVER (PARTITION BY model, canonical_shape, role ORDER BY tensor_index, slot) AS place
+    SELECT
+        *, row_number() OVER (alike ORDER BY tensor_index, slot) AS place,
+        count(*) OVER alike = 1 OR bool_and(ordered) OVER alike AS told
     FROM others ANTI JOIN by_slot USING (model, slot)
+    WINDOW alike AS (PARTITION BY model, canonical_shape, role)
 ),
 
 left_there AS (
     SELECT
         models.model, base.slot AS slot_before, canonical_shape, role,
-        row_number() OVER (PARTITION BY models.model, canonical_shape, role ORDER BY tensor_index, base.slot) AS place
+        row_number() OVER (alike ORDER BY tensor_index, base.slot) AS place,
+        count(*) OVER alike = 1 OR bool_and(ordered) OVER alike AS told
     FROM (SELECT DISTINCT model FROM left_here) AS models CROSS JOIN base
     ANTI JOIN by_slot ON by_slot.model = models.model AND by_slot.slot_before = base.slot
+    WINDOW alike AS (PARTITION BY models.model, canonical_shape, role)
 ),
 
 matched AS (
@@ -92,6 +100,7 @@ matched AS (
     UNION ALL
     SELECT model, slot, slot_before, 'order'
     FROM left_here JOIN left_there USING (model, canonical_shape, role, place)
+    WHERE left_here.told AND left_there.told
 ),
 
 against_reference AS (
@@ -99,7 +108,10 @@ against_reference AS (
         others.model, coalesce(getvariable('reference'), '') AS reference, others.layer, others.role, others.trainable,
         NULL AS step, coalesce(match_method, 'unmatched') AS match_method, others.slot, slot_before,
         slot_before IS NOT NULL AS comparable,
-        others.content_hash <> before.content_hash AS changed,
+        -- Frameworks store equal values in different orders, so that their hashes differ.
+        CASE WHEN others.written_by = before.written_by OR others.content_hash = before.content_hash
+            THEN others.content_hash <> before.content_hash
+            ELSE others.sample_hash <> before.sample_hash END AS changed,
         0 AS step_before,
         before.trainable AS trainable_before
     FROM others LEFT JOIN matched USING (model, slot) LEFT JOIN base AS before ON before.slot = slot_before

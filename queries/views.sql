@@ -554,6 +554,8 @@ CREATE OR REPLACE MACRO initializer_class(initializer) AS replace(lower(coalesce
 -- Closeness: two vectors x and y by the sums of a sample of pairs, with d = y - x; nearly equal ones lose no digits.
 -- `sums` is a struct of n, x2 (sum of x^2), y2, xy, xd, d2, x4, x3d (sum of x^3 d), x2d2, xd3, d4 and d_max (largest |d|).
 -- For a cosine, either vector is first divided by its largest magnitude, or that of a much shorter one would be lost.
+-- `gap` is length_gap(sums), `distance` cosine_distance(sums, gap), as columns of a query beneath: what macros repeat
+-- within each other grows with every level, and then to plan takes longer than to work it out.
 
 -- A number that can only be negative by rounding; NULL stays NULL, which greatest() would not see. Not by CASE: what
 -- stands twice in one is worked out twice, and these are nested.
@@ -573,8 +575,8 @@ CREATE OR REPLACE MACRO along_shorter(sums) AS CASE
 
 -- 1 - cosine: half the square of the difference of x / |x| and y / |y|, from d, by the longer vector's square: a vector
 -- of any length keeps its digits beside one of any other.
-CREATE OR REPLACE MACRO cosine_distance(sums) AS not_negative(
-    (length_gap(sums) * length_gap(sums) - 2 * length_gap(sums) * along_shorter(sums) + sums.d2)
+CREATE OR REPLACE MACRO cosine_distance(sums, gap) AS not_negative(
+    (gap * gap - 2 * gap * along_shorter(sums) + sums.d2)
     / nullif(2 * greatest(sums.x2, sums.y2), 0));
 
 -- What the sampling adds to a sum of squared contributions: n of N values without replacement.
@@ -594,12 +596,11 @@ CREATE OR REPLACE MACRO cosine_se_of(sums, factor, a, b, c) AS sqrt(not_negative
     + c * c * (sums.d4 + fourth_power(sums.d_max)))));
 
 -- Standard error of the cosine in the same way.
-CREATE OR REPLACE MACRO cosine_se(sums, value_count) AS cosine_se_of(
+CREATE OR REPLACE MACRO cosine_se(sums, value_count, distance, gap) AS cosine_se_of(
     sums, sampling_factor(sums.n, value_count),
-    (cosine_distance(sums) * (1 / sums.x2 + 1 / sums.y2)
-        - length_gap(sums) * length_gap(sums) / (sums.x2 * sums.y2)) / 2,
-    cosine_distance(sums) / sums.y2 + length_gap(sums) / (sqrt(sums.x2) * sums.y2),
-    (cosine_distance(sums) - 1) / (2 * sums.y2));
+    (distance * (1 / sums.x2 + 1 / sums.y2) - gap * gap / (sums.x2 * sums.y2)) / 2,
+    distance / sums.y2 + gap / (sqrt(sums.x2) * sums.y2),
+    (distance - 1) / (2 * sums.y2));
 
 -- A tensor of a model as one number. Joined by it, pairs of tensors are found through the pair of models; by slot and
 -- model, the planner may first pair every model with every other.
@@ -671,10 +672,11 @@ by_content AS (
     SELECT a.model_a, a.model_b, a.id AS id_a, b.id AS id_b, 'content' AS match_method
     FROM rest AS a
     JOIN rest AS b ON b.model_a = a.model_a AND b.model_b = a.model_b AND b.content = a.content
+    -- DuckDB 1.3 knows no NOT EXISTS of two conditions here.
+    ANTI JOIN by_order AS a_paired ON a_paired.id_a = a.id AND a_paired.model_b = a.model_b
+    ANTI JOIN by_order AS b_paired ON b_paired.id_b = b.id AND b_paired.model_a = a.model_a
     WHERE a.side = 'a' AND b.side = 'b' AND (a.role = b.role OR 'unknown' IN (a.role, b.role))
         AND a.id IN (FROM once) AND b.id IN (FROM once)
-        AND NOT EXISTS (FROM by_order WHERE by_order.id_a = a.id AND by_order.model_b = a.model_b)
-        AND NOT EXISTS (FROM by_order WHERE by_order.id_b = b.id AND by_order.model_a = a.model_a)
 ),
 matched AS (
     FROM by_slot
@@ -716,15 +718,17 @@ measured AS (
         model_a, model_b, match_method, a.value_count AS size,
         coalesce(a.l2_norm, 0) ** 2 / 2 + coalesce(b.l2_norm, 0) ** 2 / 2 AS square,
         CASE WHEN a.content_hash = b.content_hash AND NOT (a.l2_norm = 0 OR b.l2_norm = 0) THEN 1
-            ELSE 1 - cosine_distance(sums) END AS cosine,
-        CASE WHEN a.content_hash = b.content_hash OR cosine_distance(sums) IS NULL THEN 0
-            ELSE coalesce(cosine_se(sums, a.value_count), 0) END AS standard_error,
+            ELSE 1 - distance END AS cosine,
+        CASE WHEN a.content_hash = b.content_hash OR distance IS NULL THEN 0
+            ELSE coalesce(cosine_se(sums, a.value_count, distance, gap), 0) END AS standard_error,
         CASE WHEN a.content_hash = b.content_hash THEN 0
             ELSE squares / nullif(sums.n, 0) * scale ** 2 END AS mean_square
     FROM matched
     JOIN trained AS a ON a.id = id_a
     JOIN trained AS b ON b.id = id_b
-    LEFT JOIN summed USING (id_a, id_b)
+    LEFT JOIN (
+        SELECT *, cosine_distance(sums, gap) AS distance FROM (SELECT *, length_gap(sums) AS gap FROM summed)
+    ) USING (id_a, id_b)
 ),
 totals AS (
     SELECT

@@ -328,7 +328,7 @@ def containers() -> list[tuple[Path, Path]]:
     """Every two files of one model."""
     found = []
     for described in sorted(DATA.rglob("*.json")):
-        names = json.loads(described.read_text())["files"]
+        names = json.loads(described.read_text()).get("files", ())  # other folders describe their models otherwise
         found += [(described.parent / a, described.parent / b) for a, b in itertools.combinations(names, 2)]
     return found
 

@@ -171,7 +171,7 @@ def alike(one: pa.Table, other: pa.Table) -> None:
                 assert value == right[name][column], column
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     rows=runs(),
     against=st.sampled_from(["previous", "first"]),

@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import wexport
-from tests.conftest import DATA, EXAMPLES
+from tests.conftest import DATA, EXAMPLES, ROOT
 from wexport import hookspecs
+from wexport.known import looks_like
 from wexport.plugins import load
 from wexport.tensors import Source
 
@@ -346,7 +348,7 @@ HEADS = {
     "torch, legacy": (bytes.fromhex("80028a0a6cfc9c46f9206aa85019") + b".", "wexport-torch"),
     "pickle": (b"\x80\x02}q\x00.", "wexport-torch"),
     "onnx": (b"\x08\x08\x12\x07pytorch", "wexport-onnx"),
-    "checkpoint": (bytes(100) + bytes.fromhex("57fb808b247547db"), "wexport-tf"),
+    "checkpoint": (bytes.fromhex("000006080121") + bytes(100) + bytes.fromhex("57fb808b247547db"), "wexport-tf"),
 }
 
 
@@ -359,6 +361,40 @@ def test_a_known_format_that_is_not_installed_gets_its_install_line(tmp_path: Pa
     with Source(tmp_path / "model.bin") as source, pytest.raises(wexport.UnknownFormatError) as caught:
         loaded.choose(source)
     assert caught.value.hint == f"pip install {package}"
+
+
+def test_a_known_format_whose_plugin_is_broken_gets_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_gguf.py").write_text("import does_not_exist")
+    info = tmp_path / "wexport_gguf-9.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wexport-gguf\nVersion: 9.0\n")
+    (info / "entry_points.txt").write_text("[wexport]\ngguf = broken_gguf\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "model.bin").write_bytes(b"GGUF\x03\x00\x00\x00")
+    with Source(tmp_path / "model.bin") as source, pytest.raises(wexport.UnknownFormatError) as caught:
+        load().choose(source)
+    assert "looks like a GGUF model, and wexport-gguf, which reads it, is broken: needs the module does_not" in str(
+        caught.value
+    )
+
+
+KEPT = sorted((ROOT / "plugins").glob("wexport-*/tests/models.zip"))
+ENDINGS = (".onnx", ".pt", ".ckpt", ".gguf", ".index")
+
+
+@pytest.mark.parametrize("archive", KEPT, ids=lambda path: path.parts[-3])
+def test_real_files_of_formats_that_are_not_installed_are_known(tmp_path: Path, archive: Path) -> None:
+    seen = 0
+    with zipfile.ZipFile(archive) as files:
+        for name in files.namelist():
+            if name.endswith(ENDINGS):
+                (tmp_path / "model.bin").write_bytes(files.read(name))
+                with Source(tmp_path / "model.bin") as source:
+                    found = looks_like(source)
+                assert found is not None, name
+                assert found[1] == archive.parts[-3], name
+                seen += 1
+    assert seen
 
 
 @pytest.mark.parametrize(

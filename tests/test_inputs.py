@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,35 @@ def test_a_folder_gives_its_files_in_order_without_hidden_ones(tmp_path: Path) -
     found = inputs.expand([tmp_path])
     assert [item.path.relative_to(tmp_path).as_posix() for item in found] == ["a.h5", "b.h5", "a/c.h5"]
     assert not any(item.named for item in found)
+
+
+@pytest.mark.parametrize(
+    ("index", "shard", "left"),
+    [
+        ("model.safetensors.index.json", "model-00001-of-00001.safetensors", ["model.safetensors.index.json"]),
+        ("model.safetensors.index.json", "other.h5", ["model.safetensors.index.json", "other.h5"]),
+        # What no reader opens hides nothing.
+        ("tf_model.h5.index.json", "tf_model-1.h5", ["tf_model-1.h5", "tf_model.h5.index.json"]),
+        ("pytorch_model.bin.index.json", "model-1.bin", ["model-1.bin", "pytorch_model.bin.index.json"]),
+    ],
+)
+def test_shards_are_parts_of_the_model_that_names_them(tmp_path: Path, index: str, shard: str, left: list[str]) -> None:
+    touch(tmp_path, shard)
+    (tmp_path / index).write_text(json.dumps({"weight_map": {"a": shard}}))
+    assert [item.path.name for item in inputs.expand([tmp_path])] == left
+    assert [item.path.name for item in inputs.expand([str(tmp_path / "*")])] == left
+    assert [item.path.name for item in inputs.expand([tmp_path / shard])] == [shard]
+
+
+def test_a_damaged_index_hides_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, "model-1.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_bytes(b'{"weight_map": ' + b"[" * 100_000)
+    assert len(inputs.expand([tmp_path])) == 2
+
+
+def test_a_model_in_shards_is_named_by_its_index(tmp_path: Path) -> None:
+    paths = touch(tmp_path, "a/model.safetensors.index.json", "b/model.safetensors.index.json")
+    assert inputs.model_names(paths) == ["a/model", "b/model"]
 
 
 def test_a_quoted_pattern_works_and_may_recurse(tmp_path: Path) -> None:

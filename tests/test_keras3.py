@@ -25,7 +25,7 @@ from wexport.testing import ReaderTests
 FILES = [
     pytest.param(oracle, name, id=f"{oracle.parent.name}-{name}")
     for oracle in sorted(DATA.glob("*/*.json"))
-    for name in json.loads(oracle.read_text())["files"]
+    for name in json.loads(oracle.read_text()).get("files", ())
     if name.endswith((".keras", ".weights.h5"))
 ]
 WITH_CONFIG = [item for item in FILES if str(item.id).endswith(".keras") and "subclassed" not in str(item.id)]

@@ -188,7 +188,7 @@ FAULTS = {
     ),
     "order by process": (
         "for number in range(count)",
-        "for number in sorted(range(count), key=lambda n: -n if 'HDF5_PLUGIN_PRELOAD' in os.environ else n)",
+        "for number in sorted(range(count), key=lambda n: n if 'pytest' in __import__('sys').modules else -n)",
         "test_a_child_process_reads_the_same",
         "in a child process",
     ),

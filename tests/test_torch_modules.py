@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,11 @@ from wexport.torch_modules import describe, looks_like_torch
 @cache
 def layouts() -> dict[str, list[tuple[Any, ...]]]:
     """For each model, in the order of its state dict: name, shape, type, class, role, canonical shape."""
-    found: dict[str, list[tuple[Any, ...]]] = json.loads((DATA / "torch_layouts" / "layouts.json").read_text())
-    return found
+    lines = (DATA / "torch_layouts" / "layouts.jsonl").read_text().splitlines()
+    return {row["model"]: row["tensors"] for row in map(json.loads, lines)}
 
 
-MODELS = sorted(json.loads((DATA / "torch_layouts" / "layouts.json").read_text()))
+MODELS = sorted(layouts())
 WHOLLY_TOLD = [
     *("resnet18", "resnet50", "vgg11", "vgg11_bn", "alexnet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"),
     *("convnext_tiny", "densenet121", "googlenet", "swin_t", "vit_b_32", "lenet"),
@@ -121,6 +122,8 @@ def test_without_an_order_numbers_count_by_their_value() -> None:
     names = [f"layers.{number}.weight" for number in (0, 10, 2, 1)]
     found = describe([tensor(name, 3, 3) for name in names], ordered=False)
     assert [one.name for one in found] == [f"layers.{number}.weight" for number in (0, 1, 2, 10)]
+    layers = [slot.rpartition("/")[0] for slot in roles.slots(describe(tensors("tagger, GRU"), ordered=False))]
+    assert len(list(groupby(layers))) == len(set(layers))  # each in one piece
 
 
 # -- recurrent layers: values ------------------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ _SAMPLE = 1_024
 """Values of a sample, nearly always at most."""
 _MOST_VALUES = 1 << 26
 """Values read at once: 512 MiB."""
-_TASK_VALUES = 1 << 15
-"""What a thread sums at a time, so that what it works with stays in cache."""
+_TASK_VALUES = 1 << 17
+"""What a thread sums at a time: little enough for the cache, and enough that Python's own time does not count."""
 _TINY, _HUGE = 1e-60, 1e60
 """Between these the fourth power of a value, and of float32's smallest change of it, is a number."""
 

@@ -16,6 +16,11 @@ def _matches(pattern: bytes) -> Callable[[Source], bool]:
     return lambda source: compiled.match(source.head) is not None
 
 
+def _is_checkpoint(source: Source) -> bool:
+    """Such a table, whose first key is empty: behind it stands a header, whose first field is a number."""
+    return source.head[:2] == b"\0\0" and source.head[3:4] == b"\x08" and _ends_as_table(source)
+
+
 def _ends_as_table(source: Source) -> bool:
     return source.size >= 48 and source.read_at(source.size - len(_TABLE_MAGIC), len(_TABLE_MAGIC)) == _TABLE_MAGIC
 
@@ -31,7 +36,7 @@ _KNOWN: tuple[tuple[Callable[[Source], bool], str, str], ...] = (
     (_matches(rb".{7}\0\{\s*\""), "a safetensors model", "wexport-safetensors"),
     (_matches(rb"\s*\{.{0,4000}\"weight_map\"\s*:"), "the index of a sharded model", "wexport-safetensors"),
     (
-        _matches(rb"PK\x03\x04.{26}[^\0]{1,200}?/(data\.pkl|\.format_version|\.data/|byteorder)"),
+        _matches(rb"PK\x03\x04.{26}[^\0]{1,200}?/(data\.pkl|data/0|code/__torch__|\.format_version|\.data/|byteorder)"),
         "a PyTorch file",
         "wexport-torch",
     ),
@@ -43,7 +48,7 @@ _KNOWN: tuple[tuple[Callable[[Source], bool], str, str], ...] = (
         "wexport-torch",
     ),
     (_matches(rb"\x80[\x02-\x05]"), "a pickle, as older PyTorch writes them", "wexport-torch"),
-    (_ends_as_table, "the index of a TensorFlow checkpoint", "wexport-tf"),
+    (_is_checkpoint, "the index of a TensorFlow checkpoint", "wexport-tf"),
     (_is_onnx, "an ONNX model", "wexport-onnx"),
 )
 

@@ -183,17 +183,17 @@ class Plugins:
         if not source.size:
             return UnknownFormatError(f"{source.path}: is empty", hint="save or copy it again")
         found = looks_like(source)
-        if found is None:
+        owners = {info.origin.lower(): info for info in self.infos}
+        if found is None or (found[1] in owners and owners[found[1]].state == "ok"):  # it has had its say
             return UnknownFormatError(
                 f"{source.path}: no reader recognises it (it begins with {source.head[:8]!r})",
                 hint=f"`wexport plugins` lists what can be read; --reader NAME forces one{self._broken()}",
             )
         what, package = found
-        installed = {info.origin.lower() for info in self.infos}
-        if package in installed:
+        if package in owners:
             return UnknownFormatError(
-                f"{source.path}: looks like {what}, and {package} does not recognise it",
-                hint=f"it may be damaged; `wexport plugins` tells whether {package} is in order{self._broken()}",
+                f"{source.path}: looks like {what}, and {package}, which reads it, is broken: {owners[package].reason}",
+                hint=f"pip install --upgrade --force-reinstall {package}",
             )
         return UnknownFormatError(
             f"{source.path}: looks like {what}, which no installed plugin reads",

@@ -1,9 +1,11 @@
 """Models that are spread over several files, which an index beside them names.
 
-`model.safetensors.index.json` and `pytorch_model.bin.index.json` hold `weight_map`, the file of each tensor. The data
-files of TensorFlow's checkpoints go by the name of their index: `ckpt-1.data-00000-of-00002` belongs to `ckpt-1.index`.
-Such an index is a model; the files that it names are parts of it, and no models of their own where the index is read,
-too.
+`model.safetensors.index.json` holds `weight_map`, the file of each tensor. The data files of TensorFlow's checkpoints
+go by the name of their index: `ckpt-1.data-00000-of-00002` belongs to `ckpt-1.index`. Such an index is a model; the
+files that it names are parts of it, and no models of their own where the index is read, too.
+
+No reader opens `pytorch_model.bin.index.json` or `tf_model.h5.index.json`: the files that those name are read each as
+the model that it is.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from typing import Any
 from wexport.errors import BudgetError, HostileFileError, ReadError
 
 SUFFIX = ".index.json"
+READ = (".safetensors" + SUFFIX,)
+"""How the names of such indexes end that a reader opens."""
 CHECKPOINT_SUFFIX = ".index"
 MAX_INDEX_BYTES = 16 << 20
 """An index has about a hundred bytes for each tensor."""
@@ -67,10 +71,10 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 
 def parts(path: Path) -> list[Path]:
-    """The files that an index names, in the order of their names; none for a file that is no index."""
+    """The files that an index names, in the order of their names; none for a file that is no index, or not read."""
     if path.name.endswith(CHECKPOINT_SUFFIX):
         return _checkpoint_parts(path)
-    if not path.name.endswith(SUFFIX):
+    if not path.name.endswith(READ):
         return []
     try:
         return [path.with_name(file) for file in sorted(set(read_index(path).values()))]

@@ -15,10 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from wexport import fingerprints
-from wexport.cosines import Floats, Rows, compare
+from wexport import fingerprints, pair_sums
+from wexport.cosines import Floats, Rows
 from wexport.errors import UsageError
 from wexport.match import Method, Place
+from wexport.pair_sums import PairSums
 from wexport.partners import by_order_or_content
 
 if TYPE_CHECKING:
@@ -133,13 +134,19 @@ def similar_pairs(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
 def measure(session: Session, model: str, min_coverage: float) -> Similarity:
     """Similarity over a session that is open."""
     listing = _Listing(session.ask(_LIST, {"model": model}))
-    totals = _Totals(listing)
-    for keys, tasks in _passes(listing, _matched(session, model, listing)):
-        samples = _read(session, model, listing, keys)
-        for left, right, method in tasks:
-            _compare(totals, listing, samples, left, right, method)
-        del samples
-    return totals.result(min_coverage)
+    sums = PairSums(len(listing.models))
+    matched = _matched(session, model, listing)
+    # A thread a tile, and none within a product: much of the work is not the products'.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        for keys, tasks in _passes(listing, matched):
+            samples = _read(session, model, listing, keys)
+            for left, right, method in tasks:
+                # Each tile has a part of the sums of its own.
+                tiles = _tiles(listing, samples, left, right)
+                for done in [threads.submit(sums.add, one, other, method) for one, other in tiles]:
+                    done.result()
+            del samples
+    return Similarity(listing.models, *sums.figures(listing.parameters, min_coverage), min_coverage)
 
 
 class _Listing:
@@ -220,16 +227,21 @@ def _matched(session: Session, model: str, listing: _Listing) -> list[_Task]:
 
 def _passes(listing: _Listing, matched: Sequence[_Task]) -> Iterator[tuple[set[int], list[_Task]]]:
     """What is compared, in portions whose samples fit in memory together."""
-    tasks: list[_Task] = [((key, sorted(tensors)), None, "slot") for key, tensors in enumerate(listing.tensors)]
-    tasks += matched
+    tasks: list[_Task] = [
+        ((key, sorted(tensors)), None, "slot") for key, tensors in enumerate(listing.tensors) if len(tensors) > 1
+    ]
     keys: set[int] = set()
     portion: list[_Task] = []
-    for task in tasks:
+    values = 0
+    for task in [*tasks, *matched]:
         new = {task[0][0], *([task[1][0]] if task[1] else [])}
-        if portion and _values(listing, keys | new) > _PASS_VALUES:
+        more = _values(listing, new - keys)
+        if portion and values + more > _PASS_VALUES:
             yield keys, portion
-            keys, portion = set(), []
+            keys, portion, values = set(), [], 0
+            more = _values(listing, new)
         keys |= new
+        values += more
         portion.append(task)
     if portion:
         yield keys, portion
@@ -268,35 +280,22 @@ def _samples(
                     yield number[name], key, flat[ends[row] : ends[row + 1]]
 
 
-def _compare(
-    totals: _Totals,
-    listing: _Listing,
-    samples: Mapping[int, Mapping[int, Floats]],
-    left: _Side,
-    right: _Side | None,
-    method: Method,
-) -> None:
-    """Add one tensor of all its models to the totals."""
-    value_count = listing.size[left[0]]
+def _tiles(
+    listing: _Listing, samples: Mapping[int, Mapping[int, Floats]], left: _Side, right: _Side | None
+) -> Iterator[tuple[pair_sums.Side, pair_sums.Side]]:
+    """One tensor of all its models, or of some and others, in portions to be compared."""
     groups = _by_length(samples[left[0]], left[1])
     others = groups if right is None else _by_length(samples[right[0]], right[1])
     for length, models in groups.items():
         partners = others.get(length, [])
         if not partners:
             continue
-        one = _rows(samples[left[0]], models, length, value_count)
-        other = one if right is None else _rows(samples[right[0]], partners, length, value_count)
-        other_key = left[0] if right is None else right[0]
-        tiles = [
-            ((left[0], models[top], one.part(top)), (other_key, partners[side], other.part(side)))
-            for top in _portions(len(models), 0, _BLOCK_ROWS)
+        one = _side(listing, left[0], models, samples[left[0]], length)
+        other = one if right is None else _side(listing, right[0], partners, samples[right[0]], length)
+        for top in _portions(len(models), 0, _BLOCK_ROWS):
             # What is before was met from the other side.
-            for side in _portions(len(partners), top.start if right is None else 0, _BLOCK_COLUMNS)
-        ]
-        # Each tile has a part of the totals of its own. A thread a tile, and none within a product: much of the work
-        # is not the products'.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(lambda tile: totals.add(tile[0], tile[1], method), tiles))
+            for side in _portions(len(partners), top.start if right is None else 0, _BLOCK_COLUMNS):
+                yield one.part(top), other.part(side)
 
 
 def _portions(length: int, begin: int, step: int) -> list[slice]:
@@ -311,82 +310,14 @@ def _by_length(samples: Mapping[int, Floats], models: Sequence[int]) -> dict[int
     return groups
 
 
-def _rows(samples: Mapping[int, Floats], models: Sequence[int], length: int, value_count: int) -> Rows:
+def _side(
+    listing: _Listing, key: int, models: Sequence[int], samples: Mapping[int, Floats], length: int
+) -> pair_sums.Side:
     values = np.stack([samples[model] for model in models]) if length else np.zeros((len(models), 0))
-    return Rows.of(values, value_count)
-
-
-_Measured = tuple[int, Sequence[int], Rows]
-
-
-class _Totals:
-    """Sums over tensors, models by models; either triangle may hold a part."""
-
-    def __init__(self, listing: _Listing) -> None:
-        self._listing = listing
-        shape = (7, len(listing.models), len(listing.models))
-        self._sums = np.zeros(shape)
-        self._weight, self._cosine, self._variance, self._matched, self._square, self._norms, self._tensors = self._sums
-        self._methods: dict[Method, Floats] = {"order": np.zeros(shape[1:]), "content": np.zeros(shape[1:])}
-
-    def add(self, left: _Measured, right: _Measured, method: Method) -> None:
-        """Add a tensor of some models, compared with that of others."""
-        (key, models, one), (other_key, partners, other) = left, right
-        size = one.value_count
-        hashes, norms = _known(self._listing, key, models)
-        other_hashes, other_norms = _known(self._listing, other_key, partners)
-        figures = compare(one, other)
-        same = hashes[:, None] == other_hashes[None, :]
-        zero = (norms[:, None] == 0) | (other_norms[None, :] == 0)
-        figures.cosine[same & ~zero] = 1.0
-        figures.variance[same & ~zero] = 0.0
-        figures.mean_square[same] = 0.0
-        new = np.asarray(models)[:, None] < np.asarray(partners)[None, :]
-        if method != "slot":
-            new = np.ones_like(new)
-        matched = new & ~np.isnan(figures.mean_square)
-        defined = matched & ~np.isnan(figures.cosine)
-        where = _place(models, partners)
-        squares = np.nan_to_num(norms) ** 2
-        other_squares = np.nan_to_num(other_norms) ** 2
-        self._weight[where] += size * defined
-        self._cosine[where] += np.where(defined, size * figures.cosine, 0)
-        self._variance[where] += np.where(defined, size**2 * np.nan_to_num(figures.variance), 0)
-        self._matched[where] += size * matched
-        self._square[where] += np.where(matched, size * figures.mean_square, 0)
-        self._norms[where] += np.where(matched, (squares[:, None] + other_squares[None, :]) / 2, 0)
-        self._tensors[where] += matched
-        if method != "slot":
-            self._methods[method][where] += matched
-
-    def result(self, min_coverage: float) -> Similarity:
-        """The figures of every pair."""
-        for total in (*self._sums, *self._methods.values()):
-            total += total.T
-        parameters = self._listing.parameters
-        with np.errstate(divide="ignore", invalid="ignore"):
-            coverage = self._matched / np.maximum(parameters[:, None], parameters[None, :])
-            comparable = (coverage >= min_coverage) & (self._weight > 0)
-            similarity = np.where(comparable, self._cosine / self._weight, np.nan)
-            error = np.where(comparable, np.sqrt(self._variance) / self._weight, np.nan)
-            distance = np.where(comparable & (self._norms > 0), np.sqrt(self._square / self._norms), np.nan)
-        for figure, value in ((similarity, 1.0), (error, 0.0), (coverage, 1.0), (distance, 0.0)):
-            np.fill_diagonal(figure, value)
-        counts = (self._tensors, self._methods["order"], self._methods["content"])
-        return Similarity(self._listing.models, similarity, error, coverage, distance, *counts, min_coverage)
-
-
-def _place(models: Sequence[int], partners: Sequence[int]) -> Any:
-    """The index of their part of a matrix: slices where they can be, which is several times as fast."""
-    if all(side[-1] - side[0] == len(side) - 1 for side in (models, partners)):
-        return slice(models[0], models[-1] + 1), slice(partners[0], partners[-1] + 1)
-    return np.ix_(models, partners)
-
-
-def _known(listing: _Listing, key: int, models: Sequence[int]) -> tuple[NDArray[np.int64], Floats]:
-    """Hashes, as numbers, and norms of a tensor of some models."""
-    found = [listing.tensors[key][model] for model in models]
-    return np.array([code for code, _ in found], np.int64), np.array([norm for _, norm in found])
+    known = [listing.tensors[key][model] for model in models]
+    hashes = np.array([code for code, _ in known], np.int64)
+    norms = np.array([norm for _, norm in known])
+    return pair_sums.Side(models, Rows.of(values, listing.size[key]), hashes, norms)
 
 
 def _words(by_slot: Floats, by_order: Floats, by_content: Floats) -> pa.Array:

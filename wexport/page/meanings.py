@@ -65,7 +65,8 @@ def _close(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for leader in largest[:2]
     ]
     if len(largest) > 2:
-        found.append(f"{len(largest) - 2:,} more groups of models have nearly the same weights.")
+        more = len(largest) - 2
+        found.append(f"{more:,} more {'group' if more == 1 else 'groups'} of models with nearly the same weights.")
     return found
 
 

@@ -45,7 +45,7 @@ def running(session: Session, table: PathLike, held: list[str], rows: int) -> li
         for query in (QUERIES[kind] for kind in held)
     ]
     words = ["Models were run on inputs of yours; what is said here holds for those inputs."]
-    return [Section(ANCHOR, "Outputs and gradients", words=words, pictures=_pictures(table, held), tables=tables)]
+    return [Section(ANCHOR, words=words, pictures=_pictures(table, held), tables=tables)]
 
 
 def _pictures(table: PathLike, held: list[str]) -> list[Picture]:

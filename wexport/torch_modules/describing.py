@@ -18,6 +18,17 @@ _BATCH_NORM = {
     "running_var": "moving_variance",
     COUNTER: "count",
 }
+_ROLES = (
+    "kernel",
+    "embeddings",
+    "recurrent_kernel",
+    "bias",
+    "gamma",
+    "beta",
+    "moving_mean",
+    "moving_variance",
+    "count",
+)
 _WRAPPERS = frozenset({"module", "_orig_mod"})
 """What DataParallel and `torch.compile` put before every name; no layer of the model."""
 
@@ -32,18 +43,18 @@ def describe(tensors: Sequence[Tensor], *, ordered: bool) -> list[Tensor]:
     """The tensors of a state dict with layer, lineage, class, role, layout, direction and trainable, as far as known.
 
     tensors: with names, shapes, types and chunks. ordered: whether they stand in the order of the state dict; only then
-    is there a `layer_index`. Else they are given back in the order of their names, numbers by their value.
+    is there a `layer_index`. Else they are given back layer by layer in the order of names, numbers by their value, and
+    in each layer as Keras orders its weights.
 
     Roles, classes and layouts do not depend on the order: the same model in another container is told the same.
     `layer_class` is Keras 3's name of the class that computes the same. The two biases of an LSTM or RNN become one,
     their sum, which is all that counts, and a GRU's become one of two rows; their names are joined.
     """
-    listed = list(tensors) if ordered else sorted(tensors, key=lambda tensor: natural(tensor.name))
-    everything = list(modules(tree_of(listed)))
-    wrapped = _wrappers(listed)
+    everything = list(modules(tree_of(tensors)))
+    wrapped = _wrappers(tensors)
     depthwise = not any(convolutions.sees_one_channel(module) for module in everything)
     conv1d = _holds_conv1d(everything)
-    place = {tensor.name: number for number, tensor in enumerate(listed)}
+    place = {tensor.name: number for number, tensor in enumerate(tensors)}
     found: dict[int, Tensor] = {}
     for module in everything:
         stacked = recurrent.told(module)
@@ -55,7 +66,13 @@ def describe(tensors: Sequence[Tensor], *, ordered: bool) -> list[Tensor]:
         for tensor in _told(module, depthwise=depthwise, conv1d=conv1d):
             found[place[tensor.name]] = _placed(tensor, module.path, wrapped)
     described = [found[number] for number in sorted(found)]
-    return _numbered(described) if ordered else described
+    return _numbered(described) if ordered else sorted(described, key=_by_name)
+
+
+def _by_name(tensor: Tensor) -> tuple[object, ...]:
+    layer = natural(".".join(node.name for node in tensor.lineage))
+    place = _ROLES.index(tensor.role) if tensor.role in _ROLES else len(_ROLES)
+    return layer, tensor.direction == "backward", place, natural(tensor.name)
 
 
 def _wrappers(tensors: Sequence[Tensor]) -> int:

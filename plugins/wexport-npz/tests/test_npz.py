@@ -205,3 +205,13 @@ def test_a_zip_of_other_things_is_not_claimed(tmp_path: Path) -> None:
         archive.writestr("data.pkl", b"")
     with wexport.Source(path) as source:
         assert wexport_npz.sniff(source) == 0
+
+
+def test_names_of_torch_tell_what_a_state_dict_tells(tmp_path: Path) -> None:
+    arrays = {"fc.weight": RNG.normal(size=(3, 5)), "fc.bias": np.zeros(3), "bn.running_mean": np.zeros(4)}
+    np.savez(tmp_path / "state.npz", **arrays)  # type: ignore[arg-type]
+    rows = inspected(tmp_path / "state.npz")
+    kernel = rows["fc.weight"]
+    assert (kernel["slot"], kernel["layer_class"], list(kernel["canonical_shape"])) == ("fc/kernel", "Dense", [5, 3])
+    assert kernel["layer_index"] is None
+    assert rows["bn.running_mean"]["role"] == "unknown"  # a running mean without a variance is nobody's

@@ -135,7 +135,7 @@ def test_slots_are_those_of_torch_s_own_files() -> None:
 
 def test_who_wrote_it() -> None:
     told = {name: (model.framework, model.framework_version) for name in ALL for model in [read(MODELS / name)]}
-    assert told["torch_images_script.onnx"] == ("pytorch", "2.13.0")
+    assert told["torch_images_script.onnx"] == ("torch", "2.13.0")
     assert told["tf2onnx_words.onnx"][0] == "tf2onnx"
 
 

@@ -44,14 +44,18 @@ def open_(source: wexport.Source) -> wexport.Model:
     walk = Walk(wire, dict(functions(wire, model.functions)))
     walk.graph(model.graphs[0], Scope())
     found, unused = tensors(walk)
+    producer = text(wire, model.producer)
     return wexport.Model(
         tensors=found,
         format="onnx",
-        framework=text(wire, model.producer),
+        framework=_FRAMEWORKS.get(producer or "", producer),
         framework_version=text(wire, model.producer_version),
         skipped=[*walk.skipped, *unused],
     )
 
+
+_FRAMEWORKS = {"pytorch": "torch"}
+"""What exporters call themselves, where other files of the framework have another word for it."""
 
 READER = wexport.Reader(name="onnx", reads="ONNX models", sniff=sniff, open=open_, suffixes=(".onnx",))
 

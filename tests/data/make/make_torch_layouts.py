@@ -6,11 +6,11 @@ Run in a virtual environment of its own (PyTorch's CPU build will do):
     pip install --no-deps torchvision==0.28.0 && pip install pillow
     python tests/data/make/make_torch_layouts.py
 
-Writes tests/data/torch_layouts/layouts.json: for each model a list of [name, shape, type, class, role, canonical
-shape], in the order of the state dict. Models are of full size, but without values (on torch's meta device). class,
-role and canonical shape are Keras' words for what the module computes, made from the module's own attributes
-(`in_features`, `kernel_size`, `groups`, ...), null where Keras has none. A depthwise convolution may be told as either
-of two classes: "DepthwiseConv2D|Conv2D", with the shapes of both.
+Writes tests/data/torch_layouts/layouts.jsonl, a line for each model: its name and "tensors", a list of [name, shape,
+type, class, role, canonical shape] in the order of the state dict. Models are of full size, but without values (on
+torch's meta device). class, role and canonical shape are Keras' words for what the module computes, made from the
+module's own attributes (`in_features`, `kernel_size`, `groups`, ...), null where Keras has none. A depthwise
+convolution may be told as either of two classes: "DepthwiseConv2D|Conv2D", with the shapes of both.
 """
 
 from __future__ import annotations
@@ -258,8 +258,9 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     transformers.logging.set_verbosity_error()
     with torch.device("meta"):
-        layouts = {name: rows(model) for name, model in everything()}
-    (OUT / "layouts.json").write_text(json.dumps(layouts, separators=(",", ":")))
+        layouts = [{"model": name, "tensors": rows(model)} for name, model in everything()]
+    lines = (json.dumps(layout, separators=(",", ":")) + "\n" for layout in layouts)
+    (OUT / "layouts.jsonl").write_text("".join(lines))
 
 
 if __name__ == "__main__":
