@@ -111,9 +111,8 @@ def main() -> None:
             print(f"{name:9} {key:50} {', '.join(f'{result[key]:.3f}' for result in results)}")
     mine, own = (min(result["seconds"] for result in runs[name]) for name in ("outputs", "predict"))
     memory = max(result["MiB"] for result in runs["outputs"])
-    print(
-        f"outputs {mine:.2f} s, predict {own:.2f} s: {(mine - 2) / own:.2f} times and 2 s (1.5), {memory:.0f} MiB (1,024)"
-    )
+    ratio = (mine - 2) / own
+    print(f"outputs {mine:.2f} s, predict {own:.2f} s: {ratio:.2f} times and 2 s (1.5), {memory:.0f} MiB (1,024)")
 
 
 if __name__ == "__main__":

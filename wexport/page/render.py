@@ -22,6 +22,7 @@ TITLES = {
     "closeness": "Closeness",
     "rank": "Ranking",
     "drift": "Drift",
+    "running": "Outputs and gradients",
     "layers": "Layers",
 }
 """The sections, by what they are called in links."""

@@ -74,5 +74,5 @@ def test_files_are_arrays_and_never_pickles(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=text) as caught:
             read([tmp_path / name])
         assert name in str(caught.value)
-    with pytest.raises(UsageError, match="a .npz holds all inputs"):
+    with pytest.raises(UsageError, match=r"a \.npz holds all inputs"):
         read([tmp_path / "x.npz", tmp_path / "x.npy"])

@@ -31,13 +31,14 @@ def _data(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     return [rng.normal(size=shape).astype("float32") for shape in shapes]
 
 
-def cnn() -> Made:
+def cnn(*, smooth: bool = False) -> Made:
+    """smooth: without ReLU and maxima, whose kinks differences of the loss stumble over."""
     inputs = keras.Input((9, 8, 2))
-    x = k.Conv2D(6, 3, activation="relu", kernel_regularizer="l2")(inputs)
+    x = k.Conv2D(6, 3, activation="softplus" if smooth else "relu", kernel_regularizer="l2")(inputs)
     x = k.BatchNormalization()(x)
-    x = k.MaxPooling2D()(x)
+    x = k.AveragePooling2D(2)(x) if smooth else k.MaxPooling2D()(x)
     x = k.DepthwiseConv2D(2)(x)
-    x = k.ReLU()(x)
+    x = k.Activation("tanh")(x) if smooth else k.ReLU()(x)
     x = k.Dropout(0.5)(k.Flatten()(x))
     model = keras.Model(inputs, k.Dense(3, activation="softmax")(x))
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -81,6 +82,10 @@ def two_inputs() -> Made:
     model.compile("sgd", ["mse", "binary_crossentropy"], loss_weights=[1.0, 0.5])
     labels = np.random.default_rng(11).integers(0, 2, (14, 1)).astype("float32")
     return settled(model), _data(9, (14, 6, 4), (14, 3)), [*_data(10, (14, 2)), labels]
+
+
+def smooth_cnn() -> Made:
+    return cnn(smooth=True)
 
 
 MODELS: dict[str, Callable[[], Made]] = {

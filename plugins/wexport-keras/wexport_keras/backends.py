@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import keras
 
@@ -11,6 +12,7 @@ from wexport import UsageError
 from wexport_keras.capturing import Seen, capturing
 from wexport_keras.places import Place
 
+F = TypeVar("F", bound=Callable[..., Any])
 Tensors = list[Any]
 Values = Sequence[tuple[Any, Any]]
 """Variables, each with a tensor to stand for it."""
@@ -74,6 +76,20 @@ def backend(run: Run) -> Backend:
     if name not in made:
         raise UsageError(f"the backend {name} is not known here", hint=f"set KERAS_BACKEND to one of {', '.join(made)}")
     return made[name](run)
+
+
+def outside_traces(method: F) -> F:
+    """Variables that losses, metrics and layers make when they are first called come to be after the call.
+
+    Made while a compiler traces, they would keep its symbols as their values, and break whatever uses them later.
+    """
+
+    @functools.wraps(method)
+    def scoped(*args: Any) -> Any:
+        with keras.StatelessScope():  # the outermost scope gives such variables their values when it is left
+            return method(*args)
+
+    return scoped  # type: ignore[return-value]
 
 
 def is_float(tensor: Any) -> bool:
@@ -154,9 +170,11 @@ class _TensorFlow(_NumPy):
         self._outputs = tf.function(super().outputs, reduce_retracing=True)
         self._gradients = tf.function(self._differentiate, reduce_retracing=True)
 
+    @outside_traces
     def outputs(self, x: Any) -> Tensors:
         return list(self._outputs(keras.tree.map_structure(keras.ops.convert_to_tensor, x)))
 
+    @outside_traces
     def gradients(self, x: Any, y: Any) -> tuple[Tensors, Tensors]:
         x, y = keras.tree.map_structure(keras.ops.convert_to_tensor, (x, y))
         by_variables, by_seen = self._gradients(x, y)
@@ -195,10 +213,12 @@ class _Jax:
         self._outputs = jax.jit(self._forward)
         self._gradients = jax.jit(jax.grad(self._objective, argnums=(0, 1)))
 
+    @outside_traces
     def outputs(self, x: Any) -> Tensors:
         found: Tensors = self._outputs(*self._values(), x)
         return found
 
+    @outside_traces
     def gradients(self, x: Any, y: Any) -> tuple[Tensors, Tensors]:
         import jax
         import jax.numpy as jnp

@@ -110,9 +110,15 @@ def _built(model: Any) -> bool:
 
 def _expected(tensors: Sequence[Any]) -> list[Expected]:
     return [
-        Expected(str(tensor.name), tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
+        Expected(_name(tensor), tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
         for tensor in tensors
     ]
+
+
+def _name(tensor: Any) -> str:
+    """What users call one of a model's inputs or outputs: the layer that gives it, as Keras' own messages do."""
+    history = getattr(tensor, "_keras_history", None)
+    return str(tensor.name if history is None else history.operation.name)
 
 
 def _listed(expected: Sequence[Expected]) -> str:

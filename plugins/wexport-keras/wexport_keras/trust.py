@@ -101,11 +101,11 @@ def _judge(value: Mapping[str, Any], inside: str) -> Suspect | None:
 
 def _is_keras(name: str, module: Any) -> bool:
     """Whether a class by that name is one of Keras', of the kinds that configs are made of."""
+    if name in _MODELS and (module is None or str(module).split(".")[0] == "keras"):
+        return True  # a functional model's class is nowhere among the public names
     if module is None:
         places = [getattr(keras, part) for part in _WITHOUT_MODULE] + [keras, keras.optimizers.schedules]
     elif isinstance(module, str) and module.split(".")[0] == "keras":
-        if name in _MODELS:
-            return True  # tf.keras keeps them elsewhere
         places = [sys.modules[module]] if module in sys.modules else []
     else:
         return False
