@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from wexport import ReadError, UsageError, archives
+from wexport import ReadError, UsageError, WexportError, archives
 from wexport.readers import hdf5_walk, keras3, keras_config, keras_legacy
-from wexport.tensors import Source
+from wexport.tensors import Model, Source
+from wexport_keras.filling import MisfitError, fill
+from wexport_keras.legacy import meanings, modernised
 from wexport_keras.trust import Suspect, suspects
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """A whole model as its file has it, read by wexport's own readers.
+
+    config: of the model, in Keras 3's words. compiled: how it was compiled, as the file has it.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    compiled: Mapping[str, Any]
+    weights: Model
+
+    @property
+    def has_assets(self) -> bool:
+        """Whether layers keep more than weights in the file, such as a vocabulary."""
+        return any(skipped.what == "asset" for skipped in self.weights.skipped)
+
+
 def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[str | os.PathLike[str]] = ()) -> Any:
-    """The Keras model in a `.keras` or whole-model `.h5` file.
+    """The Keras model in a `.keras` or whole-model `.h5` file, of tf.keras 2 too, with the loss it was compiled with.
 
     trust: run what code the file brings or needs. code: Python files that define its custom layers; they are run.
 
@@ -27,46 +49,111 @@ def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[st
     path = Path(path)
     if code and not trust:
         raise UsageError("code is given, and the model is not trusted", hint="add --trust if you know both")
-    config, compiled = _configs(path)
-    objects = {name: value for file in code for name, value in _run(Path(file)).items()}
-    found = list(suspects(config))
-    if found and not trust:
-        raise _refusal(path, found)
-    unknown_loss = next(suspects(compiled, "its training"), None)
-    try:
-        with keras.saving.custom_object_scope(objects), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on optimizers that were never used, and the like
-            return keras.saving.load_model(
-                path, safe_mode=not trust, compile=compiled is not None and (unknown_loss is None or trust)
-            )
-    except Exception as error:  # Keras tells damaged files and missing classes by any kind of exception
-        said = " ".join(str(error).split())
-        raise ReadError(
-            f"{path}: Keras {keras.__version__} cannot load it: {said[:300]}",
-            hint="name the Python file of its custom layers with --code" if found and not code else "",
-        ) from None
-
-
-def _configs(path: Path) -> tuple[Mapping[str, Any], Any]:
-    """The model's config, and that of its training or None, read as inert text by wexport's own readers."""
     with Source(path) as source:
-        if keras3.sniff(source) and source.head.startswith(archives.SIGNATURES):
-            text: Any = archives.open_archive(source).read(keras3.CONFIG, keras_config.MAX_CONFIG_BYTES)
-            config = keras_config.parse(text)
-            compiled = (config or {}).get("compile_config")
-            config = {name: value for name, value in config.items() if name != "compile_config"} if config else None
-        elif keras_legacy.sniff(source):
-            tree = hdf5_walk.open_file(source)
-            config = keras_config.parse(tree.text("", "model_config"))
-            compiled = keras_config.parse(tree.text("", "training_config"))
-        else:
-            config = None
-        if config is None:
-            raise ReadError(
-                f"{path}: is no model that can be run: it holds no layers, or weights alone",
-                hint="save it whole, with model.save('model.keras')",
-            )
-        return config, compiled
+        saved = _read(source)
+        found = list(suspects(saved.config))
+        if found and not trust:
+            raise _refusal(path, found)
+        objects = {name: value for file in code for name, value in _run(Path(file)).items()}
+        hint = "name the Python file of its custom layers with --code" if found and not code else ""
+        with _telling(path, hint):
+            model = _built(saved, objects, trust=trust)
+    with _telling(path, hint), keras.saving.custom_object_scope(objects):
+        if model is None:
+            model = keras.saving.load_model(path, compile=False, safe_mode=not trust)
+        _compile(model, saved.compiled, trust=trust)
+    return model
+
+
+@contextlib.contextmanager
+def _telling(path: Path, hint: str) -> Iterator[None]:
+    """Keras tells damaged files and missing classes by any kind of exception; here they become one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except WexportError:
+        raise
+    except Exception as error:
+        raise ReadError(f"{path}: Keras {keras.__version__} cannot load it: {_reason(error)}", hint=hint) from None
+
+
+def _read(source: Source) -> _Saved:
+    """What is in a file. Raises ReadError for one that holds no whole model, and as the readers do."""
+    config: Any
+    if keras3.sniff(source) and source.head.startswith(archives.SIGNATURES):
+        archive = archives.open_archive(source)
+        config = keras_config.parse(archive.read(keras3.CONFIG, keras_config.MAX_CONFIG_BYTES))
+        compiled = (config or {}).get("compile_config")
+        config = {name: value for name, value in config.items() if name != "compile_config"} if config else None
+        weights = keras3.open_(source)
+    elif keras_legacy.sniff(source):
+        tree = hdf5_walk.open_file(source)
+        config = keras_config.parse(tree.text("", "model_config"))
+        compiled = keras_config.parse(tree.text("", "training_config"))
+        weights = keras_legacy.open_(source)
+    else:
+        config = None
+    if config is None:
+        raise ReadError(
+            f"{source.path}: is no model that can be run: it holds no layers, or weights alone",
+            hint="save it whole, with model.save('model.keras')",
+        )
+    problem = next((skipped for skipped in weights.skipped if skipped.problem), None)
+    if problem is not None:
+        raise ReadError(f"{source.path}: {problem.name} cannot be read: {problem.what} {problem.detail}".rstrip())
+    config = modernised(config, weights.framework_version)
+    return _Saved(source.path, config, compiled if isinstance(compiled, Mapping) else {}, weights)
+
+
+def _built(saved: _Saved, objects: Mapping[str, Any], *, trust: bool) -> Any:
+    """The model with its weights, not compiled; None where only Keras itself can load it.
+
+    That is where layers keep more in the file than weights, such as a vocabulary, and where code of the user's lays out
+    weights in its own way.
+    """
+    if saved.has_assets:
+        return None
+    names = {**meanings(saved.weights.framework_version), **objects}
+    with keras.saving.custom_object_scope(names):  # a scope inside another would hide it
+        model = keras.saving.deserialize_keras_object(saved.config, safe_mode=not trust)
+    try:
+        fill(model, saved.weights)
+    except MisfitError:
+        if not trust:
+            raise
+        return None
+    return model
+
+
+def _compile(model: Any, compiled: Mapping[str, Any], *, trust: bool) -> None:
+    """Give a model the loss that it was compiled with, if that is known; its optimizer and metrics are not needed."""
+    loss = compiled.get("loss")
+    if loss is None or (not trust and next(suspects(loss), None) is not None):
+        return
+    try:
+        model.compile(loss=_losses(loss), loss_weights=compiled.get("loss_weights"))
+    except Exception:  # a loss that was never registered, or that Keras 3 has no more: --loss names another
+        model.compile()
+
+
+def _losses(value: Any) -> Any:
+    """Losses from their configs, in the structure that they were given in."""
+    if isinstance(value, Mapping) and "class_name" not in value:
+        return {name: _losses(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_losses(item) for item in value]
+    if isinstance(value, Mapping):
+        config = value.get("config")
+        if isinstance(config, Mapping) and config.get("reduction") == "auto":  # as tf.keras calls the usual one
+            value = {**value, "config": {**config, "reduction": "sum_over_batch_size"}}
+    return keras.losses.get(value)
+
+
+def _reason(error: BaseException) -> str:
+    """What Keras says, without the configs that it says it in."""
+    said = " ".join(str(error).split())
+    return said.rpartition("Exception encountered: ")[2][:300]
 
 
 def _refusal(path: Path, found: list[Suspect]) -> UsageError:

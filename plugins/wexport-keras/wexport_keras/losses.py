@@ -21,7 +21,10 @@ def loss_of(model: Any, name: str | None, *, training: bool = False) -> LossOf:
     """
     if name is None:
         if getattr(model, "loss", None) is None:
-            raise UsageError("the model was saved without a loss", hint="name one of Keras' with --loss, such as mse")
+            raise UsageError(
+                "the model was saved without a loss, or with one that Keras does not know",
+                hint="name one of Keras' with --loss, such as mse",
+            )
         return lambda x, y, prediction: model.compute_loss(
             x=x, y=y, y_pred=prediction, sample_weight=None, training=training
         )
