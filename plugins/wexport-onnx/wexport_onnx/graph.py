@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import wexport
 from wexport_onnx import nodes, paths
-from wexport_onnx.meaning import Meaning, Part, meaning, one_dimensional, vector_length
+from wexport_onnx.meaning import meaning, one_dimensional, vector_length
 from wexport_onnx.nodes import Attributes, Node, Span
+from wexport_onnx.nouns import Meaning, Part
 from wexport_onnx.paths import Path
 from wexport_onnx.stored import Store
 from wexport_onnx.values import LAST, Layer, Output, Scope, Stored, Use, Value

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import wexport
 from wexport import chunks
-from wexport_onnx.meaning import Meaning, Part, Shapes
 from wexport_onnx.nodes import Attributes
+from wexport_onnx.nouns import Meaning, Part, Shapes
 
 # Keras' class, and the gates in ONNX's order.
 _LAYERS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -10,7 +10,7 @@ import wexport
 from wexport import roles
 from wexport_onnx import paths
 from wexport_onnx.graph import Walk
-from wexport_onnx.meaning import Part
+from wexport_onnx.nouns import Part
 from wexport_onnx.values import Layer, Stored, Use, meanings
 
 _INTEGERS = frozenset({"int32", "int64", "bool"})

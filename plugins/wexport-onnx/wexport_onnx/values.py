@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import wexport
-from wexport_onnx.meaning import Part
+from wexport_onnx.nouns import Part
 from wexport_onnx.paths import Path
 
 LAST = 1 << 16
