@@ -14,10 +14,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from wexport.errors import TableError
+
 
 def to_table(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
-    """Columns of equal length as an Arrow table; lists may be NumPy arrays."""
-    return pa.Table.from_arrays([to_array(columns[field.name], field.type) for field in schema], schema=schema)
+    """Columns of equal length as an Arrow table; lists may be NumPy arrays.
+
+    Raises TableError for values that are none of the column's type: plugins say some of them.
+    """
+    arrays = []
+    for field in schema:
+        try:
+            arrays.append(to_array(columns[field.name], field.type))
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise TableError(
+                f"column {field.name} holds {field.type}, and was given something else: {error}",
+                hint="what a plugin says of its tensors has to be corrected",
+            ) from None
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

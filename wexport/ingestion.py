@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,12 @@ def ingest(
     folder = os.fspath(out).endswith(("/", os.sep)) or Path(out).is_dir()
     target = Path(out)
     if living.is_living(paths):
-        result, rows = _ingest_living(paths, target, folder, chosen, run, step, source)
+        place = {"run": run, "step": step, "source": source}
+        result, rows, plugins = _ingest_living(paths, target, folder, chosen, place)
         if progress is not None:
             progress(result, 1, 1)
-        return IngestResult(target, [result], rows, time.monotonic() - begun, True)
+        broken = tuple(plugin for plugin in plugins if plugin.state != "ok")
+        return IngestResult(target, [result], rows, time.monotonic() - begun, True, broken)
     if (run, step, source) != (None, None, None):
         raise UsageError("run, step and source are for a model in memory", hint="series=REGEX reads them from names")
     found = inputs.expand([paths] if isinstance(paths, (str, os.PathLike)) else paths)
@@ -94,30 +96,18 @@ def ingest(
 
 
 def _ingest_living(
-    given: Any,
-    target: Path,
-    folder: bool,
-    options: Options,
-    run: str | None,
-    step: int | None,
-    source: str | os.PathLike[str] | None,
-) -> tuple[ModelResult, int]:
+    given: object, target: Path, folder: bool, options: Options, place: Mapping[str, Any]
+) -> tuple[ModelResult, int, tuple[PluginSummary, ...]]:
+    """How the model ended, the table's number of rows, and the plugins. place: run, step and source, as given."""
+    found = living.read(given, options)
     name = living.name_of(given, options)
-    model = living.model_of(given, options)
-    path = None if source is None else Path(source)
-    result = ModelResult(name, path or Path(name))
-    said: dict[str, Any] = {"source": None, "source_bytes": None}
-    if path is not None:
-        result.source_bytes = path.stat().st_size
-        said = {"source": inputs.source_name(path), "source_bytes": result.source_bytes}
-    if run is not None or step is not None:
-        said |= {"run": run, "step": step}
+    columns = living.place_of(name, options, **place)
+    result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
     from wexport.outputs import write_living
 
-    rows, _ = write_living(
-        target, folder, result, options, living.measure(model, result, options, said), said["source"]
-    )
-    return result, rows
+    measured = living.measure(found, result, options, columns)
+    rows = write_living(target, name, measured, options, found.shaping, folder=folder, source=columns["source"])
+    return result, rows, tuple(info.summary() for info in found.plugins.infos)
 
 
 def _options(given: dict[str, Any]) -> Options:

@@ -40,10 +40,15 @@ def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
 
     Files that an index among them names are parts of that model and left out, see `shards`.
 
-    Raises UsageError for a path that does not exist or a pattern that matches nothing.
+    Raises UsageError for a path that does not exist, a pattern that matches nothing, and what is no path.
     """
     found: dict[str, Input] = {}
     for argument in arguments:
+        if not isinstance(argument, (str, os.PathLike)):
+            raise UsageError(
+                f"something of type {type(argument).__name__} is no path",
+                hint="name files; a model in memory is given by itself",
+            )
         for item in _expand_one(os.fspath(argument)):
             found.setdefault(os.path.realpath(item.path), item)
     parts = {os.path.realpath(part) for item in found.values() for part in shards.parts(item.path)}

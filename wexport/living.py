@@ -1,65 +1,141 @@
 """Models in memory as rows: what `ingest` does with an object that is no path.
 
-Nothing is isolated here: the values are the caller's own, and are measured where they are.
+Nothing is isolated here: the values are the caller's own, and are measured where they are. So nothing is half done
+either: a tensor that cannot be read is an error, and the table stays as it was.
 """
 
 from __future__ import annotations
 
+import operator
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport import inputs, roles, worker
+from wexport import inputs, roles, roster, shards, worker
 from wexport import plugins as plugin_host
-from wexport.errors import UsageError
-from wexport.reading import Measured, ModelResult, Options, Piece
-from wexport.tensors import Model
+from wexport.errors import PluginError, UsageError, WexportError
+from wexport.extra import Extra
+from wexport.plugins import Plugins
+from wexport.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
+from wexport.tensors import Model, Tensor
 
 _ROWS = 256
 """Rows that are handed on at a time."""
 
 
-def model_of(living: object, options: Options) -> Model:
-    """What an object is: a `wexport.Model` itself, or what a plugin says. Raises UsageError if none knows it."""
-    return living if isinstance(living, Model) else plugin_host.load(options.plugins).describe(living)
+@dataclass(frozen=True, slots=True)
+class Living:
+    """A model in memory. plugins: those that had, or have, a say in its rows. said_by: who described it, in words."""
+
+    model: Model
+    tensors: list[Tensor]
+    slots: list[str]
+    plugins: Plugins
+    said_by: str
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """What the table remembers of plugins, see `roster.shaping`."""
+        return roster.shaping([info.summary() for info in self.plugins.infos])
 
 
-def name_of(living: object, options: Options) -> str:
+def is_living(paths: object) -> bool:
+    """Whether `ingest` was given a model rather than paths: no text, no path, and nothing that lists some."""
+    if isinstance(paths, (Model, Mapping)):
+        return True
+    return not isinstance(paths, (str, bytes, os.PathLike)) and not hasattr(paths, "__iter__")
+
+
+def read(given: object, options: Options) -> Living:
+    """What an object is: a `wexport.Model` itself, or what a plugin says; with what plugins know of its meaning.
+
+    Raises UsageError if none knows it, PluginError if what it was described as cannot be.
+    """
+    if options.reader is not None:
+        raise UsageError(f"reader {options.reader!r} is for files", hint="a model in memory has none: leave it out")
+    plugins = plugin_host.load(options.plugins)
+    model, said_by = given, "the wexport.Model given"
+    if not isinstance(model, Model):
+        model, name = plugins.describe(given)
+        said_by = f"plugin {name}"
+    try:
+        tensors = list(model.tensors)
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor):
+                raise TypeError(f"its tensors hold a {type(tensor).__name__}, where a wexport.Tensor is due")
+        tensors = plugins.completed(model)
+        slots = roles.slots(tensors)
+    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # `tensors` may be anything, and so may their fields
+        raise PluginError(f"{said_by} makes no sense: {type(error).__name__}: {error}") from None
+    return Living(model, tensors, slots, plugins, said_by)
+
+
+def name_of(given: object, options: Options) -> str:
     """What the model is called: as given, or as its framework calls it. Raises UsageError where neither tells."""
-    name = options.name if options.name is not None else getattr(living, "name", None)
+    name = options.name if options.name is not None else getattr(given, "name", None)
     if not isinstance(name, str) or not name:
         raise UsageError("a model in memory needs a name", hint='wexport.ingest(model, "weights.parquet", name="mine")')
     return inputs.printable(name)
 
 
-def measure(model: Model, result: ModelResult, options: Options, said: Mapping[str, Any]) -> Measured:
-    """The rows of a model in pieces, then (result, None). said: columns that are the same in all of its rows."""
-    tensors = list(model.tensors)
-    slots = roles.slots(tensors)
-    result.format = model.format
-    for skipped in model.skipped:
-        if skipped.problem:
-            result.problems.append(skipped)
-        else:
-            result.left_out.setdefault(skipped.what, []).append(skipped.name)
-    run, step = inputs.series(result.model, inputs.series_pattern(options.series) if options.series else None)
-    common = {"model": result.model, "run": run, "step": step, **said}
-    for start in range(0, len(tensors), _ROWS):
-        rows = [
-            {**worker.row_of(tensors[place], slots[place], place, model, detail=options.detail == "full"), **common}
-            for place in range(start, min(start + _ROWS, len(tensors)))
-        ]
-        result.tensors += len(rows)
-        result.parameters += sum(row["value_count"] for row in rows if row["kind"] in ("weight", "array"))
-        yield result, Piece(len(rows), worker.by_column(rows), sum(map(worker.weight_of, rows)))
-    result.status = "partial" if result.problems else "ok" if tensors else "empty"
+def place_of(
+    name: str, options: Options, run: str | None, step: int | None, source: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """The columns that say where a model belongs; run and step are from its name where they are not given.
+
+    Raises UsageError for a run that is no text, a step that is no whole number, and a source that is not there.
+    """
+    series = inputs.series(name, inputs.series_pattern(options.series) if options.series is not None else None)
+    if run is not None and not isinstance(run, str):
+        raise UsageError(f"run {run!r} is no text", hint='run="first" names the series that the model belongs to')
+    try:
+        number = series[1] if step is None else operator.index(step)
+    except TypeError:
+        raise UsageError(f"step {step!r} is no whole number", hint="step=3 is the third checkpoint of a run") from None
+    found = {"model": name, "run": series[0] if run is None else inputs.printable(run), "step": number}
+    if source is None:
+        return {**found, "source": None, "source_bytes": None}
+    path = Path(source)
+    if not path.exists():
+        raise UsageError(f"{path}: does not exist", hint="source is the file that the model was loaded from")
+    return {**found, "source": inputs.source_name(path), "source_bytes": shards.total_size(path)}
+
+
+def measure(living: Living, result: ModelResult, options: Options, place: Mapping[str, Any]) -> Measured:
+    """The rows of a model in pieces, then (result, None). place: the columns of `place_of`.
+
+    Raises PluginError, which names the tensor, if one cannot be read, or if none of them could be described.
+    """
+    result.format = living.model.format
+    note_skipped(result, living.model.skipped)
+    extra = Extra(living.plugins.statistics)
+    for start in range(0, len(living.tensors), _ROWS):
+        numbers = range(start, min(start + _ROWS, len(living.tensors)))
+        rows = [{**_row(living, number, options, extra), **place} for number in numbers]
+        columns = worker.by_column(rows)
+        count_rows(result, columns, len(rows))
+        yield result, Piece(len(rows), columns, sum(map(worker.weight_of, rows)))
+    result.notes += [*living.plugins.notes, *extra.notes]
+    conclude(result)
+    if result.status == "failed":  # it has problems and no tensor
+        raise PluginError(result.reason, hint="nothing was written")
     yield result, None
 
 
-def is_living(paths: object) -> bool:
-    """Whether `ingest` was given a model rather than paths: no text, no path, and nothing that lists some."""
-    if isinstance(paths, Model):
-        return True
-    if isinstance(paths, (str, Path)) or hasattr(paths, "__fspath__"):
-        return False
-    return isinstance(paths, Mapping) or not hasattr(paths, "__iter__")
+def _row(living: Living, number: int, options: Options, extra: Extra) -> dict[str, Any]:
+    tensor = living.tensors[number]
+    try:
+        detail = options.detail == "full"
+        return worker.row_of(tensor, living.slots[number], number, living.model, detail=detail, extra=extra)
+    except (MemoryError, GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # whatever yields the values may raise anything
+        what = str(error) if isinstance(error, WexportError) else f"{type(error).__name__}: {error}"
+        raise PluginError(
+            f"tensor {tensor.name} of {living.said_by} cannot be read: {what}",
+            hint="nothing was written; leave the tensor out, or mend what yields its values",
+        ) from None

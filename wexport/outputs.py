@@ -25,8 +25,7 @@ def write_table(
 
     shaping: what the table remembers of plugins.
     """
-    if not target.parent.is_dir():
-        raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
+    _check_folder(target)
     adding = options.append and target.exists()
     if adding:
         _check_addition(
@@ -53,30 +52,42 @@ def write_table(
 
 
 def write_living(
-    target: Path, folder: bool, result: ModelResult, options: Options, measured: Measured, source: str | None
-) -> tuple[int, bool]:
+    target: Path,
+    model: str,
+    measured: Measured,
+    options: Options,
+    shaping: Shaping,
+    *,
+    folder: bool = False,
+    source: str | None = None,
+) -> int:
     """Write a model in memory: into a table as `write_table` does, or as a part of its own in a folder.
 
-    source: the file that it was loaded from, if it was.
+    source: the file that it was loaded from, if it was. Returns the table's number of rows.
     """
     if folder:
         _make_folder(target)
-        target = dataset.part_path(target, result.model)
-    elif not target.parent.is_dir():
-        raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
+        target = dataset.part_path(target, model)
+    else:
+        _check_folder(target)
     adding = options.append and target.exists()
-    metadata = metadata_of(options)
+    metadata = metadata_of(options, shaping)
     if adding:
-        _check_addition(target, {result.model: source}, metadata)
+        _check_addition(target, {model: source}, metadata)
     with TableWriter(target, metadata) as writer:
         for _, piece in measured:
             if piece is not None:
                 writer.add(piece.columns, piece.count, piece.size)
         if adding:
             for group in dataset.row_groups(target):
-                writer.add_table(dataset.without_models(group, {result.model}))
+                writer.add_table(dataset.without_models(group, {model}))
         writer.commit()
-        return writer.rows, True
+        return writer.rows
+
+
+def _check_folder(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
 
 
 def _check_addition(target: Path, work: Mapping[str, str | None], now: Mapping[str, Any]) -> None:
@@ -93,7 +104,9 @@ def _check_addition(target: Path, work: Mapping[str, str | None], now: Mapping[s
         if sources.get(model, source) != source:
             raise TableError(
                 f"{target}: has a model {model!r} already, read from {sources[model] or 'memory'}",
-                hint=f"give {source or 'this one'} another name with --name, e.g. --name '{{parent}}/{{stem}}'",
+                hint=f"give {source} another name with --name, e.g. --name '{{parent}}/{{stem}}'"
+                if source
+                else f"give this one another name, e.g. name={model + '_2'!r}",
             )
 
 

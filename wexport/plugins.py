@@ -88,6 +88,11 @@ class Plugins:
         """All readers of the plugins that loaded."""
         return [reader for info in self.infos for reader in info.readers]
 
+    @property
+    def statistics(self) -> list[tuple[str, Statistic]]:
+        """All statistics of the plugins that loaded, each with its plugin's name."""
+        return [(info.name, statistic) for info in self.infos for statistic in info.statistics]
+
     def choose(self, source: Source, forced: str | None = None) -> Reader:
         """The reader for a source: the one that is named, or the one whose confidence is highest.
 
@@ -129,22 +134,35 @@ class Plugins:
 
         return [completed(tensor, model, asked, self.notes) for tensor in model.tensors]
 
-    def describe(self, living: object) -> Model:
-        """The model that an object in memory is.
+    def describe(self, living: object) -> tuple[Model, str]:
+        """The model that an object in memory is, and the plugin that says so.
 
-        Raises UsageError if no plugin knows it, PluginError if the one that does returns something else.
+        Raises UsageError if no plugin knows it, PluginError if the one that does fails or returns something else, and
+        what that one says in a WexportError of its own.
         """
+        what = f"{type(living).__module__}.{type(living).__qualname__}"
         for info in self.infos:
-            found = info.describe(living=living) if info.describe is not None else None
+            if info.describe is None:
+                continue
+            try:
+                found = info.describe(living=living)
+            except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # a plugin may raise anything, or try to exit
+                raise PluginError(
+                    f"plugin {info.name} cannot describe a {what}: {type(error).__name__}: {error}",
+                    hint=f"this is a fault of {info.origin}",
+                ) from None
             if found is None:
                 continue
             if not isinstance(found, Model):
-                raise PluginError(f"{info.name}: wexport_describe returned {type(found).__name__}, not a wexport.Model")
-            return found
-        broken = "; ".join(f"{info.name} is broken: {info.reason}" for info in self.infos if info.state == "broken")
-        what = f"{type(living).__module__}.{type(living).__qualname__}"
+                raise PluginError(
+                    f"plugin {info.name}: wexport_describe returned {type(found).__name__} for a {what}, where a "
+                    "wexport.Model is due"
+                )
+            return found, info.name
         raise UsageError(
-            f"no plugin knows how to read a {what}{f' ({broken})' if broken else ''}",
+            f"no plugin knows how to read a {what}{self._broken()}",
             hint="pip install wexport-keras reads models of Keras 3; files are given as paths",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ class Readers:
                     _fail(result, f"{result.source}: {event.reason}", _HINTS.get(event.failure, ""))
                     result.failure = result.failure or (event.failure if event.failure in _HINTS else "")
                 if tasks[event.task].share + 1 == tasks[event.task].shares:
-                    _conclude(result)
+                    conclude(result)
                     yield result, None
             elif isinstance(event.value, Rows):
                 self._take_rows(result, event.value)
@@ -165,7 +165,8 @@ class Readers:
                     yield result, Piece(event.value.count, event.value.columns, event.size)
             elif isinstance(event.value, Opened):
                 if not tasks[event.task].share:  # every share opens the file; the first tells
-                    _note_opening(result, event.value)
+                    result.format, result.reader = event.value.format, event.value.reader
+                    note_skipped(result, event.value.skipped)
                     result.notes.extend(self._first_time(event.value.notes))
             elif isinstance(event.value, Failed):
                 _fail(result, event.value.reason, event.value.hint)
@@ -177,9 +178,7 @@ class Readers:
         result.problems.extend(found.problems)
         if not found.count:
             return
-        result.tensors += found.count
-        sizes = zip(found.columns["value_count"], found.columns["kind"], strict=True)
-        result.parameters += sum(size for size, kind in sizes if kind != "optimizer")
+        count_rows(result, found.columns, found.count)
         run, step = inputs.series(result.model, self._pattern)
         common = {"model": result.model, "source": inputs.source_name(result.source), "run": run, "step": step}
         for name, value in {**common, "source_bytes": result.source_bytes}.items():
@@ -224,16 +223,24 @@ def _fail(result: ModelResult, reason: str, hint: str) -> None:
         result.status, result.reason, result.hint = "failed", reason, hint
 
 
-def _note_opening(result: ModelResult, opened: Opened) -> None:
-    result.format, result.reader = opened.format, opened.reader
-    for skipped in opened.skipped:
-        if skipped.problem:
-            result.problems.append(skipped)
+def note_skipped(result: ModelResult, skipped: Sequence[Skipped]) -> None:
+    """Note what gave no row."""
+    for each in skipped:
+        if each.problem:
+            result.problems.append(each)
         else:
-            result.left_out.setdefault(skipped.what, []).append(skipped.name)
+            result.left_out.setdefault(each.what, []).append(each.name)
 
 
-def _conclude(result: ModelResult) -> None:
+def count_rows(result: ModelResult, columns: Mapping[str, Sequence[Any]], count: int) -> None:
+    """Count rows that were read. Parameters are what a model has, not what its optimizer or a run of it adds."""
+    result.tensors += count
+    sizes = zip(columns["value_count"], columns["kind"], strict=True)
+    result.parameters += sum(size for size, kind in sizes if kind in ("weight", "array"))
+
+
+def conclude(result: ModelResult) -> None:
+    """Say how a model ended, once all of its rows are counted."""
     if result.status != "ok":
         return
     if result.tensors:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
-from wexport.errors import ReadError
+from wexport.errors import PluginError, ReadError
 
 if TYPE_CHECKING:  # the command line needs these nouns before it needs NumPy
     from numpy.typing import NDArray
@@ -26,6 +26,9 @@ HEAD_BYTES = 4096
 
 Chunks: TypeAlias = "Callable[[int], Iterator[NDArray[Any]]]"
 """Given a byte limit, yields the values as one-dimensional arrays in C order, each at most that many bytes."""
+
+KINDS = ("weight", "array", "optimizer", "activation", "gradient")
+"""What a tensor may be; the last two are of a model that was run."""
 
 T = TypeVar("T")
 
@@ -87,7 +90,8 @@ class Tensor:
     value_dtype: the type of the values that `chunks` yields, where it is not the stored one ("float64" for what is
         stored in 128 bits).
     chunks: called with a byte limit; yields one-dimensional arrays in C order, in any byte order.
-    kind: "weight", "array" (it may be data), "optimizer", or of a model that was run "activation" or "gradient".
+    kind: one of `KINDS`: "weight", "array" (it may be data), "optimizer", or of a model that was run "activation" (the
+        output of a layer) or "gradient". Any other raises PluginError: no view of a table would show it.
     layer: the file's own layer names, outermost first, joined by "/".
     layer_class: class of the innermost layer.
     layer_index: place of the layer in the model's true order, from 0.
@@ -124,6 +128,10 @@ class Tensor:
     trainable: bool | None = None
     layout: Layout | None = None
     figures: Any = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise PluginError(f"{self.name}: kind {self.kind!r} is none of {', '.join(KINDS)}")
 
     @property
     def size(self) -> int:

@@ -28,7 +28,7 @@ def prepare(setup: Setup) -> tuple[PluginSummary, ...]:
     """Called once in each child; answers with the plugins there are."""
     global _setup, _plugins, _extra  # a child process is single-threaded and lives for one run
     _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
-    _extra = Extra([(info.name, statistic) for info in _plugins.infos for statistic in info.statistics])
+    _extra = Extra(_plugins.statistics)
     return tuple(info.summary() for info in _plugins.infos)
 
 
@@ -74,7 +74,7 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
     for index in _share(tensors, task):
         tensor = tensors[index]
         try:
-            row = row_of(tensor, slots[index], index, model)
+            row = row_of(tensor, slots[index], index, model, detail=_setup.detail == "full", extra=_extra)
         except ReadError as error:
             problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
             continue
@@ -104,13 +104,15 @@ def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
     return mine
 
 
-def row_of(tensor: Tensor, slot: str, index: int, model: Model, *, detail: bool | None = None) -> dict[str, Any]:
-    """What the table holds of a tensor, but for what only the parent knows: model, source, run, step.
+def row_of(
+    tensor: Tensor, slot: str, index: int, model: Model, *, detail: bool = True, extra: Extra | None = None
+) -> dict[str, Any]:
+    """What the table holds of a tensor, but for what the caller knows: model, source, run, step.
 
-    detail: whether sample, grid and units are wanted; as this child was told where it is left out.
+    detail: whether sample, grid and units are wanted. extra: plugins' statistics; they need the values, so a tensor
+    whose figures are made already has none.
     """
-    wanted = _setup.detail == "full" if detail is None else detail
-    figures = tensor.figures or stats.measure(tensor, detail=wanted)
+    figures = tensor.figures or stats.measure(tensor, detail=detail)
     layout = tensor.layout
     row: dict[str, Any] = {
         "slot": printable(slot),
@@ -135,7 +137,7 @@ def row_of(tensor: Tensor, slot: str, index: int, model: Model, *, detail: bool 
         "unit_axes": layout.unit_axes if layout and layout.unit_axes else None,
         **{name: getattr(figures, name) for name in figures.__dataclass_fields__},
     }
-    row["extra"] = _extra.of(tensor)
+    row["extra"] = extra.of(tensor) if extra is not None and tensor.figures is None else None
     row["gates"] = None if figures.gates is None else [_plain(gate) for gate in figures.gates]
     for name in ("histogram", "sample", "grid", "units"):
         value = getattr(figures, name)
