@@ -33,11 +33,11 @@ def chunks_of(tensor: Tensor, dtype: np.dtype[Any], limit: int) -> Iterator[Arra
     due = tensor.size
     for chunk in tensor.chunks(limit):
         if not isinstance(chunk, np.ndarray):
-            raise _broken(tensor, f"a chunk is {type(chunk).__name__}, and no NumPy array")
+            raise broken(tensor, f"a chunk is {type(chunk).__name__}, and no NumPy array")
         if chunk.nbytes > max(limit, chunk.itemsize):
-            raise _broken(tensor, f"a chunk of {chunk.nbytes:,} bytes comes where {limit:,} were asked for")
+            raise broken(tensor, f"a chunk of {chunk.nbytes:,} bytes comes where {limit:,} were asked for")
         if chunk.ndim != 1 or chunk.dtype.newbyteorder("=") != dtype:
-            raise _broken(tensor, f"a chunk is {chunk.ndim}-dimensional {chunk.dtype}")
+            raise broken(tensor, f"a chunk is {chunk.ndim}-dimensional {chunk.dtype}")
         due -= chunk.size
         if due < 0:
             break
@@ -45,10 +45,15 @@ def chunks_of(tensor: Tensor, dtype: np.dtype[Any], limit: int) -> Iterator[Arra
             chunk = np.require(chunk.astype(dtype), requirements=["C", "A"])
         yield chunk
     if due:
-        raise _broken(tensor, f"its chunks hold {-due} values too many" if due < 0 else f"{due} values are missing")
+        raise broken(tensor, miscounted(due))
 
 
-def _broken(tensor: Tensor, what: str) -> PluginError:
+def miscounted(due: int) -> str:
+    """What is wrong where so many values are still due, or came too many."""
+    return f"its chunks hold {-due} values too many" if due < 0 else f"{due} values are missing"
+
+
+def broken(tensor: Tensor, what: str) -> PluginError:
     return PluginError(
         f"{tensor.name}: declared {tensor.dtype} of shape {tensor.shape}, but {what}",
         hint="the reader that yields this tensor has to be corrected",

@@ -50,8 +50,6 @@ def measure(
     Raises PluginError if the tensor is not what it says it is, UsageError for a sample size below 1, and whatever the
     reader raises.
     """
-    if sample_size < 1:
-        raise UsageError(f"sample size {sample_size} is below 1", hint="leave the sample out with detail=False")
     passing = Pass(tensor, sample_size=sample_size, detail=detail)
     for chunk in blocks.chunks_of(tensor, passing.dtype, block_bytes):
         passing.add(chunk)
@@ -82,9 +80,14 @@ class Pass:
         detail: bool = True,
         workspaces: dict[np.dtype[Any], Workspace] | None = None,
     ) -> None:
-        """tensor: what is to come; its `chunks` is not asked. workspaces: shared by passes that take turns."""
+        """tensor: what is to come; its `chunks` is not asked. sample_size, detail: as for `measure`.
+
+        workspaces: shared by passes that take turns. Raises as `measure` does for what can be told beforehand.
+        """
         import xxhash
 
+        if sample_size < 1:
+            raise UsageError(f"sample size {sample_size} is below 1", hint="leave the sample out with detail=False")
         dtype = dtype_named(tensor.value_dtype or tensor.dtype)
         if dtype is None:
             raise PluginError(
@@ -112,9 +115,18 @@ class Pass:
         shape = tuple(int(length) for length in tensor.shape)  # NumPy's integers print otherwise
         self._hasher = xxhash.xxh3_128(f"{dtype.name} {shape}\n".encode())
         self._cutter = blocks.Blocks(streams, self._row(), dtype, self._take)
+        self._due = size
 
     def add(self, chunk: Array) -> None:
-        """Take the next values: one-dimensional, contiguous, of `dtype`, in C order."""
+        """Take the next values: one-dimensional, contiguous, of `dtype`, in C order; any number of them.
+
+        Raises PluginError for others, and for more values than the tensor has.
+        """
+        if chunk.dtype != self.dtype or chunk.ndim != 1 or not chunk.flags.c_contiguous:
+            raise blocks.broken(self._tensor, f"a chunk is {chunk.ndim}-dimensional {chunk.dtype}")
+        self._due -= chunk.size
+        if self._due < 0:
+            raise blocks.broken(self._tensor, blocks.miscounted(self._due))
         with np.errstate(all="ignore"):  # NaN, infinities and the edges of float64 are each provided for
             self._hasher.update(_little_endian(chunk))
             if self._sample:
@@ -122,7 +134,9 @@ class Pass:
             self._cutter.add(chunk)
 
     def figures(self) -> Figures:
-        """The figures, once all values have passed."""
+        """The figures, once all values have passed; to be asked once. Raises PluginError if some are missing."""
+        if self._due:
+            raise blocks.broken(self._tensor, blocks.miscounted(self._due))
         with np.errstate(all="ignore"):
             return self._figures(self._hasher.hexdigest())
 

@@ -114,8 +114,8 @@ def _problem(shape: tuple[int, ...], layout: Layout, view: tuple[int, ...], orde
         return "a unit, input or pooled axis does not exist"
     if set(layout.unit_axes) & set(layout.pooled_axes):
         return "an axis is both of units and pooled"
-    if len(set(layout.unit_axes)) != len(layout.unit_axes) or len(set(layout.input_axes)) != len(layout.input_axes):
-        return "a unit or input axis is named twice"
+    if any(len(set(axes)) != len(axes) for axes in (layout.unit_axes, layout.input_axes, layout.pooled_axes)):
+        return "a unit, input or pooled axis is named twice"
     if not layout.gates:
         return "CuDNN's order needs gates" if layout.cudnn_kernel else ""
     if layout.gate_axis is None or not 0 <= layout.gate_axis < len(view):
