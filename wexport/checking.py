@@ -76,6 +76,10 @@ def check(
     _refuse_unknown(given, own)
     found: list[Finding] = []
     with opened(table, seconds=seconds, memory=memory) as session:
+        if session.kinds:
+            raise UsageError(
+                f"a session over {' and '.join(session.kinds)} rows cannot be checked", hint="open another"
+            )
         for query, wanted in asked:
             statement = query.sql.rstrip().removesuffix(";")
             answer = session.ask(f"SELECT * FROM (\n{statement}\n) WHERE severity IS NOT NULL", wanted)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from wexport import library
 from wexport.errors import UsageError
+from wexport.kinds import checked
 from wexport.parts import as_pattern, check_files, table_files
 from wexport.statements import as_query_error, first_line, literal, name_of, reading_statement
 
@@ -162,11 +163,13 @@ def connect(
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the queries call them.
     memory: bytes that DuckDB may take; most of its work, not all, keeps to it.
     threads: as many as there are cores by default.
-    kinds: what the view `weights` shows: ["activation"] or ["gradient"] of models that were run; by default weights.
+    kinds: what the view `weights` shows, of `wexport.kinds.KINDS`: ["activation"] or ["gradient"] of models that were
+        run; by default weights.
 
     Raises TableError if there is no such table, if a file of it is damaged, or if two hold the same model; UsageError
-    for names or files that make no sense.
+    for names, files or kinds that make no sense.
     """
+    wanted = checked(kinds)
     parts = table_files(table)
     named = {name: Path(path) for name, path in (files or {}).items()}
     # A setting of each cursor by itself otherwise, and on in new ones.
@@ -184,7 +187,7 @@ def connect(
     except BaseException:
         duck.close()
         raise
-    return Connection(duck, _patterns(parts), kinds)
+    return Connection(duck, _patterns(parts), wanted)
 
 
 def _lock_files(

@@ -31,6 +31,9 @@ INNER_FORMS: Mapping[str, str] = {"drift": "wexport.drifting:drift"}
 """The same, worked out where the table is read, since what it reads is far more than what it answers; see
 `Session.batches` for how it is called."""
 
+ONE_KIND = frozenset({"health", "freeze", "penalties", "stability", "untrained", "outputs", "gradients"})
+"""Queries that are of one kind by themselves, weights or what they are called after: they can be asked of no other."""
+
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 _CONSTANTS = {"NULL": None, "true": True, "false": False}
@@ -64,6 +67,7 @@ def query(
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the SQL calls them.
     plugins: paths of Python files with queries.
     kinds: ["activation"] or ["gradient"] asks of the outputs or gradients of models that were run, not of weights.
+        Those of `ONE_KIND` are refused: what they find is said of one kind alone.
     seconds, memory: what the query may take.
 
     Raises UsageError for an unknown name or parameter, QueryError if the SQL is refused or fails, TableError if there
@@ -84,7 +88,7 @@ def session(table: PathLike, files: Mapping[str, PathLike] | None = None, **limi
 
 def ask(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> pa.Table:
     """The answer to a question, as `query` gives it, in a session that is open."""
-    sql, named, given = _prepared(question, parameters)
+    sql, named, given = _prepared(session, question, parameters)
     if named and named.name in PYTHON_FORMS:
         return _python_form(named)(session, given)
     return session.ask(sql, given, INNER_FORMS.get(named.name) if named else None)
@@ -92,19 +96,26 @@ def ask(session: Session, question: str | Query, parameters: Mapping[str, Any] |
 
 def stream(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> Answer:
     """The answer to a question batch by batch, so that it need not fit in memory."""
-    sql, named, given = _prepared(question, parameters)
+    sql, named, given = _prepared(session, question, parameters)
     if named and named.name in PYTHON_FORMS:
         answer: Answer = _python_form(named)(session, given).to_reader()
         return answer
     return session.batches(sql, given, INNER_FORMS.get(named.name) if named else None)
 
 
-def _prepared(question: str | Query, parameters: Mapping[str, Any] | None) -> tuple[str, Query | None, dict[str, Any]]:
+def _prepared(
+    session: Session, question: str | Query, parameters: Mapping[str, Any] | None
+) -> tuple[str, Query | None, dict[str, Any]]:
     """The SQL of a question, the query it is, and its parameters, typed."""
     named = named_query(question) if isinstance(question, str) else question
     given = dict(parameters or {})
     if named is None:
         return str(question), None, {name: _guessed(value) for name, value in given.items()}
+    if named.name in ONE_KIND and session.kinds:
+        raise UsageError(
+            f"{named.name} is not asked of {' and '.join(session.kinds)} rows",
+            hint="leave --kind out; outputs and gradients have queries of these names",
+        )
     given = typed(named, given)
     if named.name in PYTHON_FORMS:
         given = {**{parameter.name: default(parameter) for parameter in named.parameters}, **given}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wexport.children import Child, find
 from wexport.errors import QueryError, TableError, UsageError, WexportError
+from wexport.kinds import checked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,11 +64,13 @@ class Session:
         if not seconds > 0 or not memory > 0:
             raise UsageError("a query needs some time and memory", hint="--timeout 300 --memory 4GiB are the defaults")
         self._seconds, self._memory, self._answer = seconds, memory, answer
+        self.kinds = checked(kinds)
+        """What it is asked of instead of weights; empty for weights."""
         self._setup = {
             "table": os.fspath(table),
             "files": {name: os.fspath(path) for name, path in (files or {}).items()},
             "memory": memory,
-            "kinds": list(kinds),
+            "kinds": self.kinds,
         }
         self._numbers = itertools.count()
         self._ready = False

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
 from wexport.errors import PluginError, ReadError
+from wexport.kinds import KINDS
 
 if TYPE_CHECKING:  # the command line needs these nouns before it needs NumPy
     from numpy.typing import NDArray
@@ -26,9 +27,6 @@ HEAD_BYTES = 4096
 
 Chunks: TypeAlias = "Callable[[int], Iterator[NDArray[Any]]]"
 """Given a byte limit, yields the values as one-dimensional arrays in C order, each at most that many bytes."""
-
-KINDS = ("weight", "array", "optimizer", "activation", "gradient")
-"""What a tensor may be; the last two are of a model that was run."""
 
 T = TypeVar("T")
 
@@ -90,8 +88,8 @@ class Tensor:
     value_dtype: the type of the values that `chunks` yields, where it is not the stored one ("float64" for what is
         stored in 128 bits).
     chunks: called with a byte limit; yields one-dimensional arrays in C order, in any byte order.
-    kind: one of `KINDS`: "weight", "array" (it may be data), "optimizer", or of a model that was run "activation" (the
-        output of a layer) or "gradient". Any other raises PluginError: no view of a table would show it.
+    kind: one of `kinds.KINDS`: "weight", "array" (it may be data), "optimizer", or of a model that was run "activation"
+        (the output of a layer) or "gradient". Any other raises PluginError: no view of a table would show it.
     layer: the file's own layer names, outermost first, joined by "/".
     layer_class: class of the innermost layer.
     layer_index: place of the layer in the model's true order, from 0.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from wexport.errors import UsageError
+from wexport.kinds import KINDS
 
 EXIT_SOME_FAILED, EXIT_USAGE, EXIT_NOTHING_DONE, EXIT_INTERRUPTED = 1, 2, 3, 130
 SHOWN_ROWS = 40
@@ -74,9 +75,9 @@ def kind_option(command: F) -> F:
     option = click.option(
         "--kind",
         "kinds",
-        type=click.Choice(["activation", "gradient", "optimizer"]),
+        type=click.Choice(KINDS),
         multiple=True,
-        help="Of outputs of layers, gradients or optimizer state instead of weights.",
+        help="Of outputs of layers (activation), gradients or optimizer state instead of weights.",
     )
     return option(command)
 

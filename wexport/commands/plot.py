@@ -160,7 +160,10 @@ def similarity(**options: Any) -> None:
 
 
 _number = click.option(
-    "--input", "number", type=click.IntRange(min=0), default=0, show_default=True, help="Which of the inputs, from 0."
+    "--input",
+    "number",
+    type=click.IntRange(min=0),
+    help="Which of the inputs, from 0, where the table holds single ones.",
 )
 _output = click.option("--slot", required=True, help="The output, such as lstm/output.")
 

@@ -7,6 +7,7 @@ import difflib
 import pyarrow as pa
 
 from wexport.errors import UsageError
+from wexport.plot.quantities import WEIGHT, Quantity
 from wexport.schema import COLUMNS
 
 _UNITS = {
@@ -29,7 +30,8 @@ def number(statistic: str) -> str:
     return f"({_RMS if statistic == 'rms' else statistic})::DOUBLE"
 
 
-def axis(statistic: str) -> str:
-    """What an axis of that figure is called, with its unit."""
-    unit = _UNITS[statistic]
-    return f"{statistic} [{unit}]" if unit else statistic
+def axis(statistic: str, quantity: Quantity = WEIGHT) -> str:
+    """What an axis of that figure is called, with its unit. quantity: what it is a figure of, named unless weights."""
+    unit = quantity.unit_of(_UNITS[statistic])
+    name = statistic if quantity == WEIGHT else f"{statistic} of the {quantity.many}"
+    return f"{name} [{unit}]" if unit else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -40,17 +41,21 @@ def figure(
 ) -> Figure:
     """A whole figure of a kind. size: width and height in inches. options: as of the kind's function, but `ax`.
 
-    kinds: ["activation"] or ["gradient"] draws outputs or gradients of models that were run; for a table that is no
-    open session.
+    kinds: ["activation"] or ["gradient"] draws outputs or gradients of models that were run; an open session has been
+    told already.
 
     Raises UsageError for an unknown kind or option, or where the table has nothing to draw.
     """
-    if kinds and not isinstance(table, Session):
-        with Session(table, kinds=kinds) as session:
-            return figure(kind, session, size=size, **options)
     style.choice("kind", kind, tuple(KINDS))
     module_name, _, name = KINDS[kind].partition(":")
     module = importlib.import_module(module_name)
+    if kinds:
+        if isinstance(table, Session):
+            raise UsageError("an open session is of some kinds already", hint="Session(table, kinds=['gradient'])")
+        if "kinds" not in inspect.signature(getattr(module, name)).parameters:
+            with Session(table, kinds=kinds) as session:
+                return figure(kind, session, size=size, **options)
+        options["kinds"] = kinds  # it opens a session of its own
     whole: Callable[..., Figure] | None = getattr(module, "whole", None)
     try:
         if whole is not None:

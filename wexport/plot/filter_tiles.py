@@ -18,6 +18,7 @@ from wexport.plot import style
 from wexport.plot.data import Table
 from wexport.plot.matrices import Floats, shape_words, whole_values
 from wexport.plot.picks import Picks, models_words, pick
+from wexport.plot.quantities import WEIGHT, Quantity
 from wexport.plot.scales import LOST, Scale, colour_bar
 from wexport.plot.tiles import Tiling, canvas
 from wexport.session import opened
@@ -29,6 +30,7 @@ _HELD = """
 SELECT slot FROM weights
 WHERE asked_for(model, getvariable('model'))
     AND len(canonical_shape) >= 3 AND unit_axes IS NOT NULL AND len(sample.value) = value_count
+    AND role NOT IN ('input', 'output')
     AND coalesce(layer_class, 'Conv') LIKE '%Conv%'
 GROUP BY slot ORDER BY min(tensor_index), slot
 """
@@ -36,7 +38,7 @@ GROUP BY slot ORDER BY min(tensor_index), slot
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters of one kernel. tiles: (filters, planes, height, width), weights; a plane is what a filter does to one
+    """The filters of one kernel. tiles: (filters, planes, height, width); a plane is what a filter does to one
     input channel (of a 3D convolution: in one slice). filter_names, plane_names: what each is called.
     """
 
@@ -63,14 +65,14 @@ def filters(
     """The filters of one convolution of one model as tiles, all on one colour scale.
 
     slot, model: one of each. colour: "diverging", "grey", or "rgb" for kernels that see three channels.
-    limit: where the scale ends, a weight; by default the largest. shown: for whole figures.
+    limit: where the scale ends; by default at the largest. shown: for whole figures.
     Raises UsageError if the table does not hold the kernel whole, or it is no convolution's.
     """
-    _, found = load(table, slot, model, shown=shown)
+    picks, found = load(table, slot, model, shown=shown)
     if len(found) > 1:
         raise UsageError(f"{len(found):,} models fit, and axes have room for one", hint="name one, or make a figure")
     with style.settings():
-        scale = scale_over(found, colour, limit)
+        scale = scale_over(found, colour, limit, picks.quantity)
         made = draw(found[0], ax, scale, title=f"{_slot_words(found[0])}; {style.short(found[0].model, 60)}")
         if colour != "rgb":
             colour_bar([ax], scale)
@@ -90,7 +92,7 @@ def whole(
     """The filters of one convolution in several models, a panel each, on one colour scale. shown: at most so many."""
     picks, found = load(table, slot, model, shown=shown)
     with style.settings():
-        scale = scale_over(found, colour, limit)
+        scale = scale_over(found, colour, limit, picks.quantity)
         rows = -(-len(found) // PANELS_A_ROW)
         columns = -(-len(found) // rows)
         width = 8.0 if columns == 1 else 4.2 * columns
@@ -130,6 +132,8 @@ def load(table: Table, slot: str, model: str = "*", *, shown: int = PANELS) -> t
 def _refused(row: dict[str, Any]) -> str:
     """Why a tensor cannot be drawn as filters; empty if it can."""
     shape, units = row["canonical_shape"], row["unit_axes"]
+    if row["role"] in ("input", "output"):
+        return "no kernel, but what goes through a layer; wexport plot maps draws it"
     if len(shape) < 3 or not units or min(units) < len(shape) - 2 or "Conv" not in (row["layer_class"] or "Conv"):
         return f"no convolution's kernel, as far as the table tells (shape {shape_words(shape)})"
     if not row["value_count"]:
@@ -159,8 +163,11 @@ def _filters(row: dict[str, Any]) -> Filters:
     return Filters(row["model"], row["slot"], shape, tiles, names, planes, row["nan_count"], row["inf_count"])
 
 
-def scale_over(found: list[Filters], colour: str, limit: float | None = None) -> Scale:
-    """One scale for all filters of all models. Raises UsageError for a kind of colour that does not fit them."""
+def scale_over(found: list[Filters], colour: str, limit: float | None = None, quantity: Quantity = WEIGHT) -> Scale:
+    """One scale for all filters of all models. quantity: what they hold.
+
+    Raises UsageError for a kind of colour that does not fit them.
+    """
     style.choice("colour", colour, COLOURS)
     for one in found:
         if colour == "rgb" and (len(one.plane_names) != 3 or len(one.shape) != 4):
@@ -169,7 +176,7 @@ def scale_over(found: list[Filters], colour: str, limit: float | None = None) ->
                 hint="choose diverging or grey",
             )
     name = {"diverging": "", "grey": "gray", "rgb": "gray"}[colour]
-    scale = Scale.over([one.tiles for one in found], limit, is_rms=False, words="weight", colours=name)
+    scale = Scale.over([one.tiles for one in found], limit, is_rms=False, words=quantity.axis, colours=name)
     return scale if colour != "rgb" else Scale(False, scale.limit, scale.beyond, scale.of, "rgb", name)
 
 
@@ -259,7 +266,7 @@ def _title(picks: Picks, found: list[Filters], scale: Scale) -> str:
     )
     words = f"{slot}; {models_words(picks)}, one colour scale" if picks.of > 1 else slot
     if scale.words == "rgb":
-        words += f"\nchannels 0, 1, 2 as red, green, blue: a weight of 0 is half bright, {scale.limit:.3g} full, "
-        words += f"{-scale.limit:.3g} dark"
+        words += f"\nchannels 0, 1, 2 as red, green, blue: a {picks.quantity.one} of 0 is half bright, "
+        words += f"{scale.limit:.3g} full, {-scale.limit:.3g} dark"
         words += f" ({scale.beyond:,} of {scale.of:,} beyond)" if scale.beyond else ""
     return words

@@ -19,6 +19,7 @@ from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
 from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
 from wexport.plot.overlays import BAND, labels, overlay
+from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.session import Session, opened
 
 BARS = 40
@@ -49,7 +50,7 @@ ORDER BY {ORDER}, min(tensor_index), layer_slot
 """
 _TENSORS = f"""{_RECURRENT}
 SELECT
-    model, role, layer_class, direction, gate, value_count, nan_count, inf_count, histogram,
+    model, kind, role, layer_class, direction, gate, value_count, nan_count, inf_count, histogram,
     list_transform(gates, lambda figures: {{
         'gate': figures.gate, 'value_count': figures.value_count, 'nan_count': figures.nan_count,
         'inf_count': figures.inf_count, 'histogram': figures.histogram}}) AS gates
@@ -89,7 +90,7 @@ class Histogram:
 class Gates:
     """One layer in several models. classes: what the files say that it is; None where one does not tell.
 
-    panels: by role and column, the histograms of the models that have them.
+    panels: by role and column, the histograms of the models that have them. quantity: what they are of.
     """
 
     layer: str
@@ -98,6 +99,7 @@ class Gates:
     roles: list[str]
     columns: list[Column]
     panels: dict[tuple[str, Column], dict[str, Histogram]]
+    quantity: Quantity = WEIGHT
 
 
 def gates(table: Table, layer: str = "*", *, ax: Axes, model: str = "*", bars: int = BARS) -> list[StepPatch]:
@@ -142,7 +144,8 @@ def load(table: Table, layer: str = "*", model: str = "*") -> Gates:
     columns = sorted({column for _, column in panels}, key=_column_order)
     roles = [role for role in ROLES if any(role == known for known, _ in panels)]
     classes = {row["layer_class"] for row in rows}
-    return Gates(layers[0], classes, list(dict.fromkeys(row["model"] for row in rows)), roles, columns, panels)
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    return Gates(layers[0], classes, models, roles, columns, panels, quantity_of(rows))
 
 
 def _layers(session: Session, layer: str, model: str) -> list[str]:
@@ -287,7 +290,7 @@ def _label_row(data: Gates, number: int, panels: list[Axes]) -> None:
         if panel is not panels[0]:
             panel.tick_params(labelleft=False)
     last = number == len(data.roles) - 1
-    style.label(panels[0], y=f"{data.roles[number].replace('_', ' ')}\ndensity", x="weight" if last else "")
+    style.label(panels[0], y=f"{data.roles[number].replace('_', ' ')}\ndensity", x=data.quantity.axis if last else "")
 
 
 def _legend(data: Gates, ax: Axes, standing: list[str]) -> None:
@@ -305,4 +308,6 @@ def _title(data: Gates) -> str:
     of = "values" if without else "a gate's values"
     simple = data.classes <= {"SimpleRNN", "SimpleRNNCell"}
     gates = "" if not without else ", without gates" if simple else "; the files do not tell its gates"
-    return f"{style.short(data.layer, 60)}: {models}{gates}; density is the share of {of} per unit of weight"
+    return (
+        f"{style.short(data.layer, 60)}: {models}{gates}; density is the share of {of} per unit of {data.quantity.one}"
+    )

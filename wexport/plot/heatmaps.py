@@ -19,6 +19,7 @@ from wexport.plot.data import Table
 from wexport.plot.gate_panels import GATE_WORDS
 from wexport.plot.matrices import Matrix, matrix_of, shape_words
 from wexport.plot.picks import Picks, models_words, pick
+from wexport.plot.quantities import Quantity
 from wexport.plot.scales import LOST, Scale, colour_bar
 
 SLOTS = 6
@@ -57,7 +58,7 @@ def heatmap(
 
     All values where the table holds them, else the root mean square of blocks, and the colour bar says so.
 
-    slot, model: one of each. limit: where the colour scale ends, a weight; by default the largest drawn, or less where
+    slot, model: one of each. limit: where the colour scale ends; by default the largest drawn, or less where
     a few values are far above all others. shown: for whole figures.
     Raises UsageError if there is nothing to draw, or more than one tensor is asked for.
     """
@@ -67,7 +68,7 @@ def heatmap(
         raise UsageError(f"{found} fit, and axes have room for one tensor", hint="name one, or make a whole figure")
     panel = data.panels[0][0]
     with style.settings():
-        scale = _scale([panel], limit)
+        scale = _scale([panel], limit, data.picks.quantity)
         made = draw(panel, ax, scale, title=f"{style.short(panel.slot, 60)}: {style.short(panel.model, 60)}")
         colour_bar([ax], scale)
     return made
@@ -198,6 +199,8 @@ def _side(matrix: Matrix, role: str, side: int) -> str:
     kernel = role in _SIDES or role.endswith("kernel")
     named = (kernel and len(matrix.shape) > 1) or (role == "bias" and side == 1)
     words = _SIDES.get(role, ("input", "unit"))[side] if named else "index" if side else ""
+    if role in ("input", "output"):  # of a layer
+        words = "input" if axes == (0,) else "unit" if side else "input and place" if 0 in axes else "place"
     if matrix.gates and side:
         words = f"{words} in each gate"
     if len(axes) > 1:
@@ -220,12 +223,15 @@ def _lost_words(panel: Panel) -> str:
     return f"\n{words} ({colour})"
 
 
-def _scale(panels: Sequence[Panel], limit: float | None) -> Scale:
+def _scale(panels: Sequence[Panel], limit: float | None, quantity: Quantity) -> Scale:
     matrices = [panel.matrix for panel in panels if panel.matrix is not None]
     blocks = {matrix.block for matrix in matrices}
-    words = f"RMS of blocks of {blocks.pop() if len(blocks) == 1 else 'different numbers of'} weights"
+    words = f"RMS of blocks of {blocks.pop() if len(blocks) == 1 else 'different numbers of'} {quantity.many}"
+    if matrices[0].pooled > 1:
+        words += f"\nover {matrices[0].pooled:,} inputs"
     is_rms = matrices[0].is_rms
-    return Scale.over([matrix.cells for matrix in matrices], limit, is_rms=is_rms, words=words if is_rms else "weight")
+    words = words if is_rms else quantity.axis
+    return Scale.over([matrix.cells for matrix in matrices], limit, is_rms=is_rms, words=words)
 
 
 # -- whole figures ---------------------------------------------------------------------------------------------------
@@ -264,7 +270,7 @@ def _draw_row(made: Figure, row: list[tuple[Panel, Axes]], data: Heatmaps, limit
         group = [(panel, ax) for panel, ax in row if panel.matrix is not None and panel.matrix.is_rms == is_rms]
         if not group:
             continue
-        scale = _scale([panel for panel, _ in group], limit)
+        scale = _scale([panel for panel, _ in group], limit, data.picks.quantity)
         for panel, ax in group:
             draw(panel, ax, scale, title=_panel_title(panel, data), wide=len(data.picks.models) == 1)
             place = ax.get_subplotspec()

@@ -14,13 +14,14 @@ from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
 from wexport.plot.data import ORDER, Table, fetch, listed
 from wexport.plot.overlays import labels, overlay
+from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 
 BARS = 60
 RIDGES = 24
 """How many models a ridge plot has room for; of more, so many are drawn, evenly spread."""
 
 _SQL = f"""
-SELECT model, slot, value_count, nan_count + inf_count AS missing, histogram
+SELECT model, slot, kind, role, value_count, nan_count + inf_count AS missing, histogram
 FROM weights
 WHERE asked_for(slot, getvariable('slot')) AND asked_for(model, getvariable('model')) AND histogram IS NOT NULL
 ORDER BY {ORDER}
@@ -29,13 +30,16 @@ ORDER BY {ORDER}
 
 @dataclass(frozen=True, slots=True)
 class Histograms:
-    """One slot's histograms. bins: of each model, in order; missing: values that are NaN or infinite."""
+    """One slot's histograms, of what `quantity` says. bins: of each model, in order; missing: values that are NaN or
+    infinite.
+    """
 
     slot: str
     models: list[str]
     bins: list[Bins]
     value_count: list[int]
     missing: list[int]
+    quantity: Quantity = WEIGHT
 
 
 def histogram(
@@ -71,13 +75,14 @@ def load(table: Table, slot: str, model: str = "*") -> Histograms:
         [Bins.of(row["histogram"]) for row in rows],
         [row["value_count"] for row in rows],
         [row["missing"] for row in rows],
+        quantity_of(rows),
     )
 
 
 def draw(
     data: Histograms, ax: Axes, *, layout: str = "overlay", scale: str = "linear", bars: int = BARS
 ) -> list[StepPatch]:
-    """Draw onto axes: one outline a model, of the density (share of the finite values per unit of weight).
+    """Draw onto axes: one outline a model, of the density (share of the finite values per unit of the value).
 
     layout: "overlay", or "ridge": the models one above the other, each to its own height. scale: of the density,
     "linear" or "log". bars: about how many; none is finer than what the table holds. In a linear overlay, a bar far
@@ -101,13 +106,13 @@ def draw(
             y = "density, each model to its own height" + (f" ({left_out:,} models left out)" if left_out else "")
         else:
             artists = _overlay(data, ax, edges, densities)
-            y = "share of values per unit of weight"
+            y = f"share of values per unit of {data.quantity.one}"
             if scale == "log":
                 style.logarithmic(ax, nonpositive="clip")
             else:
                 _cut(ax, edges, densities)
         ax.set_xlim(edges[0], edges[-1])
-        style.label(ax, title=_title(data, beyond), x="weight", y=y)
+        style.label(ax, title=_title(data, beyond), x=data.quantity.axis, y=y)
     return artists
 
 

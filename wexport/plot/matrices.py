@@ -24,7 +24,7 @@ class Matrix:
     shape: canonical shape of the tensor. row_axes, column_axes: which of its axes each side has.
     cells: (rows, columns). Values as stored, or root mean squares of blocks; NaN where a block has no finite value.
     row_edges, column_edges: where cells begin and end, in indices of the flattened sides.
-    is_rms: whether cells are root mean squares of blocks.
+    is_rms: whether cells are root mean squares of blocks. pooled: over how many inputs each is one, of outputs.
     gates: names of the equal blocks that the columns fall into, left to right; empty without gates.
     """
 
@@ -36,6 +36,7 @@ class Matrix:
     column_edges: Places
     is_rms: bool
     gates: tuple[str, ...] = ()
+    pooled: int = 1
 
     @property
     def block(self) -> str:
@@ -56,7 +57,7 @@ def whole_values(row: Mapping[str, Any]) -> Floats | None:
 def matrix_of(row: Mapping[str, Any]) -> Matrix | None:
     """The matrix of a row of the table; None where the table keeps neither all values nor a grid.
 
-    row: columns canonical_shape, unit_axes, value_count, sample, grid, and `gates` as a list of names.
+    row: columns canonical_shape, unit_axes, role, value_count, sample, grid, and `gates` as a list of names.
     """
     shape = tuple(row["canonical_shape"])
     columns = tuple(row["unit_axes"] or ((len(shape) - 1,) if shape else ()))
@@ -73,7 +74,12 @@ def matrix_of(row: Mapping[str, Any]) -> Matrix | None:
         return None
     bands = (grid["rows"], grid["cols"])
     cells = np.asarray(grid["rms"], np.float64).reshape(bands)
-    return Matrix(shape, rows, columns, cells, _edges(height, bands[0]), _edges(width, bands[1]), True, gates)
+    # The grid of outputs of a layer, or of gradients by them, is one over the inputs, which their first axis counts.
+    pooled = shape[0] if row["role"] in ("input", "output") else 1
+    if pooled > 1:
+        rows, height = tuple(axis for axis in rows if axis), height // pooled
+    edges = band_edges(height, bands[0]), band_edges(width, bands[1])
+    return Matrix(shape, rows, columns, cells, *edges, is_rms=True, gates=gates, pooled=pooled)
 
 
 def shape_words(lengths: Sequence[int]) -> str:
@@ -81,7 +87,7 @@ def shape_words(lengths: Sequence[int]) -> str:
     return " x ".join(f"{length:,}" for length in lengths) or "scalar"
 
 
-def _edges(length: int, bands: int) -> Places:
+def band_edges(length: int, bands: int) -> Places:
     """Where bands begin: index i of n is in band i * bands // n."""
     edges: Places = -(-np.arange(bands + 1) * length // bands)
     return edges

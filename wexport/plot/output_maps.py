@@ -11,19 +11,20 @@ from matplotlib.ticker import MaxNLocator
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
-from wexport.plot.matrices import Floats
-from wexport.plot.outputs import Output, load
+from wexport.plot.matrices import Floats, band_edges
+from wexport.plot.outputs import Output, axes_words, drawn_by, load
 from wexport.plot.scales import LOST, Scale, colour_bar
 from wexport.plot.tiles import Tiling, canvas
 
 
 def maps(
-    table: Table, slot: str, *, ax: Axes, model: str = "*", number: int = 0, limit: float | None = None
+    table: Table, slot: str, *, ax: Axes, model: str = "*", number: int | None = None, limit: float | None = None
 ) -> list[QuadMesh]:
     """What a layer gives for one input: a convolution's channels as tiles, a sequence as time by unit.
 
-    A sequence of many inputs is drawn as the root mean square over them, in blocks. number: of the input, from 0.
-    limit: where the colour scale ends; by default the largest value, or less where a few are far above all others.
+    A sequence of many inputs is drawn as the root mean square over them, in blocks. number: of the input, from 0; the
+    first by default, where the table holds single outputs. limit: where the colour scale ends; by default the largest
+    value, or less where a few are far above all others.
     Raises UsageError if there is nothing to draw, or the table holds no single outputs.
     """
     data = load(table, slot, model)
@@ -38,7 +39,7 @@ def whole(
     slot: str,
     *,
     model: str = "*",
-    number: int = 0,
+    number: int | None = None,
     limit: float | None = None,
     size: tuple[float, float] | None = None,
 ) -> Figure:
@@ -56,30 +57,29 @@ def whole(
     return made
 
 
-def _draw(ax: Axes, data: Output, number: int, limit: float | None) -> tuple[list[QuadMesh], Scale]:
+def _draw(ax: Axes, data: Output, number: int | None, limit: float | None) -> tuple[list[QuadMesh], Scale]:
     title = f"{style.short(data.slot, 60)}: {style.short(data.model, 60)}"
     if len(data.shape) == 3:
+        number = number or 0
         tiles = data.chosen(number).transpose(2, 0, 1)[:, None]
-        scale = Scale.over([tiles], limit, is_rms=False, words=data.what)
+        scale = Scale.over([tiles], limit, is_rms=False, words=data.quantity.axis)
         mesh = _draw_tiles(ax, tiles, scale)
         high, wide, channels = data.shape
         style.label(ax, title=f"{title}\n{channels:,} channels of {high} x {wide}, input {number} of {data.inputs:,}")
         return [mesh], scale
     if len(data.shape) == 2:
-        single = data.values is not None
+        single = number is not None or data.values is not None
+        number = number or 0
         cells = data.chosen(number) if single else data.bands
         assert cells is not None
-        words = data.what if single else f"RMS of the {data.what} over inputs"
+        words = data.quantity.axis if single else f"RMS of the {data.quantity.axis} over inputs"
         scale = Scale.over([cells], limit, is_rms=not single, words=words)
         mesh = _draw_sequence(ax, cells, data, scale)
         what = f"input {number} of {data.inputs:,}" if single else f"over {data.inputs:,} inputs"
         title += f"\n{data.shape[0]:,} steps of {data.shape[1]:,} units, {what}"
         style.label(ax, title=title, x="unit", y="time step")
         return [mesh], scale
-    raise UsageError(
-        f"{data.slot} has {len(data.shape)} axes: it is no picture",
-        hint="wexport plot curves draws vectors, wexport plot histogram anything",
-    )
+    raise UsageError(f"{data.slot} is no picture: {axes_words(data)}", hint=drawn_by(data))
 
 
 def _draw_tiles(ax: Axes, tiles: Floats, scale: Scale) -> QuadMesh:
@@ -109,9 +109,7 @@ def _draw_tiles(ax: Axes, tiles: Floats, scale: Scale) -> QuadMesh:
 
 
 def _draw_sequence(ax: Axes, cells: Floats, data: Output, scale: Scale) -> QuadMesh:
-    edges = [
-        -(-np.arange(bands + 1) * length // bands) - 0.5 for length, bands in zip(data.shape, cells.shape, strict=True)
-    ]
+    edges = [band_edges(length, bands) - 0.5 for length, bands in zip(data.shape, cells.shape, strict=True)]
     mesh = ax.pcolormesh(
         edges[1], edges[0], np.ma.masked_invalid(cells), cmap=scale.map, norm=scale.norm, rasterized=True
     )

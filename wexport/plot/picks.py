@@ -7,6 +7,7 @@ from typing import Any
 
 from wexport.errors import UsageError
 from wexport.plot.data import ORDER, Table, fetch, listed
+from wexport.plot.quantities import Quantity, quantity_of
 from wexport.session import opened
 
 # Without the long columns first: a slot may be in a thousand models, of which a few are drawn.
@@ -19,7 +20,7 @@ ORDER BY {ORDER}, place, slot
 """
 _TENSORS = """
 SELECT
-    model, slot, role, layer_class, canonical_shape, unit_axes, value_count, nan_count, inf_count, sample, grid,
+    model, slot, kind, role, layer_class, canonical_shape, unit_axes, value_count, nan_count, inf_count, sample, grid,
     list_transform(gates, lambda figures: figures.gate) AS gates
 FROM weights
 WHERE list_contains(getvariable('slots'), slot) AND list_contains(getvariable('models'), model)
@@ -31,13 +32,14 @@ class Picks:
     """What is shown: a row a slot, a column a model.
 
     of: how many models have any of the slots. rows: rows of the table by slot and model, where there is one; their
-    column `gates` is a list of names.
+    column `gates` is a list of names. quantity: what their values are.
     """
 
     slots: list[str]
     models: list[str]
     of: int
     rows: dict[tuple[str, str], dict[str, Any]]
+    quantity: Quantity
 
 
 def pick(table: Table, slot: str, model: str, *, slots: int, models: int, models_of_several: int) -> Picks:
@@ -62,7 +64,8 @@ def pick(table: Table, slot: str, model: str, *, slots: int, models: int, models
         everyone = list(dict.fromkeys(row["model"] for row in found))
         chosen = _spread(everyone, min(models, models_of_several) if len(names) > 1 else models)
         rows = fetch(session, _TENSORS, {"slots": names, "models": chosen}, nothing)
-    return Picks(names, chosen, len(everyone), {(row["slot"], row["model"]): row for row in rows})
+    by_place = {(row["slot"], row["model"]): row for row in rows}
+    return Picks(names, chosen, len(everyone), by_place, quantity_of(rows))
 
 
 def _spread(models: list[str], room: int) -> list[str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wexport.errors import UsageError
 from wexport.plot import columns, style
 from wexport.plot.data import ORDER, Table, there_is
+from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.session import opened
 
 Floats = NDArray[np.float64]
@@ -43,7 +44,7 @@ class Profiles:
     """A figure at the places of all models together.
 
     figures: (models, places), NaN where a model has no such tensor or its figure is undefined. undefined: how many
-    are. asked: models that were asked for, also those without any such tensor.
+    are. asked: models that were asked for, also those without any such tensor. quantity: what it is a figure of.
     """
 
     statistic: str
@@ -54,6 +55,7 @@ class Profiles:
     undefined: int
     asked: int
     dtypes: list[str]
+    quantity: Quantity = WEIGHT
 
 
 def profile(
@@ -104,7 +106,7 @@ def load(table: Table, statistic: str = "std", *, model: str = "*", slot: str = 
         if not rows:
             roles = session.ask(_ROLES, parameters).column("role").to_pylist()
             raise UsageError(
-                f"no weights of role {role!r}" + ("" if model == slot == "*" else " in these models and slots"),
+                f"nothing of role {role!r}" + ("" if model == slot == "*" else " in these models and slots"),
                 hint=f"roles are: {', '.join(roles)}; '*' is all" if roles else there_is(session, parameters),
             )
     sequences: dict[str, dict[Place, float | None]] = {}
@@ -119,7 +121,8 @@ def load(table: Table, statistic: str = "std", *, model: str = "*", slot: str = 
                 figures[line, at[place]] = figure
     undefined = len(rows) - int(np.isfinite(figures).sum())
     dtypes = sorted({row["dtype"] for row in rows if row["dtype"]})
-    return Profiles(statistic, role, list(sequences), places, figures, undefined, rows[0]["asked"], dtypes)
+    asked, models = rows[0]["asked"], list(sequences)
+    return Profiles(statistic, role, models, places, figures, undefined, asked, dtypes, quantity_of(rows))
 
 
 def in_order(sequences: Iterable[Sequence[Place]]) -> list[Place]:
@@ -169,8 +172,13 @@ def draw(data: Profiles, ax: Axes, *, scale: str = "linear") -> list[Artist]:
             style.logarithmic(ax)
         ax.set_xlim(-0.5, len(data.places) - 0.5)
         one_role = _ticks(data, ax)
-        what = f"layers that have a {one_role}" if one_role else "slots"
-        style.label(ax, title=_title(data, hidden), x=f"{what}, in order of depth", y=columns.axis(data.statistic))
+        what = f"layers that have {'an' if one_role[0] in 'aeiou' else 'a'} {one_role}" if one_role else "slots"
+        style.label(
+            ax,
+            title=_title(data, hidden),
+            x=f"{what}, in order of depth",
+            y=columns.axis(data.statistic, data.quantity),
+        )
         if len(data.models) > 1:
             style.legend(ax, loc="upper left", bbox_to_anchor=(1.01, 1))
     return artists

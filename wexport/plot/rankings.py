@@ -17,6 +17,7 @@ from wexport.connection import PathLike
 from wexport.errors import UsageError
 from wexport.plot import columns, style
 from wexport.plot.data import Table
+from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.session import Session
 
 Floats = NDArray[np.float64]
@@ -35,6 +36,10 @@ JOIN (
 ) USING (model)
 WHERE slot = getvariable('figure_slot')
 """
+_KINDS = f"""
+SELECT DISTINCT kind, role FROM weights
+WHERE getvariable('figure_slot') IN (slot, '{WHOLE_MODEL}') AND NOT is_statistic(role)
+"""
 _BEST_NAME = "#d55e00"
 
 
@@ -44,6 +49,7 @@ class Ranking:
 
     slot: of the figure, or "(all)". direction: "higher" or "lower" is better, None where all are equal.
     without_metric, without_figure: how many models are left out for want of one. architectures: how many there are.
+    quantity: what it is a figure of.
     """
 
     metric: str
@@ -56,6 +62,7 @@ class Ranking:
     without_metric: int
     without_figure: int
     architectures: int
+    quantity: Quantity = WEIGHT
 
 
 def rank(
@@ -69,15 +76,16 @@ def rank(
     direction: str = "",
     model: str = "*",
     run: str = "",
+    kinds: Sequence[str] = (),
 ) -> list[Artist]:
     """The metric against a figure of the weights: a point a model, the best one marked.
 
     metrics: your file of metrics, as for the query `rank`; metric, direction, run: as there. statistic: the figure, of
-    the slot, or of the whole model.
+    the slot, or of the whole model. kinds: as of `figure`.
     Raises UsageError if no model has both, QueryError if the file of metrics is not understood.
     """
-    data = load(table, metrics, statistic, slot=slot, metric=metric, direction=direction, model=model, run=run)
-    return draw(data, ax)
+    asked = {"slot": slot, "metric": metric, "direction": direction, "model": model, "run": run}
+    return draw(load(table, metrics, statistic, **asked, kinds=kinds), ax)
 
 
 def load(
@@ -90,15 +98,17 @@ def load(
     direction: str = "",
     model: str = "*",
     run: str = "",
+    kinds: Sequence[str] = (),
 ) -> Ranking:
     """The metric and the figure of each model. Raises as `rank` does."""
     columns.number(statistic)
     if isinstance(table, Session):
         raise UsageError("an open session cannot take metrics", hint="give the table's path")
     asked = {"model": model, "metric": metric, "direction": direction, "run": run}
-    with Session(table, {"metrics": metrics}) as session:
+    with Session(table, {"metrics": metrics}, kinds=kinds) as session:
         ranked = session.ask(library.get("rank").sql, asked).to_pylist()
         found = session.ask(_FIGURES, {"statistic": statistic, "figure_slot": slot}).to_pylist()
+        quantity = quantity_of(session.ask(_KINDS, {"figure_slot": slot}).to_pylist())
     figures = {row["model"]: row for row in found if row["figure"] is not None}
     measured = [row for row in ranked if row["value"] is not None]
     both = [row for row in measured if row["model"] in figures]
@@ -116,6 +126,7 @@ def load(
         len(ranked) - len(measured),
         len(measured) - len(both),
         len({figures[row["model"]]["architecture"] for row in both}),
+        quantity,
     )
 
 
@@ -152,7 +163,7 @@ def draw(data: Ranking, ax: Axes) -> list[Artist]:
                 (ax.set_xlim if axis is ax.xaxis else ax.set_ylim)(values[0] - width, values[0] + width)
         better = {"lower": " (lower is better)", "higher": " (higher is better)", None: ""}[data.direction]
         of = "the whole model" if data.slot == WHOLE_MODEL else style.short(data.slot, 60)
-        x = f"{columns.axis(data.statistic)} of {of}"
+        x = f"{columns.axis(data.statistic, data.quantity)} of {of}"
         style.label(ax, title=_title(data, of), x=x, y=style.short(data.metric, 60) + better)
         names = _name(ax, data.figures, data.values, style.short_all(data.models[:LABELLED], 28))
     return [points, best, *names]

@@ -43,7 +43,7 @@ class Scale:
         Raises UsageError for a limit that is not above zero.
         """
         if limit is not None and not (np.isfinite(limit) and limit > 0):
-            raise UsageError(f"limit {limit} is no end of a colour scale", hint="give a weight above 0")
+            raise UsageError(f"limit {limit} is no end of a colour scale", hint="give a number above 0")
         sizes = np.abs(np.concatenate([array.ravel() for array in cells]))
         sizes = sizes[np.isfinite(sizes)]
         end = float(limit or _end(sizes))
@@ -51,7 +51,7 @@ class Scale:
 
     @property
     def norm(self) -> Normalize:
-        """From weights to places on the scale."""
+        """From values to places on the scale."""
         return Normalize(0 if self.is_rms else -self.limit, self.limit)
 
     @property

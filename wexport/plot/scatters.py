@@ -16,6 +16,7 @@ from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table, listed, unless_any_fits
 from wexport.plot.pairs import Pairs, cosine, paired
+from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.session import opened
 
 DENSE = 4_000
@@ -38,12 +39,13 @@ ORDER BY tensor_index, slot
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Two models. left_out: why slots are not among the pairs, and how many."""
+    """Two models. left_out: why slots are not among the pairs, and how many. quantity: what the pairs are of."""
 
     a: str
     b: str
     pairs: list[Pairs]
     left_out: dict[str, int]
+    quantity: Quantity = WEIGHT
 
 
 def scatter(table: Table, a: str, b: str, *, ax: Axes, slot: str = "*", colour: str = "auto") -> list[Artist]:
@@ -133,7 +135,8 @@ def load(table: Table, a: str, b: str, slot: str = "*") -> Scatter:
             f"no slot {slot!r} of {style.short(names[0])} can be paired with one of {style.short(names[1])}: {why}",
             hint="`wexport query tensors` lists slots and shapes; samples need a table made with --detail full",
         )
-    return Scatter(names[0], names[1], pairs, {reason: count for reason, count in left_out.items() if count})
+    told = {reason: count for reason, count in left_out.items() if count}
+    return Scatter(names[0], names[1], pairs, told, quantity_of(rows))
 
 
 def draw(data: Scatter, ax: Axes, *, colour: str = "auto") -> list[Artist]:
@@ -160,8 +163,8 @@ def draw(data: Scatter, ax: Axes, *, colour: str = "auto") -> list[Artist]:
             line.set_label("equal in both")
             style.legend(ax, loc="upper left", bbox_to_anchor=(1.02, 1))
             _enlarge(ax)
-        names = style.short_all([data.a, data.b])
-        style.label(ax, title=_title(data), x=f"weight in {names[0]}", y=f"weight in {names[1]}")
+        names, what = style.short_all([data.a, data.b]), data.quantity.axis
+        style.label(ax, title=_title(data), x=f"{what} in {names[0]}", y=f"{what} in {names[1]}")
     return [*artists, line]
 
 

@@ -69,7 +69,7 @@ def standing_out(models: int, shown: int = SHOWN) -> list[int]:
     """
     if models <= shown + 1:
         return list(range(models))
-    return [round(place * (models - 1) / (shown - 1)) for place in range(shown)]
+    return [round(place * (models - 1) / max(1, shown - 1)) for place in range(shown)]
 
 
 def choice(name: str, value: str, known: Sequence[str]) -> None:

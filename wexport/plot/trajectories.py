@@ -15,13 +15,14 @@ from wexport.errors import UsageError
 from wexport.plot import columns, style
 from wexport.plot.data import Table, listed, there_is
 from wexport.plot.profiles import grey
+from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.session import opened
 
 Floats = NDArray[np.float64]
 
 _SQL = """
 SELECT
-    model, run, step, kind, slot, shape_text(canonical_shape) AS shape, {number} AS figure,
+    model, run, step, kind, slot, role, shape_text(canonical_shape) AS shape, {number} AS figure,
     min(tensor_index) OVER (PARTITION BY run, kind, slot) AS place
 FROM weights
 WHERE asked_for(model, getvariable('model')) AND asked_for(slot, getvariable('slot'))
@@ -47,7 +48,7 @@ class Line:
 class Trajectories:
     """Lines over the steps. without_step: models that are left out, since the table does not know their run and step.
 
-    same_step: checkpoints that share run and step with another.
+    same_step: checkpoints that share run and step with another. quantity: what it is a figure of.
     """
 
     statistic: str
@@ -55,6 +56,7 @@ class Trajectories:
     checkpoints: int
     without_step: int
     same_step: int
+    quantity: Quantity = WEIGHT
 
 
 def trajectory(
@@ -144,6 +146,7 @@ def load(
         len(checkpoints),
         len({row["model"] for row in rows} - checkpoints.keys()),
         len(checkpoints) - len(set(checkpoints.values())),
+        quantity_of(placed),
     )
 
 
@@ -181,9 +184,8 @@ def draw(data: Trajectories, ax: Axes, *, scale: str = "linear") -> list[Artist]
         if scale == "log":
             style.logarithmic(ax)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        style.label(
-            ax, title=_title(data, hidden), x="step, as the checkpoints' names say", y=columns.axis(data.statistic)
-        )
+        y = columns.axis(data.statistic, data.quantity)
+        style.label(ax, title=_title(data, hidden), x="step, as the checkpoints' names say", y=y)
         if len(data.lines) > 1:
             style.legend(ax, loc="upper left", bbox_to_anchor=(1.01, 1))
     return artists

@@ -16,6 +16,7 @@ from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import ORDER, Table, fetch, listed
 from wexport.plot.profiles import grey
+from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.stats.histogram import NEAR_ZERO
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,7 @@ _MARK = "black"
 
 _SQL = f"""
 SELECT
-    model, slot, shape_text(canonical_shape) AS shape, unit_count, nan_count + inf_count AS missing,
+    model, slot, kind, role, shape_text(canonical_shape) AS shape, unit_count, nan_count + inf_count AS missing,
     [unit.l2_norm for unit in units] AS l2_norm, [unit.abs_max for unit in units] AS abs_max
 FROM weights
 WHERE asked_for(slot, getvariable('slot')) AND asked_for(model, getvariable('model'))
@@ -36,9 +37,10 @@ ORDER BY {ORDER}
 
 @dataclass(frozen=True, slots=True)
 class UnitNorms:
-    """One slot. norms: of each model, the L2 norm of each unit's incoming weights, in the order of the units.
+    """One slot. norms: of each model, the L2 norm of each unit's values, in the order of the units: of its incoming
+    weights, of the gradients by them, or of its outputs, as `quantity` says.
 
-    near_zero: units all of whose weights are near zero. left_out: models that have the slot, but not its units.
+    near_zero: units all of whose values are near zero. left_out: models that have the slot, but not its units.
     """
 
     slot: str
@@ -48,6 +50,7 @@ class UnitNorms:
     near_zero: list[NDArray[np.bool_]]
     missing: int
     left_out: int
+    quantity: Quantity = WEIGHT
 
 
 def units(
@@ -98,7 +101,7 @@ def load(table: Table, slot: str, model: str = "*") -> UnitNorms:
     near_zero = [np.array(row["abs_max"], np.float64) < NEAR_ZERO for row in kept]
     missing = sum(row["missing"] or 0 for row in kept)
     names, shapes = [row["model"] for row in kept], [row["shape"] for row in kept]
-    return UnitNorms(slots[0], names, shapes, norms, near_zero, missing, len(rows) - len(kept))
+    return UnitNorms(slots[0], names, shapes, norms, near_zero, missing, len(rows) - len(kept), quantity_of(rows))
 
 
 def draw(data: UnitNorms, ax: Axes, *, layout: str = "auto", scale: str = "linear") -> list[Artist]:
@@ -129,12 +132,17 @@ def draw(data: UnitNorms, ax: Axes, *, layout: str = "auto", scale: str = "linea
             top = max((float(np.nanmax(norms)) for norms in data.norms if np.isfinite(norms).any()), default=0.0)
             ax.set_ylim(-0.02 * (top or 1), 1.05 * (top or 1))
         x = "unit, in the order of the file" if layout == "bars" else "units, from the largest norm to the smallest"
-        style.label(ax, title=_title(data, scale), x=x, y="L2 norm of the incoming weights [weight]")
+        style.label(ax, title=_title(data, scale), x=x, y=_side(data.quantity))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(ax.get_legend_handles_labels()[0]) > 1 or any(near.any() for near in data.near_zero):
             outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)}
             style.legend(ax, **outside)
     return artists
+
+
+def _side(quantity: Quantity) -> str:
+    unit = f" [{quantity.unit}]" if quantity.unit else ""
+    return f"L2 norm of the {'incoming weights' if quantity == WEIGHT else quantity.many} of each unit{unit}"
 
 
 def _bars(data: UnitNorms, ax: Axes) -> list[Artist]:
@@ -186,7 +194,7 @@ def _standing_out(data: UnitNorms) -> list[int]:
 def _marks(ax: Axes, x: NDArray[np.generic], y: Floats, count: int) -> list[Artist]:
     if not count:
         return []
-    label = f"near zero: all |w| < 2^-10 ({count:,})"
+    label = f"near zero: all within 2^-10 of 0 ({count:,})"
     return [ax.scatter(x, y, marker="x", s=28, color=_MARK, linewidths=1.4, zorder=4, label=label, clip_on=False)]
 
 
@@ -208,7 +216,7 @@ def _title(data: UnitNorms, scale: str) -> str:
     if len(set(data.shapes)) > 1:
         notes.append("not all of one shape: " + ", ".join(sorted(set(data.shapes))[:4]))
     if data.missing:
-        notes.append(f"{data.missing:,} NaN or infinite weights left out")
+        notes.append(f"{data.missing:,} NaN or infinite values left out")
     if data.left_out:
         notes.append(f"{data.left_out:,} left out: the table holds no units of theirs")
     if scale == "log" and any((norms == 0).any() for norms in data.norms):
