@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from functools import cache
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -39,35 +41,50 @@ COMMANDS_GROUP = "wexport.commands"
 class _Foreign(click.Command):
     """A command of an installed plugin, as it stands in the list: by its name alone, nothing imported."""
 
-    def __init__(self, entry: EntryPoint) -> None:
-        self._entry = entry
-        self._whose = entry.dist.name if entry.dist else entry.value
-        super().__init__(entry.name, help=f"From {self._whose}.")
+    def __init__(self, name: str, entries: Sequence[EntryPoint]) -> None:
+        """entries: of that name; where there are several, none is run."""
+        self._entries = entries
+        self._owners = [entry.dist.name if entry.dist else entry.value for entry in entries]
+        super().__init__(name, help=f"From {' and '.join(self._owners)}.")
 
     def load(self) -> click.Command:
-        """The command itself. Raises PluginError if it cannot be imported."""
-        try:
-            command = self._entry.load()
-        except Exception as error:  # whatever a plugin raises at import is its own
+        """The command itself. Raises PluginError if it cannot be imported, or two plugins have one of its name."""
+        owner = self._owners[0]
+        if len(self._entries) > 1:
             raise PluginError(
-                f"the command {self.name} of {self._whose} cannot be loaded: {type(error).__name__}: {error}",
-                hint=f"pip install --upgrade {self._whose}",
+                f"{' and '.join(self._owners)} both have a command {self.name}",
+                hint=f"pip uninstall {owner}, or another",
+            )
+        try:
+            command = self._entries[0].load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a plugin raises at import is its own, an attempt to exit included
+            raise PluginError(
+                f"the command {self.name} of {owner} cannot be loaded: {type(error).__name__}: {error}",
+                hint=f"pip install --upgrade {owner}",
             ) from None
         if not isinstance(command, click.Command):
-            raise PluginError(f"the command {self.name} of {self._whose} is no click.Command")
+            raise PluginError(f"the command {self.name} of {owner} is a {type(command).__name__}, and no click.Command")
         return command
+
+    def failed(self, error: Exception) -> PluginError:
+        """What is told when the command raises what it should not."""
+        owner = self._owners[0]
+        return PluginError(
+            f"the command {self.name} of {owner} failed: {type(error).__name__}: {error}",
+            hint=f"this is a fault of {owner}",
+        )
 
 
 class _Commands(click.Group):
-    """Our commands, and those of installed plugins."""
+    """Our commands, and those of installed plugins, which cannot take the name of one of ours."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *sorted(set(_of_plugins()) - set(self.commands))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = super().get_command(ctx, cmd_name)
-        entry = None if found is not None else _of_plugins().get(cmd_name)
-        return found if entry is None else _Foreign(entry)
+        return super().get_command(ctx, cmd_name) or self._foreign(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -75,11 +92,31 @@ class _Commands(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.load() if isinstance(command, _Foreign) else command, rest
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, WexportError, BrokenPipeError):
+            raise
+        except Exception as error:
+            foreign = self._foreign(ctx.invoked_subcommand or "")
+            if foreign is None:
+                raise
+            raise foreign.failed(error) from error
 
-def _of_plugins() -> dict[str, EntryPoint]:
+    def _foreign(self, name: str) -> _Foreign | None:
+        entries = [] if name in self.commands else _of_plugins().get(name, [])
+        return _Foreign(name, entries) if entries else None
+
+
+@cache
+def _of_plugins() -> dict[str, list[EntryPoint]]:
+    """The installed commands by name. Reads what pip wrote, and imports none of them."""
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group=COMMANDS_GROUP)}
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=COMMANDS_GROUP):
+        found.setdefault(entry.name, []).append(entry)
+    return found
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

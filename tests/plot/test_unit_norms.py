@@ -106,7 +106,7 @@ def test_what_is_missing_and_other_shapes_are_said(tmp_path: Path) -> None:
     for words in (
         "2 to 3 units",
         "not all of one shape: 2x2, 2x3",
-        "3 NaN or infinite weights left out",
+        "3 NaN or infinite values left out",
         "1 left out: the table holds no units of theirs",
     ):
         assert words in title
