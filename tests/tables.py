@@ -57,7 +57,7 @@ def _row(given: dict[str, Any], place: int) -> dict[str, Any]:
     meaning = {name: given[name] for name in _MEANING if name in given}
     layout = roles.layout(given.get("layer_class"), given.get("role", "unknown"), array.shape)
     if given.get("role") in ("input", "output"):  # of a layer that was run: inputs first, units last
-        layout = Layout(pooled_axes=(0,), unit_axes=(array.ndim - 1,))
+        layout = Layout(pooled_axes=(0,), unit_axes=(array.ndim - 1,) if array.ndim > 1 else ())
     tensor = Tensor.of_array(given["slot"], array, layout=layout, **meaning)
     model = Model(tensors=[tensor], format="test", framework="keras")
     return {**row_of(tensor, given["slot"], given["tensor_index"], model), **_outright(given)}
