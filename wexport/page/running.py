@@ -53,6 +53,6 @@ def _pictures(table: PathLike, held: list[str]) -> list[Picture]:
         return []
     try:
         made = figure("profile", table, kinds=["gradient"], statistic="rms", scale="log", role="kernel")
-    except UsageError:  # no kernel among them
+    except UsageError:  # no kernel among them, or none of a gradient above 0
         return []
     return [picture(made, "Root mean square of the gradients of kernels, from the first layer to the last")]
