@@ -365,3 +365,30 @@ def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
 def test_an_empty_model_is_told_to_be_empty(out: Path) -> None:
     result = wexport.ingest(model(), out, name="m")
     assert (result.models[0].status, result.models[0].reason) == ("empty", "it holds no numbers")
+
+
+# -- in what comes after -----------------------------------------------------------------------------------------------
+
+
+def test_compare_loses_no_model_that_was_in_memory(tmp_path: Path) -> None:
+    out = tmp_path / "weights.parquet"
+    wexport.ingest(EXAMPLES / "lstm.h5", out)
+    wexport.ingest(model(w=[1.0]), out, name="m", append=True)
+    before = out.read_bytes()
+    with pytest.raises(TableError, match=r"holds 1 models that are not among these files, e\.g\. m"):
+        wexport.compare(EXAMPLES / "lstm.h5", out=out)
+    assert out.read_bytes() == before
+    assert wexport.compare(out).models.num_rows == 2
+
+
+def test_metrics_beside_the_parts_of_a_run_are_compared_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for step in (1, 2):
+        wexport.ingest(model(**{"d/kernel": np.eye(3) * step}), f"{folder}/", name=f"e{step}", run="run", step=step)
+    metrics = folder / "metrics.csv"
+    metrics.write_text("run,epoch,val_loss\nrun,1,0.5\nrun,2,0.25\n")
+    found = wexport.compare(folder, metrics=metrics)
+    assert found.ingested is None  # a folder of parts and their metrics is a table
+    assert found.rank is not None
+    ranked = [(row["model"], row["value"]) for row in found.rank.to_pylist()]
+    assert ranked == [("e2", 0.25), ("e1", 0.5)]

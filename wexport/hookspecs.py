@@ -162,5 +162,7 @@ def wexport_describe(living: object) -> Model | None:
             return wexport.Model(format="dict", tensors=tensors)
 
     Returns None for what is not its own, quickly and without importing a framework: an object of a framework is there
-    only if that has been imported. Values are read in this process, when the row of a tensor is made.
+    only if that has been imported. Values are read in this process, when the row of a tensor is made. A tensor whose
+    values are never held whole brings its `figures`, made by a `wexport.stats.Pass`. What a plugin raises is told under
+    its name, a `wexport.UsageError` as it stands; the table is then left as it was.
     """

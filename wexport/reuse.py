@@ -52,8 +52,8 @@ def refuse_losing(table: Path, found: Sequence[Input]) -> None:
         )
 
 
-def _models(table: Path) -> dict[str, tuple[str, int]]:
-    """The models of a table: the file of each, and the file's size."""
+def _models(table: Path) -> dict[str, tuple[str | None, int | None]]:
+    """The models of a table: the file of each, and its size; None for one that was in memory."""
     import pyarrow.parquet as pq
 
     from wexport import dataset
@@ -66,7 +66,7 @@ def _models(table: Path) -> dict[str, tuple[str, int]]:
     }
 
 
-def _unchanged(path: Path, size: int, written: int) -> bool:
+def _unchanged(path: Path, size: int | None, written: int) -> bool:
     try:
         stat = path.stat()
     except OSError:
