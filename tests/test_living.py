@@ -149,6 +149,16 @@ def test_views_tell_weights_from_what_only_a_run_has(out: Path) -> None:
     assert sorted(column(out, "slot")) == ["dense/kernel", "dense/kernel", "dense/output", "m"]
 
 
+def test_many_tensors_stand_in_their_order(out: Path) -> None:
+    given = {f"{number:04}": np.full(1_000, number, "f4") for number in range(700)}
+    result = wexport.ingest(model(**given), out, name="m")
+    assert (result.rows, result.models[0].tensors, result.models[0].parameters) == (700, 700, 700_000)
+    found = rows(out)
+    assert [(row["tensor_index"], row["mean"], len(row["sample"]["value"])) for row in found] == [
+        (number, number, 1_000) for number in range(700)
+    ]
+
+
 def test_two_tensors_of_one_slot_are_told_apart(out: Path) -> None:
     tensors = [Tensor.of_array(name, np.ones(2), slot="same/w", kind="activation") for name in "ab"]
     wexport.ingest(Model(format="memory", tensors=tensors), out, name="m")

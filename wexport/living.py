@@ -21,8 +21,8 @@ from wexport.plugins import Plugins
 from wexport.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
 from wexport.tensors import Model, Tensor
 
-_ROWS = 256
-"""Rows that are handed on at a time."""
+_BYTES = 4 << 20
+"""Of rows that are handed on at a time, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,16 @@ def measure(living: Living, result: ModelResult, options: Options, place: Mappin
     result.format = living.model.format
     note_skipped(result, living.model.skipped)
     extra = Extra(living.plugins.statistics)
-    for start in range(0, len(living.tensors), _ROWS):
-        numbers = range(start, min(start + _ROWS, len(living.tensors)))
-        rows = [{**_row(living, number, options, extra), **place} for number in numbers]
-        columns = worker.by_column(rows)
-        count_rows(result, columns, len(rows))
-        yield result, Piece(len(rows), columns, sum(map(worker.weight_of, rows)))
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for number in range(len(living.tensors)):
+        rows.append({**_row(living, number, options, extra), **place})
+        size += worker.weight_of(rows[-1])
+        if size >= _BYTES or number + 1 == len(living.tensors):
+            columns = worker.by_column(rows)
+            count_rows(result, columns, len(rows))
+            yield result, Piece(len(rows), columns, size)
+            rows, size = [], 0
     result.notes += [*living.plugins.notes, *extra.notes]
     conclude(result)
     if result.status == "failed":  # it has problems and no tensor
