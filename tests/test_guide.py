@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.test_readme import printed, steady
+from wexport.cli import COMMANDS_GROUP
+from wexport.hookspecs import ENTRY_POINT_GROUP
 
 GUIDE = ROOT / "plugins" / "README.md"
 _FILE = re.compile(r"<!-- file: (?P<name>[\w.]+) -->\n```python\n(?P<code>(?:.*\n)*?)```")
@@ -47,12 +49,13 @@ def test_every_block_is_tested() -> None:
     assert text.count("```python\n") == len(_FILE.findall(text))
     assert text.count("```console\n") == len(_SHELL.findall(text))
     others = re.findall(r"^```(\w*)\n((?:(?!```).*\n)*)```$", text, re.MULTILINE)
-    assert [language for language, _ in others if language not in ("python", "console")] == ["", "toml"]
+    assert [language for language, _ in others if language not in ("python", "console")] == ["", "toml", "toml"]
 
 
 def test_the_package_that_is_shown_is_one(tmp_path: Path) -> None:
-    (shown,) = re.findall(r"```toml\n((?:.*\n)*?)```", GUIDE.read_text())
-    assert tomllib.loads(shown)["project"]["entry-points"]["wexport"] == {"nets": "nets_reader"}
+    commands, shown = map(tomllib.loads, re.findall(r"```toml\n((?:.*\n)*?)```", GUIDE.read_text()))
+    assert list(commands["project"]["entry-points"]) == [COMMANDS_GROUP]
+    assert shown["project"]["entry-points"][ENTRY_POINT_GROUP] == {"nets": "nets_reader"}
 
 
 def test_the_first_commands_are_those_that_new_plugin_names(tmp_path: Path) -> None:
