@@ -57,7 +57,7 @@ class Observer:
         self.model = model
         self._described = described or describing.described(model)
         self._slots = self._described.slots()
-        every = places(model, self._described.model.tensors, self._slots)
+        every = places(model, self._described)
         self.places = chosen(every, layers)
         self._detail, self._batch_size = detail, batch_size
         self._loss, self._training = loss, training
