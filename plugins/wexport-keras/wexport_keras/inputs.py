@@ -45,6 +45,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self._inputs[0])
 
+    @property
+    def fixed(self) -> int | None:
+        """How many inputs a batch has to have, where the model says so."""
+        return _fixed(self._model)
+
     def inputs(self, size: int) -> Iterator[tuple[Any, int]]:
         """The inputs of a batch, and how many they are."""
         for start in range(0, len(self), size):
@@ -68,6 +73,7 @@ def batches_of(model: Any, inputs: Any, targets: Any = None) -> Batches:
     x = _checked(inputs, _expected(model.inputs) if built else None, "input")
     if built:
         _check_tokens(model, x)
+        _check_count(model, len(x[0]))
     if targets is None:
         return Batches(model, x, None)
     y = _checked(targets, None, "target")
@@ -106,6 +112,10 @@ def _built(model: Any) -> bool:
         return bool(model.inputs)
     except (AttributeError, ValueError):
         return False
+
+
+def _fixed(model: Any) -> int | None:
+    return next((one.shape[0] for one in model.inputs if one.shape[0] is not None), None) if _built(model) else None
 
 
 def _expected(tensors: Sequence[Any]) -> list[Expected]:
@@ -199,6 +209,15 @@ def _check_tokens(model: Any, arrays: Sequence[Array]) -> None:
                             f"input {given.name}: holds tokens from {array.min()} to {array.max()}",
                             hint=f"the layer {layer.name} knows tokens from 0 to {layer.input_dim - 1}",
                         )
+
+
+def _check_count(model: Any, count: int) -> None:
+    fixed = _fixed(model)
+    if fixed is not None and count % fixed:
+        raise UsageError(
+            f"the model takes batches of {fixed}, and there are {count:,} inputs",
+            hint=f"give a multiple of {fixed}; a model for any number has no batch_size or batch_shape in its Input",
+        )
 
 
 def _packed(model: Any, arrays: list[Array]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import warnings
@@ -11,14 +12,16 @@ from typing import Any
 
 import keras
 
+import wexport
 from wexport import ReadError, UsageError, archives
+from wexport.errors import BudgetError
 from wexport.readers import hdf5_walk, keras3, keras_config, keras_legacy
 from wexport.tensors import Source
 from wexport_keras.trust import Suspect, suspects
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[str | os.PathLike[str]] = ()) -> Any:
-    """The Keras model in a `.keras` or whole-model `.h5` file.
+    """The Keras model in a `.keras` or whole-model `.h5` file, with the loss that it was compiled with, if Keras knows it.
 
     trust: run what code the file brings or needs. code: Python files that define its custom layers; they are run.
 
@@ -27,38 +30,78 @@ def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[st
     path = Path(path)
     if code and not trust:
         raise UsageError("code is given, and the model is not trusted", hint="add --trust if you know both")
-    config, compiled = _configs(path)
-    objects = {name: value for file in code for name, value in _run(Path(file)).items()}
+    config, compiled, reader = _configs(path)
     found = list(suspects(config))
     if found and not trust:
         raise _refusal(path, found)
-    unknown_loss = next(suspects(compiled, "its training"), None)
-    try:
-        with keras.saving.custom_object_scope(objects), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on optimizers that were never used, and the like
-            return keras.saving.load_model(
-                path, safe_mode=not trust, compile=compiled is not None and (unknown_loss is None or trust)
-            )
-    except Exception as error:  # Keras tells damaged files and missing classes by any kind of exception
-        said = " ".join(str(error).split())
+    _read_through(path, reader)
+    objects = {name: value for file in code for name, value in _run(Path(file)).items()}
+    with keras.saving.custom_object_scope(objects):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on optimizers that were never used, and the like
+                model = keras.saving.load_model(path, safe_mode=not trust, compile=False)
+        except Exception as error:  # Keras tells damaged files and missing classes by any kind of exception
+            said = " ".join(str(error).split())
+            raise ReadError(
+                f"{path}: Keras {keras.__version__} cannot load it: {said[:300]}",
+                hint="name the Python file of its custom layers with --code"
+                if found and not code
+                else "if another version of Keras wrote it, run it there, or save it again with this one",
+            ) from None
+        if isinstance(compiled, Mapping) and (trust or not any(suspects(compiled))):
+            _compile(model, compiled)
+    return model
+
+
+def _compile(model: Any, compiled: Mapping[str, Any]) -> None:
+    """Give a model its loss, which is all of its training that is needed; without, if Keras does not know it."""
+    with contextlib.suppress(Exception):
+        model.compile(loss=_loss(compiled.get("loss")), loss_weights=compiled.get("loss_weights"))
+
+
+def _loss(config: Any) -> Any:
+    """A loss, or a list or mapping of them, by its config. Raises what Keras does if it knows none such."""
+    if isinstance(config, str) or (isinstance(config, Mapping) and "class_name" in config):
+        return keras.losses.get(config)
+    if isinstance(config, Mapping):
+        return {name: _loss(each) for name, each in config.items()}
+    return [_loss(each) for each in config] if isinstance(config, (list, tuple)) else config
+
+
+def _read_through(path: Path, reader: str) -> None:
+    """Read the file as a stranger's, in a child process, before Keras reads it in this one.
+
+    Raises ReadError if anything in it leads out of it, or could not be read.
+    """
+    found = wexport.inspect(path, reader=reader, detail="summary", optimizer=True).result
+    if found.problems:
+        first = found.problems[0]
         raise ReadError(
-            f"{path}: Keras {keras.__version__} cannot load it: {said[:300]}",
-            hint="name the Python file of its custom layers with --code" if found and not code else "",
-        ) from None
+            f"{path}: Keras is not let near it: {first.name}: {first.what}{first.detail and f': {first.detail}'}",
+            hint="save the model again",
+        )
+    if soft := found.left_out.get("soft link"):
+        raise ReadError(f"{path}: Keras is not let near it: {soft[0]} is a soft link", hint="save the model again")
 
 
-def _configs(path: Path) -> tuple[Mapping[str, Any], Any]:
-    """The model's config, and that of its training or None, read as inert text by wexport's own readers."""
+def _configs(path: Path) -> tuple[Mapping[str, Any], Any, str]:
+    """The model's config, that of its training or None, and who reads the file: as inert text, by wexport's readers."""
     with Source(path) as source:
         if keras3.sniff(source) and source.head.startswith(archives.SIGNATURES):
-            text: Any = archives.open_archive(source).read(keras3.CONFIG, keras_config.MAX_CONFIG_BYTES)
-            config = keras_config.parse(text)
-            compiled = (config or {}).get("compile_config")
+            _check_suffix(path, "a zip", (".keras",))
+            archive = archives.open_archive(source)
+            unpacked, most = sum(member.file_size for member in archive.members.values()), (1 << 30) + 200 * source.size
+            if unpacked > most:
+                raise BudgetError(f"{path}: unpacks to {unpacked:,} bytes, {most:,} are allowed")
+            config = keras_config.parse(archive.read(keras3.CONFIG, keras_config.MAX_CONFIG_BYTES))
+            reader, compiled = keras3.READER.name, (config or {}).get("compile_config")
             config = {name: value for name, value in config.items() if name != "compile_config"} if config else None
         elif keras_legacy.sniff(source):
+            _check_suffix(path, "HDF5", (".h5", ".hdf5"))
             tree = hdf5_walk.open_file(source)
             config = keras_config.parse(tree.text("", "model_config"))
-            compiled = keras_config.parse(tree.text("", "training_config"))
+            reader, compiled = keras_legacy.READER.name, keras_config.parse(tree.text("", "training_config"))
         else:
             config = None
         if config is None:
@@ -66,7 +109,15 @@ def _configs(path: Path) -> tuple[Mapping[str, Any], Any]:
                 f"{path}: is no model that can be run: it holds no layers, or weights alone",
                 hint="save it whole, with model.save('model.keras')",
             )
-        return config, compiled
+        return config, compiled, reader
+
+
+def _check_suffix(path: Path, what: str, suffixes: Sequence[str]) -> None:
+    """Keras goes by the name, and would else read another half of a file that is both."""
+    if path.suffix not in suffixes:
+        raise ReadError(
+            f"{path}: is {what}, and Keras goes by the name", hint=f"rename it to {path.stem}{suffixes[0]}"
+        )
 
 
 def _refusal(path: Path, found: list[Suspect]) -> UsageError:
