@@ -154,7 +154,7 @@ class _Variable:
 
     def __init__(self, path: str, value: Any, position: int) -> None:
         self.path, self.position = path, position
-        self.variable = value if isinstance(value, keras.Variable) else None
+        self.variable = value if hasattr(value, "assign") else None  # before 3.9 not all are keras.Variable
         self._value = value
         self.shape = tuple(int(length) for length in value.shape)
         self.type = SimpleNamespace(name=keras.backend.standardize_dtype(value.dtype))

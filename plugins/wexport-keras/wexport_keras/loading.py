@@ -21,7 +21,7 @@ from wexport_keras.trust import Suspect, suspects
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[str | os.PathLike[str]] = ()) -> Any:
-    """The Keras model in a `.keras` or whole-model `.h5` file, with the loss that it was compiled with, if Keras knows it.
+    """The Keras model in a `.keras` or whole-model `.h5` file, with its loss, if that is one of Keras' own.
 
     trust: run what code the file brings or needs. code: Python files that define its custom layers; they are run.
 
@@ -115,9 +115,7 @@ def _configs(path: Path) -> tuple[Mapping[str, Any], Any, str]:
 def _check_suffix(path: Path, what: str, suffixes: Sequence[str]) -> None:
     """Keras goes by the name, and would else read another half of a file that is both."""
     if path.suffix not in suffixes:
-        raise ReadError(
-            f"{path}: is {what}, and Keras goes by the name", hint=f"rename it to {path.stem}{suffixes[0]}"
-        )
+        raise ReadError(f"{path}: is {what}, and Keras goes by the name", hint=f"rename it to {path.stem}{suffixes[0]}")
 
 
 def _refusal(path: Path, found: list[Suspect]) -> UsageError:

@@ -182,7 +182,7 @@ def observe(model: Any, inputs: Any, targets: Any = None, **options: Any) -> lis
     """
     from wexport_keras.inputs import batches_of
 
-    batches = batches_of(model, inputs, targets)
+    batches = batches_of(model, inputs, targets, options.get("loss"))
     observer = Observer(model, **options)
     found = observer.outputs(batches)
     return [*found, *observer.gradients(batches)] if targets is not None else found

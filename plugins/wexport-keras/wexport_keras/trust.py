@@ -119,8 +119,8 @@ def _is_function(name: Any, module: str | None) -> bool:
     """
     if module in (None, "builtins"):
         places = [getattr(keras, part) for part in _FUNCTIONS]
-    elif module.startswith(tuple(f"keras.{part}" for part in _FUNCTIONS)) and module in sys.modules:
-        places = [sys.modules[module]]
+    elif module.startswith(tuple(f"keras.{part}" for part in _FUNCTIONS)):
+        places = _loaded(module)
     else:
         return False
     if not isinstance(name, str) or name in _NO_MATHS or name.startswith("_"):
@@ -141,6 +141,14 @@ def _is_keras(name: str, module: str | None) -> bool:
             return True
         places = [getattr(keras, part) for part in _WITHOUT_MODULE] + [keras, keras.optimizers.schedules]
     else:
-        places = [sys.modules[module]] if module in sys.modules else []
+        places = _loaded(module)
     found = [one for place in places if inspect.isclass(one := getattr(place, name, None))]
     return any(issubclass(one, _SAFE) and not issubclass(one, _UNSAFE) for one in found)
+
+
+def _loaded(module: str) -> list[Any]:
+    """The module of Keras by that name, if it is there already: nothing is imported because a file says so."""
+    place: Any = keras
+    for part in module.split(".")[1:]:  # before 3.9 the public ones stand in sys.modules by another name
+        place = getattr(place, part, None)
+    return [place] if inspect.ismodule(place) else [sys.modules[module]] if module in sys.modules else []

@@ -84,7 +84,7 @@ def gradients(
     observer = Observer(model, layers=patterns, output_gradients=of == "outputs", loss=loss, training=training)
     passed: list[tuple[Seen, Array]] = []
     by_weights = observer.differentiate(
-        batches_of(model, inputs, targets), lambda seen, array: passed.append((seen, array))
+        batches_of(model, inputs, targets, loss), lambda seen, array: passed.append((seen, array))
     )
     wanted = {place.path for place in observer.places}
     if of == "outputs":
