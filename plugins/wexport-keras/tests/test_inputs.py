@@ -33,8 +33,8 @@ def test_shape_type_and_nan_are_told_with_what_the_model_expects() -> None:
     lost[5, 1, 1, 0], lost[6, 0, 0, 1] = np.nan, np.inf
     assert refused(model, lost)[0] == ("input input_layer: 2 values are NaN or infinite, the first of them in entry 5")
     assert refused(model, x, y[:3])[0] == "there are 3 targets for 37 inputs"
-    assert refused(model, x, [y, y])[0].startswith("there are 2 arrays of targets, and the model has 1 outputs: ")
-    assert refused(model, x, y + np.nan)[0].startswith("target 0: 37 values are NaN")
+    assert refused(model, x, [y, y])[0] == "there are 2 arrays for 1 targets of the model"
+    assert refused(model, x, y + np.nan)[0].startswith("target dense: 37 values are NaN")
 
 
 def test_names_have_to_be_the_models_own() -> None:
