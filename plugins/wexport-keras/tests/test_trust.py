@@ -90,8 +90,7 @@ def quantized() -> Any:
 
 
 def configs() -> dict[str, Any]:
-    models = {name: make()[0] for name, make in zoo.MODELS.items()}
-    models |= {"unusual": unusual(), "quantized": quantized()}
+    models = {"cnn": zoo.cnn()[0], "two_inputs": zoo.two_inputs()[0], "unusual": unusual(), "quantized": quantized()}
     found = {name: json.loads(json.dumps(keras.saving.serialize_keras_object(one))) for name, one in models.items()}
     with keras.src.legacy.saving.saving_options.keras_option_scope(use_legacy_config=True):
         metadata = keras.src.legacy.saving.saving_utils.model_metadata(models["cnn"])

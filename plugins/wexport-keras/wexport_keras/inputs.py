@@ -101,9 +101,8 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> list[Array] | dict[str, Arr
     if archives and len(paths) > 1:
         raise UsageError(f"{archives[0]}: a .npz holds all inputs, and there are {len(paths)} files")
     try:
-        if archives:
-            return _archive(archives[0])
-        return [_array(path) for path in paths]
+        with np.errstate(all="ignore"):  # lengths of a damaged header
+            return _archive(archives[0]) if archives else [_array(path) for path in paths]
     except (OSError, ValueError, TypeError, EOFError, OverflowError, MemoryError, zipfile.BadZipFile) as error:
         named = next((path for path in paths if str(path) in str(error)), paths[0])
         said = " ".join(str(error).split()) or type(error).__name__

@@ -42,12 +42,11 @@ def _compiled(model: Any, count: int, training: bool) -> LossOf:
     adds_up = _adds_up(model)
 
     def loss(x: Any, y: Any, prediction: Any) -> Any:
-        try:
-            found = model.compute_loss(x=x, y=y, y_pred=prediction, sample_weight=None, training=training)
-        except ValueError as error:
-            if "No loss to compute" in str(error):
-                raise UsageError("the model was compiled without a loss", hint=_NAME) from None
-            raise
+        plain = type(model).compute_loss is keras.Model.compute_loss
+        if plain and getattr(model, "loss", None) is None and not model.losses:
+            raise UsageError("the model was compiled without a loss", hint=_NAME)
+        # Keras' own way to the method, which may be a subclass' own, without `training`.
+        found = model._compute_loss(x=x, y=y, y_pred=prediction, sample_weight=None, training=training)
         if not adds_up:
             return found
         # Of sums, the mean over batches is that of all inputs if each stands for as many; penalties stand for all.
