@@ -87,7 +87,8 @@ def test_the_call_works(name: str, how: str, call: str, here: dict[str, Any]) ->
         assert isinstance(answer, pa.Table)
     else:
         assert isinstance(answer, Figure)
-        assert any(ax.lines or ax.images or ax.patches or ax.collections or ax.artists for ax in answer.axes)
+        panels = [panel for ax in answer.axes for panel in (ax, *ax.child_axes)]
+        assert any(panel.lines or panel.images or panel.patches or panel.collections for panel in panels)
 
 
 def test_nan_is_found(here: dict[str, Any], tmp_path: Path) -> None:

@@ -192,14 +192,17 @@ def bomb(weights: h5py.File) -> None:
     weights.create_dataset("layers/dense/vars/0", (1 << 36,), "f4", chunks=(1 << 20,), compression="gzip")
 
 
+@pytest.mark.parametrize("assets", [False, True])
 @pytest.mark.parametrize(
-    ("change", "said"), [(outside, "external link"), (around, "soft link"), (bomb, "layers/dense/vars/0")]
+    ("change", "said"), [(outside, "external link"), (around, "soft link|1 weights"), (bomb, "layers/dense/vars/0")]
 )
 def test_weights_are_read_by_guarded_readers_first(
-    change: Callable[[h5py.File], None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[h5py.File], None], said: str, assets: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small().save(tmp_path / "m.keras")
     rewritten(tmp_path / "m.keras", with_weights(change))
+    if assets:  # then Keras is to read the file, and not wexport alone
+        rewritten(tmp_path / "m.keras", lambda members: members.update({"assets/words.txt": b"a"}))
     monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras read it"))
     with pytest.raises(ReadError, match=said):
         wexport_keras.load(tmp_path / "m.keras")
@@ -216,16 +219,20 @@ def test_a_zip_that_unpacks_to_too_much(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_two_is_read_as_what_it_was_judged_as(tmp_path: Path) -> None:
+    """Keras goes by the name: by that of the zip it would read what stands behind the HDF5 that was judged."""
     small().save(tmp_path / "m.h5")
-    small().save(tmp_path / "evil.keras")
+    running = keras.Sequential([keras.Input((3,)), k.Lambda(lambda x: x * 2)])
+    running.save(tmp_path / "evil.keras")
     both = (tmp_path / "m.h5").read_bytes() + (tmp_path / "evil.keras").read_bytes()
-    (tmp_path / "both.keras").write_bytes(both)  # Keras would take it for the zip, and we for the other
-    with pytest.raises(ReadError, match="is HDF5, and Keras goes by the name") as caught:
-        wexport_keras.load(tmp_path / "both.keras")
-    assert caught.value.hint == "rename it to both.h5"
-    (tmp_path / "zip.h5").write_bytes((tmp_path / "evil.keras").read_bytes())
-    with pytest.raises(ReadError, match="is a zip"):
+    (tmp_path / "both.keras").write_bytes(both)
+    assert [layer.name for layer in wexport_keras.load(tmp_path / "both.keras").layers[1:]] == ["dense"]
+    small().save(tmp_path / "m.keras")
+    rewritten(tmp_path / "m.keras", lambda members: members.update({"assets/words.txt": b"a"}))
+    assert wexport_keras.load(tmp_path / "m.keras")
+    (tmp_path / "m.keras").rename(tmp_path / "zip.h5")
+    with pytest.raises(ReadError, match="is a zip, and Keras goes by the name") as caught:
         wexport_keras.load(tmp_path / "zip.h5")
+    assert caught.value.hint == "rename it to zip.keras"
 
 
 def test_a_hostile_part_of_training_is_left_out_and_the_model_runs(tmp_path: Path) -> None:

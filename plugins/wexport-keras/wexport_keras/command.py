@@ -81,7 +81,10 @@ def activations(
                 say(f"  {error.hint}")
     if written is not None:
         what = "outputs and gradients" if targets else "outputs"
-        print(f"{written.rows:,} rows in {out}: {what} on {running}")
+        done = len(found) - failed
+        count = len(next(iter(x.values())) if isinstance(x, dict) else x[0])
+        print(f"{done:,} model{'s' * (done > 1)} run on {count:,} input{'s' * (count > 1)}: {what}, on {running}")
+        print(f"{written.rows:,} rows in {out}")
         ask = "outputs", *(["gradients"] if targets else []), "health"
         print(f"what they tell: {', '.join(f'wexport query {query} {out}' for query in ask)}")
     if failed:

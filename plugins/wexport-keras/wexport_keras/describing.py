@@ -67,8 +67,7 @@ def described(model: Any, config: Mapping[str, Any] | None = None) -> Described:
             f"the model {model.name!r} is not built: it has no weights yet",
             hint="call it on some inputs first, model(x[:1]), or model.build(shape)",
         )
-    store = _Store()
-    saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+    store = Store.of(model)
     laid_out = store.laid_out()
     metadata = {"keras_version": keras.__version__}
     found = keras3.model_of(laid_out, config_of(model) if config is None else config, metadata, FORMAT)
@@ -105,13 +104,27 @@ def config_of(model: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-class _Store(saving_lib.NpzIOStore):
-    """A store of Keras' saver that keeps what it is given; it opens no file."""
+class Store(saving_lib.NpzIOStore):
+    """A store of Keras' saver that keeps what it is given, and gives what it keeps; it opens no file."""
 
     def __init__(self) -> None:
         self.mode = "w"
         self.contents: dict[str, dict[str, Any]] = {}
         self.names: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, model: Any) -> Store:
+        """What a model's state is now."""
+        store = cls()
+        saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+        return store
+
+    def restore(self, model: Any) -> None:
+        """Give a model, layer by layer as its file would, the state that is kept."""
+        saving_lib._load_state(model, weights_store=self, assets_store=None, inner_path="", visited_saveables=set())
+
+    def get(self, path: str) -> dict[str, Any]:
+        return dict(self.contents.get(path, {}))
 
     def make(self, path: str, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
         if metadata and "name" in metadata:

@@ -6,22 +6,46 @@ import contextlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
 import wexport
-from wexport import ReadError, UsageError, archives
+from wexport import ReadError, UsageError, WexportError, archives
 from wexport.errors import BudgetError
 from wexport.readers import hdf5_walk, keras3, keras_config, keras_legacy
-from wexport.tensors import Source
+from wexport.tensors import Model, Source
+from wexport_keras.filling import MisfitError, fill
+from wexport_keras.legacy import meanings, modernised
 from wexport_keras.trust import Suspect, suspects
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """A whole model as its file has it, read by wexport's own readers.
+
+    config: of the model, in Keras 3's words; written: in the file's own. compiled: how it was compiled, as the file has
+    it. unpacked: what a zip holds, in bytes.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    written: Mapping[str, Any]
+    compiled: Mapping[str, Any]
+    weights: Model
+    unpacked: int
+
+    @property
+    def has_assets(self) -> bool:
+        """Whether layers keep more than weights in the file, such as a vocabulary."""
+        return any(skipped.what == "asset" for skipped in self.weights.skipped)
+
+
 def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[str | os.PathLike[str]] = ()) -> Any:
-    """The Keras model in a `.keras` or whole-model `.h5` file, with its loss, if that is one of Keras' own.
+    """The Keras model in a `.keras` or whole-model `.h5` file, of tf.keras 2 too, with the loss it was compiled with.
 
     trust: run what code the file brings or needs. code: Python files that define its custom layers; they are run.
 
@@ -30,92 +54,134 @@ def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[st
     path = Path(path)
     if code and not trust:
         raise UsageError("code is given, and the model is not trusted", hint="add --trust if you know both")
-    config, compiled, reader = _configs(path)
-    found = list(suspects(config))
-    if found and not trust:
-        raise _refusal(path, found)
-    _read_through(path, reader)
-    objects = {name: value for file in code for name, value in _run(Path(file)).items()}
-    with keras.saving.custom_object_scope(objects):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on optimizers that were never used, and the like
-                model = keras.saving.load_model(path, safe_mode=not trust, compile=False)
-        except Exception as error:  # Keras tells damaged files and missing classes by any kind of exception
-            said = " ".join(str(error).split())
-            raise ReadError(
-                f"{path}: Keras {keras.__version__} cannot load it: {said[:300]}",
-                hint="name the Python file of its custom layers with --code"
-                if found and not code
-                else "if another version of Keras wrote it, run it there, or save it again with this one",
-            ) from None
-        if isinstance(compiled, Mapping) and (trust or not any(suspects(compiled))):
-            _compile(model, compiled)
+    with Source(path) as source:
+        saved = _read(source)
+        found = list(suspects(saved.config))
+        if found and not trust:
+            raise _refusal(path, found)
+        objects = {name: value for file in code for name, value in _run(Path(file)).items()}
+        hint = "name the Python file of its custom layers with --code" if found and not code else ""
+        with _telling(path, hint):
+            model = _built(saved, objects, trust=trust)
+    with _telling(path, hint), keras.saving.custom_object_scope(objects):
+        if model is None:
+            _look_over(saved, trust=trust)
+            model = keras.saving.load_model(path, compile=False, safe_mode=not trust)
+        _compile(model, saved.compiled, trust=trust)
     return model
 
 
-def _compile(model: Any, compiled: Mapping[str, Any]) -> None:
-    """Give a model its loss, which is all of its training that is needed; without, if Keras does not know it."""
-    with contextlib.suppress(Exception):
-        model.compile(loss=_loss(compiled.get("loss")), loss_weights=compiled.get("loss_weights"))
+@contextlib.contextmanager
+def _telling(path: Path, hint: str) -> Iterator[None]:
+    """Keras tells damaged files and missing classes by any kind of exception; here they become one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except WexportError:
+        raise
+    except Exception as error:
+        raise ReadError(f"{path}: Keras {keras.__version__} cannot load it: {_reason(error)}", hint=hint) from None
 
 
-def _loss(config: Any) -> Any:
-    """A loss, or a list or mapping of them, by its config. Raises what Keras does if it knows none such."""
-    if isinstance(config, str) or (isinstance(config, Mapping) and "class_name" in config):
-        return keras.losses.get(config)
-    if isinstance(config, Mapping):
-        return {name: _loss(each) for name, each in config.items()}
-    return [_loss(each) for each in config] if isinstance(config, (list, tuple)) else config
-
-
-def _read_through(path: Path, reader: str) -> None:
-    """Read the file as a stranger's, in a child process, before Keras reads it in this one.
-
-    Raises ReadError if anything in it leads out of it, or could not be read.
-    """
-    found = wexport.inspect(path, reader=reader, detail="summary", optimizer=True).result
-    if found.problems:
-        first = found.problems[0]
+def _read(source: Source) -> _Saved:
+    """What is in a file. Raises ReadError for one that holds no whole model, and as the readers do."""
+    config: Any
+    unpacked = 0
+    if keras3.sniff(source) and source.head.startswith(archives.SIGNATURES):
+        archive = archives.open_archive(source)
+        config = keras_config.parse(archive.read(keras3.CONFIG, keras_config.MAX_CONFIG_BYTES))
+        compiled = (config or {}).get("compile_config")
+        config = {name: value for name, value in config.items() if name != "compile_config"} if config else None
+        weights = keras3.open_(source)
+        unpacked = sum(member.file_size for member in archive.members.values())
+    elif keras_legacy.sniff(source):
+        tree = hdf5_walk.open_file(source)
+        config = keras_config.parse(tree.text("", "model_config"))
+        compiled = keras_config.parse(tree.text("", "training_config"))
+        weights = keras_legacy.open_(source)
+    else:
+        config = None
+    if config is None:
         raise ReadError(
-            f"{path}: Keras is not let near it: {first.name}: {first.what}{first.detail and f': {first.detail}'}",
-            hint="save the model again",
+            f"{source.path}: is no model that can be run: it holds no layers, or weights alone",
+            hint="save it whole, with model.save('model.keras')",
         )
-    if soft := found.left_out.get("soft link"):
-        raise ReadError(f"{path}: Keras is not let near it: {soft[0]} is a soft link", hint="save the model again")
+    problem = next((skipped for skipped in weights.skipped if skipped.problem), None)
+    if problem is not None:
+        raise ReadError(f"{source.path}: {problem.name} cannot be read: {problem.what} {problem.detail}".rstrip())
+    modern = modernised(config, weights.framework_version)
+    return _Saved(source.path, modern, config, compiled if isinstance(compiled, Mapping) else {}, weights, unpacked)
 
 
-def _configs(path: Path) -> tuple[Mapping[str, Any], Any, str]:
-    """The model's config, that of its training or None, and who reads the file: as inert text, by wexport's readers."""
-    with Source(path) as source:
-        if keras3.sniff(source) and source.head.startswith(archives.SIGNATURES):
-            _check_suffix(path, "a zip", (".keras",))
-            archive = archives.open_archive(source)
-            unpacked, most = sum(member.file_size for member in archive.members.values()), (1 << 30) + 200 * source.size
-            if unpacked > most:
-                raise BudgetError(f"{path}: unpacks to {unpacked:,} bytes, {most:,} are allowed")
-            config = keras_config.parse(archive.read(keras3.CONFIG, keras_config.MAX_CONFIG_BYTES))
-            reader, compiled = keras3.READER.name, (config or {}).get("compile_config")
-            config = {name: value for name, value in config.items() if name != "compile_config"} if config else None
-        elif keras_legacy.sniff(source):
-            _check_suffix(path, "HDF5", (".h5", ".hdf5"))
-            tree = hdf5_walk.open_file(source)
-            config = keras_config.parse(tree.text("", "model_config"))
-            reader, compiled = keras_legacy.READER.name, keras_config.parse(tree.text("", "training_config"))
-        else:
-            config = None
-        if config is None:
-            raise ReadError(
-                f"{path}: is no model that can be run: it holds no layers, or weights alone",
-                hint="save it whole, with model.save('model.keras')",
-            )
-        return config, compiled, reader
+def _look_over(saved: _Saved, *, trust: bool) -> None:
+    """What has to hold before Keras itself reads a file. Raises UsageError or ReadError where it does not."""
+    path, zipped = saved.path, bool(saved.unpacked)
+    suffixes = (".keras",) if zipped else (".h5", ".hdf5")
+    if path.suffix not in suffixes:  # Keras goes by the name, and would read the other half of a file that is both
+        raise ReadError(
+            f"{path}: is {'a zip' if zipped else 'HDF5'}, and Keras goes by the name",
+            hint=f"rename it to {path.stem}{suffixes[0]}",
+        )
+    if not trust and (found := list(suspects(saved.written))):
+        raise _refusal(path, found)
+    most = (1 << 30) + 200 * path.stat().st_size
+    if saved.unpacked > most:
+        raise BudgetError(f"{path}: unpacks to {saved.unpacked:,} bytes, {most:,} are allowed")
+    reader = (keras3 if zipped else keras_legacy).READER.name
+    read = wexport.inspect(path, reader=reader, detail="summary", optimizer=True).result
+    said = [f"{one.name}: {one.what}" for one in read.problems]
+    said += [f"{name}: soft link" for name in read.left_out.get("soft link", ())]
+    if said:
+        raise ReadError(f"{path}: Keras is not let near it: {said[0]}", hint="save the model again")
 
 
-def _check_suffix(path: Path, what: str, suffixes: Sequence[str]) -> None:
-    """Keras goes by the name, and would else read another half of a file that is both."""
-    if path.suffix not in suffixes:
-        raise ReadError(f"{path}: is {what}, and Keras goes by the name", hint=f"rename it to {path.stem}{suffixes[0]}")
+def _built(saved: _Saved, objects: Mapping[str, Any], *, trust: bool) -> Any:
+    """The model with its weights, not compiled; None where only Keras itself can load it.
+
+    That is where layers keep more in the file than weights, such as a vocabulary, and where code of the user's lays out
+    weights in its own way.
+    """
+    if saved.has_assets:
+        return None
+    names = {**meanings(saved.weights.framework_version), **objects}
+    with keras.saving.custom_object_scope(names):  # a scope inside another would hide it
+        model = keras.saving.deserialize_keras_object(saved.config, safe_mode=not trust)
+    try:
+        fill(model, saved.weights)
+    except MisfitError:
+        if not trust:
+            raise
+        return None
+    return model
+
+
+def _compile(model: Any, compiled: Mapping[str, Any], *, trust: bool) -> None:
+    """Give a model the loss that it was compiled with, if that is known; its optimizer and metrics are not needed."""
+    loss = compiled.get("loss")
+    if not compiled or (not trust and next(suspects(loss), None) is not None):
+        return
+    with contextlib.suppress(Exception):  # a loss that was never registered, or that Keras 3 has no more
+        model.compile(loss=_losses(loss), loss_weights=compiled.get("loss_weights"))
+
+
+def _losses(value: Any) -> Any:
+    """Losses from their configs, in the structure that they were given in."""
+    if isinstance(value, Mapping) and "class_name" not in value:
+        return {name: _losses(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_losses(item) for item in value]
+    if isinstance(value, Mapping):
+        config = value.get("config")
+        if isinstance(config, Mapping) and config.get("reduction") == "auto":  # as tf.keras calls the usual one
+            value = {**value, "config": {**config, "reduction": "sum_over_batch_size"}}
+    return keras.losses.get(value)
+
+
+def _reason(error: BaseException) -> str:
+    """What Keras says, without the configs that it says it in."""
+    said = " ".join(str(error).split())
+    return said.rpartition("Exception encountered: ")[2][:300]
 
 
 def _refusal(path: Path, found: list[Suspect]) -> UsageError:
