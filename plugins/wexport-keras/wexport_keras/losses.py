@@ -38,7 +38,9 @@ def loss_of(model: Any, name: str | None, count: int, *, training: bool = False)
 
 def _compiled(model: Any, count: int, training: bool) -> LossOf:
     if not getattr(model, "compiled", False):
-        raise UsageError("the model has no loss: it was saved without, or with one that is not Keras' own", hint=_NAME)
+        raise UsageError(
+            "the model has no loss: it was saved without, or with one that Keras does not know", hint=_NAME
+        )
     adds_up = _adds_up(model)
 
     def loss(x: Any, y: Any, prediction: Any) -> Any:
