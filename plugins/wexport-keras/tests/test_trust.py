@@ -82,7 +82,7 @@ def unusual() -> Any:
 
 def quantized() -> Any:
     inputs = keras.Input((4,))
-    model = keras.Model(inputs, k.Dense(3)(k.Normalization(mean=0.0, variance=1.0)(inputs)))
+    model = keras.Model(inputs, k.Dense(3)(k.Normalization(mean=[0.0] * 4, variance=[1.0] * 4)(inputs)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the input layer cannot be quantized
         model.quantize("int8")

@@ -121,7 +121,14 @@ class Store(saving_lib.NpzIOStore):
 
     def restore(self, model: Any) -> None:
         """Give a model, layer by layer as its file would, the state that is kept."""
-        saving_lib._load_state(model, weights_store=self, assets_store=None, inner_path="", visited_saveables=set())
+        failed: set[int] = set()
+        said: dict[int, tuple[Any, Exception]] = {}
+        saving_lib._load_state(
+            model, weights_store=self, assets_store=None, inner_path="", visited_saveables=set(),
+            failed_saveables=failed, error_msgs=said,
+        )  # fmt: skip  # Keras 3.6 wants both to be there
+        if failed:
+            raise next(iter(said.values()))[1]
 
     def get(self, path: str) -> dict[str, Any]:
         return dict(self.contents.get(path, {}))
