@@ -129,7 +129,7 @@ def running_code(kind: str) -> keras.Model:
     ("kind", "said"),
     [
         ("lambda", r"the layer 'twice' \(Lambda\) holds Python code of its own"),
-        ("custom", "the layer 'scale' is of the class 'Scale', which is not Keras' own"),
+        ("custom", "the layer 'scale' is of the class 'Scale'( of test_command)?, which is not Keras' own"),
     ],
 )
 def test_a_model_that_would_run_code_is_refused_before_it_is_loaded(
@@ -170,9 +170,9 @@ def test_other_ways_to_run_code_are_seen_in_the_config() -> None:
     layer = {"module": "keras.layers", "class_name": "Dense", "config": {"name": "d"}, "registered_name": None}
     assert said(layer) == []
     evil = {"module": "os", "class_name": "system", "config": "true", "registered_name": "system"}
-    assert "os" in str(said({**layer, "config": {"name": "d", "kernel_initializer": evil}})) or said(
-        {**layer, "config": {"name": "d", "kernel_initializer": evil}}
-    ) == ["the layer 'd' is of the class 'system', which is not Keras' own"]
+    assert said({**layer, "config": {"name": "d", "kernel_initializer": evil}}) == [
+        "the layer 'd' is of the class 'system' of os, which is not Keras' own"
+    ]
     get = {"module": "keras.utils", "class_name": "get_file", "config": {}, "registered_name": None}
     assert said(get) == ["the model is of the class 'get_file', which is not Keras' own"]
     function = {"class_name": "function", "module": "builtins", "config": "exec", "registered_name": "function"}

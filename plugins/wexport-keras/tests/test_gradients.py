@@ -87,7 +87,7 @@ def test_a_loss_is_named_or_compiled() -> None:
     inputs = keras.Input((4,))
     model = keras.Model(inputs, k.Dense(1)(inputs))
     x, y = np.ones((2, 4), "float32"), np.ones((2, 1), "float32")
-    with pytest.raises(UsageError, match="without a loss"):
+    with pytest.raises(UsageError, match="has no loss"):
         wexport_keras.gradients(model, x, y)
     with pytest.raises(UsageError, match="no loss 'best'"):
         wexport_keras.gradients(model, x, y, loss="best")
@@ -108,3 +108,39 @@ def test_the_numpy_backend_says_that_it_has_none() -> None:
     )
     assert done.stdout.strip() == "1"
     assert "the numpy backend of Keras gives outputs only, no gradients" in done.stderr
+
+
+def linear(loss: Any, **options: Any) -> Any:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, k.Dense(2, name="dense", **options)(inputs))
+    model.compile("sgd", loss)
+    return zoo.settled(model)
+
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(7, 4)).astype("float32"), RNG.normal(size=(7, 2)).astype("float32")
+
+
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size"])
+def test_of_several_batches_they_are_those_of_all_inputs(reduction: str) -> None:
+    model = linear(keras.losses.MeanSquaredError(reduction=reduction), kernel_regularizer=keras.regularizers.L2(0.3))
+    kernel, bias = model.get_weights()
+    error = X @ kernel + bias - Y  # of the mean over both outputs, the derivative is the error itself
+    times = 1 if reduction == "sum" else 1 / 7
+    due = times * X.T @ error + 2 * 0.3 * kernel
+    for size in (3, 7):
+        [found, _] = wexport_keras.observe(model, X, Y, batch_size=size)[1:]
+        mine = np.concatenate(list(found.chunks(1 << 20))).reshape(found.shape)
+        np.testing.assert_allclose(mine, due, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_is_no_single_value_is_told() -> None:
+    with pytest.raises(UsageError, match=r"no single value: it has the shape \(7,\)"):
+        wexport_keras.gradients(linear(keras.losses.MeanSquaredError(reduction=None)), X, Y)
+
+
+def test_penalties_alone_are_a_loss() -> None:
+    found = wexport_keras.gradients(model := linear(None, kernel_regularizer=keras.regularizers.L2(0.5)), X, Y)
+    np.testing.assert_allclose(found["dense/kernel"], model.get_weights()[0], rtol=1e-5)
+    with pytest.raises(UsageError, match="compiled without a loss"):
+        wexport_keras.gradients(linear(None), X, Y)

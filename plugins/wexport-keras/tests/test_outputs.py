@@ -208,3 +208,51 @@ def test_another_backend_gives_the_same(backend: str, name: str, tmp_path: Path)
             if figure == "zero_count" and tensor.kind == "gradient":
                 continue  # what rounds to zero differs
             assert getattr(figures, figure) == pytest.approx(other, rel=2e-4, abs=2e-5 * largest), (tensor.slot, figure)
+
+
+class Block(keras.Model):
+    """Its layers stand in lists, with names that two of them share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = [k.Dense(3, name="d"), k.Dense(3, name="d")]
+        self.inner = [keras.Sequential([k.Dense(3), k.ReLU()])]
+
+    def call(self, x: Any) -> Any:
+        for layer in [*self.blocks, *self.inner]:
+            x = layer(x)
+        return x
+
+
+def test_layers_in_lists_have_slots_of_their_own() -> None:
+    model, x = Block(), np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    with pytest.raises(UsageError, match="is not built") as caught:
+        wexport_keras.observe(model, x)
+    assert "model(x[:1])" in caught.value.hint
+    due = [model.blocks[0](x), model.blocks[1](model.blocks[0](x))]
+    model(x)
+    found = wexport_keras.outputs(model, x)
+    assert list(found) == [
+        "blocks/dense/output", "blocks/dense_1/output", "inner/sequential/dense/output",
+        "inner/sequential/re_lu/output", "inner/sequential/output",
+    ]  # fmt: skip
+    for mine, theirs in zip(found.values(), due, strict=False):
+        np.testing.assert_allclose(mine, keras.ops.convert_to_numpy(theirs), rtol=1e-5, atol=1e-6)
+    assert {slot.rpartition("/")[0] for slot in wexport_keras.weights(model)} == {
+        "blocks/dense", "blocks/dense_1", "inner/sequential/dense",
+    }  # fmt: skip
+
+
+def test_a_model_that_keeps_a_state_takes_its_own_batches() -> None:
+    inputs = keras.Input(batch_shape=(3, 4, 2))
+    model = keras.Model(inputs, k.LSTM(2, stateful=True)(inputs))
+    x = np.ones((6, 4, 2), "float32")
+    assert wexport_keras.outputs(model, x)["lstm/output"].shape == (6, 2)
+    assert not any(np.any(keras.ops.convert_to_numpy(one)) for one in model.layers[-1].states)
+    with pytest.raises(UsageError, match="batches of 3, and there are 5 inputs"):
+        wexport_keras.outputs(model, x[:5])
+    with pytest.raises(UsageError, match="batches of 3, and 2 are asked for"):
+        wexport_keras.observe(model, x, batch_size=2)
+    plain = keras.Sequential([k.Dense(2)])
+    plain.build((3, 4))  # as fit builds it, with the number of its batch
+    assert wexport_keras.outputs(plain, np.ones((5, 4), "float32"))["dense/output"].shape == (5, 2)

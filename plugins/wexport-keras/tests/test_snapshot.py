@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +152,92 @@ def test_what_does_not_fit_is_told_before_the_first_epoch(tmp_path: Path) -> Non
         wexport_keras.Snapshot(tmp_path / "run", targets=Y)
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+class Each(keras.callbacks.Callback):
+    """Does something at the beginning of an epoch."""
+
+    def __init__(self, **acts: Any) -> None:
+        super().__init__()
+        self._acts = acts
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._acts.get(f"at{epoch}", lambda: None)()
+
+
+def test_training_outlives_what_cannot_be_written(tmp_path: Path) -> None:
+    run, model = tmp_path / "run", small()
+    snapshot = wexport_keras.Snapshot(run, verbose=0)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    patch = pytest.MonkeyPatch()
+    acts = Each(
+        at1=lambda: patch.setattr("wexport.dataset.TableWriter.commit", full),
+        at2=patch.undo,
+        at3=lambda: shutil.rmtree(run),
+    )
+    with pytest.warns(UserWarning, match=r"epoch 2 is not all written: OSError: .* No space left"):
+        model.fit(X, Y, epochs=4, verbose=0, callbacks=[snapshot, acts])
+    assert list(snapshot.failed) == [2]
+    assert parts(run) == ["epoch_0004.parquet"]
+    assert [row["epoch"] for row in metrics(run)] == ["1", "2", "3", "4"]
+
+
+def test_two_runs_in_one_folder_are_told_and_neither_is_torn(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def other() -> None:
+        (run / "epoch_0002.parquet").write_bytes(b"theirs")
+        (run / "metrics.csv").write_text("run,epoch,loss\nrun,2,0.5\n")
+
+    callbacks = [wexport_keras.Snapshot(run, verbose=0), Each(at1=other)]
+    with pytest.warns(UserWarning, match="another run writes there too"):
+        small().fit(X, Y, epochs=2, verbose=0, callbacks=callbacks)
+    assert (run / "epoch_0002.parquet").read_bytes() == b"theirs"
+    assert metrics(run) == [{"run": "run", "epoch": "2", "loss": "0.5"}]
+
+
+def test_the_last_epoch_holds_its_own_weights_though_better_ones_are_brought_back(tmp_path: Path) -> None:
+    model, seen = small(), []
+    stopping = keras.callbacks.EarlyStopping(monitor="loss", min_delta=100, patience=1, restore_best_weights=True)
+    keeping = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(model.get_weights()))
+    snapshot = wexport_keras.Snapshot(tmp_path / "run", every=5, verbose=0)
+    model.fit(X, Y, epochs=9, verbose=0, callbacks=[keeping, stopping, snapshot])
+    assert snapshot.written == [len(seen)]
+    [part] = (tmp_path / "run").glob("*.parquet")
+    kernel = pq.read_table(part).to_pylist()[0]["sample"]["value"]
+    np.testing.assert_array_equal(np.float32(kernel).reshape(4, 6), seen[-1][0])
+    assert not np.array_equal(seen[-1][0], model.get_weights()[0])
+
+
+def test_metrics_called_like_our_columns_take_no_places(tmp_path: Path) -> None:
+    model = small()
+    named = [keras.metrics.MeanAbsoluteError(name=name) for name in ("run", "epoch", "a,b/c")]
+    model.compile("sgd", "mse", metrics=named)
+    train(model, wexport_keras.Snapshot(tmp_path / "run", verbose=0), epochs=2)
+    rows = metrics(tmp_path / "run")
+    assert [(row["run"], row["epoch"]) for row in rows] == [("run", "1"), ("run", "2")]
+    assert {"metric_run", "metric_epoch", "a,b/c", "val_a,b/c"} <= set(rows[0])
+
+
+def test_a_model_that_training_builds(tmp_path: Path) -> None:
+    model = keras.Sequential([k.Dense(3), k.Dense(1)])
+    model.compile("sgd", "mse")
+    train(model, wexport_keras.Snapshot(tmp_path / "run", inputs=X[:5], targets=Y[:5], verbose=0), epochs=2)
+    kinds = wexport.query("SELECT kind, count(*) AS n FROM tensors GROUP BY kind ORDER BY kind", tmp_path / "run")
+    assert [row["n"] for row in kinds.to_pylist()] == [4, 8, 8]
+
+
+def test_layers_that_are_frozen_are_marked_from_then_on(tmp_path: Path) -> None:
+    model, run = small(), tmp_path / "run"
+    snapshot = wexport_keras.Snapshot(run, inputs=X[:5], targets=Y[:5], verbose=0)
+    train(model, snapshot, epochs=1)
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    train(model, snapshot, epochs=2, initial_epoch=1)
+    rows = wexport.query("SELECT step, kind, trainable FROM tensors WHERE slot = 'dense/kernel' ORDER BY ALL", run)
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [
+        (1, "gradient", True), (1, "weight", True), (2, "weight", False)
+    ]  # fmt: skip

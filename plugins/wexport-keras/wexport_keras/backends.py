@@ -167,6 +167,7 @@ class _TensorFlow(_NumPy):
         import tensorflow as tf
 
         super().__init__(run)
+        self._told: UsageError | None = None
         self._outputs = tf.function(super().outputs, reduce_retracing=True)
         self._gradients = tf.function(self._differentiate, reduce_retracing=True)
 
@@ -177,7 +178,12 @@ class _TensorFlow(_NumPy):
     @outside_traces
     def gradients(self, x: Any, y: Any) -> tuple[Tensors, Tensors]:
         x, y = keras.tree.map_structure(keras.ops.convert_to_tensor, (x, y))
-        by_variables, by_seen = self._gradients(x, y)
+        try:
+            by_variables, by_seen = self._gradients(x, y)
+        except Exception:
+            if self._told is not None:  # TensorFlow makes an error of its own of it
+                raise self._told from None
+            raise
         return list(by_variables), list(by_seen)
 
     def _differentiate(self, x: Any, y: Any) -> tuple[Tensors, Tensors]:
@@ -196,7 +202,11 @@ class _TensorFlow(_NumPy):
                 watched.append(tensor)
                 return tensor
 
-            loss = run.call(x, y, touch)
+            try:
+                loss = run.call(x, y, touch)
+            except UsageError as error:
+                self._told = error
+                raise
         variables = [variable.value for variable in run.variables]
         found = tape.gradient(loss, [*variables, *watched], unconnected_gradients=tf.UnconnectedGradients.ZERO)
         found = [tf.convert_to_tensor(one) for one in found]  # of an embedding it is a list of rows

@@ -59,7 +59,7 @@ def capturing(places: Sequence[Place], touch: Touch, *, inputs: bool = False) ->
             if inputs and args and isinstance(place.layer, RECURRENT):
                 args = (seen(place, "input", args[0]), *args[1:])
             given = call(*args, **kwargs)
-            return keras.tree.map_structure(lambda tensor: seen(place, "output", tensor), given, none_is_leaf=True)
+            return keras.tree.map_structure(lambda tensor: seen(place, "output", tensor), given)
 
         return watched
 

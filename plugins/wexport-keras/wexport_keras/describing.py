@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras.src.saving import saving_lib
 
-from wexport import WexportError
+from wexport import UsageError, WexportError
 from wexport.readers import keras3
 from wexport.tensors import Model, Skipped, Tensor
 
@@ -28,10 +28,12 @@ class Described:
     """A model's weights, and which variable of Keras each tensor is.
 
     variables: for each tensor its `keras.Variable`, or None where a layer stores something it made for saving.
+    names: of the objects that Keras' saver met, by the group it laid them out in.
     """
 
     model: Model
     variables: list[Any]
+    names: Mapping[str, str]
 
     def slots(self) -> list[str]:
         """The slot of each tensor."""
@@ -39,18 +41,34 @@ class Described:
 
         return roles.slots(list(self.model.tensors))
 
+    def prefixes(self) -> dict[int, list[str]]:
+        """By the identity of each variable, how its slot begins for the objects around it, outermost first."""
+        found = {}
+        for tensor, slot, variable in zip(self.model.tensors, self.slots(), self.variables, strict=True):
+            found[id(variable)] = _prefixes(tensor.name, slot, self.names)
+        return found
+
 
 def describe(model: Any, config: Mapping[str, Any] | None = None) -> Model:
     """The weights of a Keras model, in layer order, with roles and layouts; values are read when they are asked for.
 
-    config: `config_of(model)`, where it is known already.
+    config: `config_of(model)`, where it is known already. Raises UsageError for a model that was never built.
     """
     return described(model, config).model
 
 
 def described(model: Any, config: Mapping[str, Any] | None = None) -> Described:
-    """The same, with the variables themselves."""
-    laid_out = Store.of(model).laid_out()
+    """The same, with the variables themselves.
+
+    Raises UsageError for a model that was never built: it has no weights yet.
+    """
+    if not model.built:
+        raise UsageError(
+            f"the model {model.name!r} is not built: it has no weights yet",
+            hint="call it on some inputs first, model(x[:1]), or model.build(shape)",
+        )
+    store = Store.of(model)
+    laid_out = store.laid_out()
     metadata = {"keras_version": keras.__version__}
     found = keras3.model_of(laid_out, config_of(model) if config is None else config, metadata, FORMAT)
     found = Model(
@@ -61,7 +79,20 @@ def described(model: Any, config: Mapping[str, Any] | None = None) -> Described:
         backend=keras.backend.backend(),
         skipped=found.skipped,
     )
-    return Described(found, [laid_out.datasets[tensor.name].variable for tensor in found.tensors])
+    variables = [laid_out.datasets[tensor.name].variable for tensor in found.tensors]
+    return Described(found, variables, store.names)
+
+
+def _prefixes(path: str, slot: str, names: Mapping[str, str]) -> list[str]:
+    """A slot has the parts of the path in its file but for those that say nothing, such as `layers`."""
+    group, parts = path.split("/")[:-2], slot.split("/")[:-1]
+    found, taken = [], 0
+    for depth, part in enumerate(group, 1):
+        if taken < len(parts) and part == parts[taken]:
+            taken += 1
+        if "/".join(group[:depth]) in names:
+            found.append("/".join(parts[:taken]))
+    return found
 
 
 def config_of(model: Any) -> dict[str, Any]:
@@ -90,7 +121,14 @@ class Store(saving_lib.NpzIOStore):
 
     def restore(self, model: Any) -> None:
         """Give a model, layer by layer as its file would, the state that is kept."""
-        saving_lib._load_state(model, weights_store=self, assets_store=None, inner_path="", visited_saveables=set())
+        failed: set[int] = set()
+        said: dict[int, tuple[Any, Exception]] = {}
+        saving_lib._load_state(
+            model, weights_store=self, assets_store=None, inner_path="", visited_saveables=set(),
+            failed_saveables=failed, error_msgs=said,
+        )  # fmt: skip  # Keras 3.6 wants both to be there
+        if failed:
+            raise next(iter(said.values()))[1]
 
     def get(self, path: str) -> dict[str, Any]:
         return dict(self.contents.get(path, {}))
@@ -136,7 +174,7 @@ class _Variable:
 
     def __init__(self, path: str, value: Any, position: int) -> None:
         self.path, self.position = path, position
-        self.variable = value if isinstance(value, keras.Variable) else None
+        self.variable = value if hasattr(value, "assign") else None  # before 3.9 not all are keras.Variable
         self._value = value
         self.shape = tuple(int(length) for length in value.shape)
         self.type = SimpleNamespace(name=keras.backend.standardize_dtype(value.dtype))

@@ -13,7 +13,9 @@ from typing import Any
 
 import keras
 
+import wexport
 from wexport import ReadError, UsageError, WexportError, archives
+from wexport.errors import BudgetError
 from wexport.readers import hdf5_walk, keras3, keras_config, keras_legacy
 from wexport.tensors import Model, Source
 from wexport_keras.filling import MisfitError, fill
@@ -25,13 +27,16 @@ from wexport_keras.trust import Suspect, suspects
 class _Saved:
     """A whole model as its file has it, read by wexport's own readers.
 
-    config: of the model, in Keras 3's words. compiled: how it was compiled, as the file has it.
+    config: of the model, in Keras 3's words; written: in the file's own. compiled: how it was compiled, as the file has
+    it. unpacked: what a zip holds, in bytes.
     """
 
     path: Path
     config: Mapping[str, Any]
+    written: Mapping[str, Any]
     compiled: Mapping[str, Any]
     weights: Model
+    unpacked: int
 
     @property
     def has_assets(self) -> bool:
@@ -60,6 +65,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[st
             model = _built(saved, objects, trust=trust)
     with _telling(path, hint), keras.saving.custom_object_scope(objects):
         if model is None:
+            _look_over(saved, trust=trust)
             model = keras.saving.load_model(path, compile=False, safe_mode=not trust)
         _compile(model, saved.compiled, trust=trust)
     return model
@@ -81,12 +87,14 @@ def _telling(path: Path, hint: str) -> Iterator[None]:
 def _read(source: Source) -> _Saved:
     """What is in a file. Raises ReadError for one that holds no whole model, and as the readers do."""
     config: Any
+    unpacked = 0
     if keras3.sniff(source) and source.head.startswith(archives.SIGNATURES):
         archive = archives.open_archive(source)
         config = keras_config.parse(archive.read(keras3.CONFIG, keras_config.MAX_CONFIG_BYTES))
         compiled = (config or {}).get("compile_config")
         config = {name: value for name, value in config.items() if name != "compile_config"} if config else None
         weights = keras3.open_(source)
+        unpacked = sum(member.file_size for member in archive.members.values())
     elif keras_legacy.sniff(source):
         tree = hdf5_walk.open_file(source)
         config = keras_config.parse(tree.text("", "model_config"))
@@ -102,8 +110,30 @@ def _read(source: Source) -> _Saved:
     problem = next((skipped for skipped in weights.skipped if skipped.problem), None)
     if problem is not None:
         raise ReadError(f"{source.path}: {problem.name} cannot be read: {problem.what} {problem.detail}".rstrip())
-    config = modernised(config, weights.framework_version)
-    return _Saved(source.path, config, compiled if isinstance(compiled, Mapping) else {}, weights)
+    modern = modernised(config, weights.framework_version)
+    return _Saved(source.path, modern, config, compiled if isinstance(compiled, Mapping) else {}, weights, unpacked)
+
+
+def _look_over(saved: _Saved, *, trust: bool) -> None:
+    """What has to hold before Keras itself reads a file. Raises UsageError or ReadError where it does not."""
+    path, zipped = saved.path, bool(saved.unpacked)
+    suffixes = (".keras",) if zipped else (".h5", ".hdf5")
+    if path.suffix not in suffixes:  # Keras goes by the name, and would read the other half of a file that is both
+        raise ReadError(
+            f"{path}: is {'a zip' if zipped else 'HDF5'}, and Keras goes by the name",
+            hint=f"rename it to {path.stem}{suffixes[0]}",
+        )
+    if not trust and (found := list(suspects(saved.written))):
+        raise _refusal(path, found)
+    most = (1 << 30) + 200 * path.stat().st_size
+    if saved.unpacked > most:
+        raise BudgetError(f"{path}: unpacks to {saved.unpacked:,} bytes, {most:,} are allowed")
+    reader = (keras3 if zipped else keras_legacy).READER.name
+    read = wexport.inspect(path, reader=reader, detail="summary", optimizer=True).result
+    said = [f"{one.name}: {one.what}" for one in read.problems]
+    said += [f"{name}: soft link" for name in read.left_out.get("soft link", ())]
+    if said:
+        raise ReadError(f"{path}: Keras is not let near it: {said[0]}", hint="save the model again")
 
 
 def _built(saved: _Saved, objects: Mapping[str, Any], *, trust: bool) -> Any:
@@ -129,12 +159,10 @@ def _built(saved: _Saved, objects: Mapping[str, Any], *, trust: bool) -> Any:
 def _compile(model: Any, compiled: Mapping[str, Any], *, trust: bool) -> None:
     """Give a model the loss that it was compiled with, if that is known; its optimizer and metrics are not needed."""
     loss = compiled.get("loss")
-    if loss is None or (not trust and next(suspects(loss), None) is not None):
+    if not compiled or (not trust and next(suspects(loss), None) is not None):
         return
-    try:
+    with contextlib.suppress(Exception):  # a loss that was never registered, or that Keras 3 has no more
         model.compile(loss=_losses(loss), loss_weights=compiled.get("loss_weights"))
-    except Exception:  # a loss that was never registered, or that Keras 3 has no more: --loss names another
-        model.compile()
 
 
 def _losses(value: Any) -> Any:

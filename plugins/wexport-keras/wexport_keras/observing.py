@@ -57,7 +57,7 @@ class Observer:
         self.model = model
         self._described = described or describing.described(model)
         self._slots = self._described.slots()
-        every = places(model, self._described.model.tensors, self._slots)
+        every = places(model, self._described)
         self.places = chosen(every, layers)
         self._detail, self._batch_size = detail, batch_size
         self._loss, self._training = loss, training
@@ -82,7 +82,8 @@ class Observer:
         """Tensors of kind "gradient": of the loss over all inputs by each trainable weight, under the weight's slot;
         by the inputs of recurrent layers; and by the outputs of the layers, if these are wanted.
 
-        The loss is the mean of the batches', each with the weight of its inputs.
+        The loss is the mean of the batches', each with the weight of its inputs: that of all inputs, but for masks,
+        penalties of outputs, and statistics of the batch in training, which depend on the batches.
         """
         passing = _Passing(len(batches), self._detail)
         weights = self.differentiate(batches, passing.add)
@@ -90,9 +91,9 @@ class Observer:
 
     def differentiate(self, batches: Batches, take: Callable[[Seen, Array], None]) -> list[Tensor]:
         """The gradients by weights; those by what passes between layers are handed to `take`, batch by batch."""
-        if self._gradients is None:
-            self._gradients = self._differentiating()
-        run, variables = self._gradients
+        if self._gradients is None or self._gradients[2] != len(batches):
+            self._gradients = *self._differentiating(len(batches)), len(batches)
+        run, variables, _ = self._gradients
         sums = [np.zeros(variable.shape) for variable in variables]
         for x, y, count in batches.pairs(self._size(batches)):
             share = count / len(batches)
@@ -106,14 +107,14 @@ class Observer:
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
-    def _differentiating(self) -> tuple[Any, list[Any]]:
+    def _differentiating(self, count: int) -> tuple[Any, list[Any]]:
         wanted = {id(place) for place in self.places} if self._output_gradients else set()
         variables = list(self.model.trainable_variables)
         run = Run(
             self.model,
             self._every,
             training=self._training,
-            loss=loss_of(self.model, self._loss, training=self._training),
+            loss=loss_of(self.model, self._loss, count, training=self._training),
             variables=variables,
             wanted=lambda seen: seen.role == "input" or id(seen.place) in wanted,
             inputs=True,
@@ -146,6 +147,13 @@ class Observer:
 
     def _size(self, batches: Batches) -> int:
         """How many inputs go through at a time: as many as memory has room for, in equal batches if that works out."""
+        if batches.fixed is not None:
+            if self._batch_size not in (None, batches.fixed):
+                raise UsageError(
+                    f"the model takes batches of {batches.fixed}, and {self._batch_size} are asked for",
+                    hint=f"leave the batch size out, or say {batches.fixed}",
+                )
+            return batches.fixed
         if self._batch_size is not None:
             return self._batch_size
         most = max(1, min(LARGEST_BATCH, BATCH_BYTES // max(1, self._bytes_each())))
@@ -174,7 +182,7 @@ def observe(model: Any, inputs: Any, targets: Any = None, **options: Any) -> lis
     """
     from wexport_keras.inputs import batches_of
 
-    batches = batches_of(model, inputs, targets)
+    batches = batches_of(model, inputs, targets, options.get("loss"))
     observer = Observer(model, **options)
     found = observer.outputs(batches)
     return [*found, *observer.gradients(batches)] if targets is not None else found

@@ -12,7 +12,7 @@ import keras
 
 from wexport import UsageError
 from wexport.roles import snake_case
-from wexport.tensors import Tensor
+from wexport_keras.describing import Described
 
 _DIRECTIONS = {"forward_layer": "forward", "backward_layer": "backward"}
 _ATTENTION = {
@@ -55,13 +55,13 @@ class Place:
         return getattr(self.layer, "data_format", None) == "channels_first"
 
 
-def places(model: Any, weights: Sequence[Tensor], slots: Sequence[str]) -> list[Place]:
+def places(model: Any, whole: Described) -> list[Place]:
     """Every layer that is called when the model is, but for input layers and what loops run: cells, and what a
     TimeDistributed holds.
 
-    weights, slots: of the model, so that the outputs of a layer stand beside its weights.
+    whole: the model's weights, so that the outputs of a layer stand beside its own.
     """
-    return list(_Walk(_prefixes(weights, slots)).below(model, (), ""))
+    return list(_Walk(whole.prefixes()).below(model, (), ""))
 
 
 def chosen(found: Sequence[Place], patterns: Sequence[str]) -> list[Place]:
@@ -83,20 +83,11 @@ def chosen(found: Sequence[Place], patterns: Sequence[str]) -> list[Place]:
     return [fitting[number] for number in sorted(fitting)]
 
 
-def _prefixes(weights: Sequence[Tensor], slots: Sequence[str]) -> dict[str, str]:
-    """The beginning of the slots of each layer that holds weights, and of the models and wrappers around it."""
-    found: dict[str, str] = {}
-    for tensor, slot in zip(weights, slots, strict=True):
-        names, parts = (tensor.layer or "").split("/"), slot.split("/")[:-1]
-        for depth in range(1, min(len(names), len(parts)) + 1):
-            found.setdefault("/".join(names[:depth]), "/".join(parts[:depth]))
-    return found
-
-
 class _Walk:
-    def __init__(self, prefixes: Mapping[str, str]) -> None:
+    def __init__(self, prefixes: Mapping[int, Sequence[str]]) -> None:
         self._prefixes = prefixes
-        self._taken = set(prefixes.values())
+        self._taken = {prefix for each in prefixes.values() for prefix in each}
+        self._given: set[str] = set()
         self._seen: set[int] = set()
 
     def below(self, model: Any, names: tuple[str, ...], prefix: str, index: int | None = None) -> Iterator[Place]:
@@ -106,7 +97,7 @@ class _Walk:
             self._seen.add(id(layer))
             at = number if index is None else index
             mine = (*names, layer.name)
-            own = self._prefix("/".join(mine), prefix, type(layer).__name__)
+            own = self._prefix(layer, len(mine), prefix)
             yield Place(layer, mine, at, own, config=_config(layer))
             if isinstance(layer, keras.Model):
                 yield from self.below(layer, mine, own, at)
@@ -121,11 +112,14 @@ class _Walk:
                     if isinstance(dense, keras.Layer):
                         yield Place(dense, (*mine, part), at, f"{own}/{part}", part=part, config=_config(dense))
 
-    def _prefix(self, path: str, around: str, class_name: str) -> str:
+    def _prefix(self, layer: Any, depth: int, around: str) -> str:
         """As its weights have it; without weights its class and a number, as Keras counts layers of a class."""
-        if path in self._prefixes:
-            return self._prefixes[path]
-        stem = f"{around}/{snake_case(class_name)}" if around else snake_case(class_name)
+        known = next((found for one in layer.variables if (found := self._prefixes.get(id(one)))), ())
+        prefix = known[min(depth, len(known)) - 1] if known else ""
+        if prefix and prefix not in self._given:
+            self._given.add(prefix)
+            return prefix
+        stem = "/".join(filter(None, (around, snake_case(type(layer).__name__))))
         name, number = stem, 0
         while name in self._taken:
             number += 1

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Snapshot(keras.callbacks.Callback):
     The folder is a table; its name is the run, and an epoch is a step, counted from 1. `folder/metrics.csv` has a row
     an epoch, as `wexport query rank` takes it, with the learning rate, and the seconds that epoch and snapshot took.
 
-    folder: where to. every: which epochs; the last is written in any case.
+    folder: where to. every: which epochs; the last of a training that comes to its end is written in any case.
     inputs, targets: on which to run the model each time, for outputs of layers and for gradients; few are enough.
     layers, output_gradients, loss, training: as of `observe`. detail: "full", or "summary" without samples, which is
         smaller, and shows no drift.
@@ -45,7 +45,8 @@ class Snapshot(keras.callbacks.Callback):
 
     Training that goes on (`fit(initial_epoch=5)`, or a `BackupAndRestore`) goes on here too; what was written of later
     epochs, before a crash, is removed then. Raises UsageError, before the first epoch, for a folder that holds another
-    run, and for inputs that do not fit the model.
+    run, and for inputs that do not fit the model; after it, if it is training that builds the model. Whatever else
+    fails, such as a full disk, is warned of, and training goes on: `failed` has what was not written, and why.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Snapshot(keras.callbacks.Callback):
             raise UsageError("there are targets and no inputs", hint="Snapshot(folder, inputs=x, targets=y)")
         self.folder, self.every = Path(folder), every
         self.run = Path(os.path.abspath(folder)).name  # noqa: PTH100  # links keep the name that the user gave
-        self._inputs, self._targets = inputs, targets
+        self._inputs, self._targets, self._loss = inputs, targets, loss
         self._options = {
             "layers": layers, "output_gradients": output_gradients, "loss": loss, "training": training,
             "detail": detail == "full",
@@ -79,11 +80,16 @@ class Snapshot(keras.callbacks.Callback):
         self._config: Mapping[str, Any] = {}
         self._observer: Observer | None = None
         self._batches: Batches | None = None
-        self._begun = False
+        self._begun = self._prepared = False
         self._epoch_began = 0.0
-        self._last: tuple[int, Mapping[str, Any]] | None = None
+        self._last: int | None = None
         self.written: list[int] = []
         """The epochs that were written, from 1."""
+        self.failed: dict[int, str] = {}
+        """The epochs that could not be written, and the reasons."""
+        self._rows: list[dict[str, Any]] = []
+        self._text: bytes | None = None
+        self._trainable: list[bool] = []
         self.epoch_seconds = self.snapshot_seconds = 0.0
         """What the epochs took, without the snapshots, and what the snapshots took."""
 
@@ -95,7 +101,7 @@ class Snapshot(keras.callbacks.Callback):
     # -- what Keras calls ----------------------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._begun = False
+        self._begun = self._prepared = False
         self._observer = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,20 +122,25 @@ class Snapshot(keras.callbacks.Callback):
         ended = time.perf_counter()
         took = ended - self._epoch_began
         step = epoch + 1
-        wanted = step % self.every == 0
+        # The last now, if it is known to be: callbacks may bring other weights back when training ends.
+        wanted = step % self.every == 0 or self.model.stop_training or step == self.params.get("epochs")
+        if not self._prepared:
+            self._prepare()
         if wanted:
-            self._write(step)
+            self._attempt(step, lambda: self._write(step))
         spent = time.perf_counter() - ended
         self.epoch_seconds += took
         self.snapshot_seconds += spent
-        self._last = (step, {}) if not wanted else None
+        self._last = step if not wanted else None
         row = {"run": self.run, "epoch": step, **_numbers(logs), **self._learning_rate(logs)}
-        self._add_metrics({**row, "epoch_seconds": round(took, 6), "snapshot_seconds": round(spent, 6)})
+        row |= {"epoch_seconds": round(took, 6), "snapshot_seconds": round(spent, 6)}
+        self._attempt(step, lambda: self._add_metrics(row))
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         if self._last is not None:
             began = time.perf_counter()
-            self._write(self._last[0])
+            last = self._last
+            self._attempt(last, lambda: self._write(last))
             self.snapshot_seconds += time.perf_counter() - began
             self._last = None
         if self._verbose and self.written:
@@ -141,15 +152,32 @@ class Snapshot(keras.callbacks.Callback):
     # -- how -----------------------------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """What does not change while training goes on."""
+        """What does not change while training goes on, unless layers are frozen or thawed."""
+        self._trainable, self._prepared = self._trains(), True
         self._config = config_of(self.model)
         if self._inputs is not None:
-            self._batches = batches_of(self.model, self._inputs, self._targets)
+            self._batches = batches_of(self.model, self._inputs, self._targets, self._loss)
             now = described(self.model, self._config)
             self._observer = Observer(self.model, described=now, **self._options)  # type: ignore[arg-type]
 
+    def _trains(self) -> list[bool]:
+        return [bool(layer.trainable) for layer in self.model._flatten_layers()]
+
+    def _attempt(self, step: int, act: Callable[[], None]) -> None:
+        """Training is worth more than what is written of it."""
+        try:
+            act()
+        except Exception as error:  # a full disk, a folder that is gone, or what a layer raises when it is run
+            said = " ".join(str(error).split())
+            self.failed[step] = said
+            warnings.warn(f"Snapshot: epoch {step} is not all written: {type(error).__name__}: {said}", stacklevel=2)
+
     def _write(self, step: int) -> None:
-        if not self._config:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f"epoch_{step:04}.parquet"
+        if part.exists() and step not in self.written:
+            raise self._another()
+        if self._trains() != self._trainable:
             self._prepare()
         weights = described(self.model, self._config).model
         tensors = list(weights.tensors)
@@ -159,13 +187,14 @@ class Snapshot(keras.callbacks.Callback):
                 tensors += self._observer.gradients(self._batches)
         wexport.ingest(
             replace(weights, tensors=tensors),
-            self.folder / f"epoch_{step:04}.parquet",
+            part,
             name=f"{self.run}/epoch_{step:04}",
             run=self.run,
             step=step,
             detail=self._detail,
         )
-        self.written.append(step)
+        if step not in self.written:
+            self.written.append(step)
 
     def _go_on_from(self, epoch: int) -> None:
         """Make the folder hold what was written up to an epoch, and nothing of later ones."""
@@ -176,11 +205,13 @@ class Snapshot(keras.callbacks.Callback):
                 f"{self.folder}: holds a run already, epochs {min(parts)} to {max(parts)}",
                 hint=f"go on with fit(initial_epoch={max(parts)}), name another folder, or say overwrite=True",
             )
-        kept = [row for row in self._metrics() if int(row.get("epoch") or 0) <= epoch]
-        if later or len(kept) < len(self._metrics()):
-            self._write_metrics(kept)
+        before = self._metrics()
+        self._rows = [row for row in before if _whole(row.get("epoch")) <= epoch]
+        if later or len(self._rows) < len(before):
+            self._write_metrics()
         for path in later.values():
             path.unlink()
+        self.written = [step for step in self.written if step <= epoch]
 
     def _learning_rate(self, logs: Mapping[str, Any] | None) -> dict[str, float]:
         optimizer = getattr(self.model, "optimizer", None)
@@ -188,18 +219,26 @@ class Snapshot(keras.callbacks.Callback):
             return {}
         return _numbers({"learning_rate": keras.ops.convert_to_numpy(optimizer.learning_rate)})
 
+    def _another(self) -> UsageError:
+        return UsageError(f"{self.folder}: another run writes there too", hint="give each run a folder of its own")
+
     def _metrics(self) -> list[dict[str, Any]]:
+        """What the file holds; it is known from then on."""
         path = self.folder / METRICS
-        if not path.is_file():
-            return []
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        self._text = path.read_bytes() if path.is_file() else None
+        return list(csv.DictReader(io.StringIO((self._text or b"").decode("utf-8", "replace"), newline="")))
 
-    def _add_metrics(self, row: Mapping[str, Any]) -> None:
-        self._write_metrics([*(old for old in self._metrics() if old.get("epoch") != str(row["epoch"])), row])
+    def _add_metrics(self, row: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._rows = [*(old for old in self._rows if str(old.get("epoch")) != str(row["epoch"])), row]
+        path = self.folder / METRICS
+        if path.is_file() and path.read_bytes() != self._text:
+            raise self._another()
+        self._write_metrics()
 
-    def _write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _write_metrics(self) -> None:
         """Replace the file when all of it is written."""
+        rows = self._rows
         names = dict.fromkeys(name for row in rows for name in row)
         ordered = [*_OWN[:2], *(name for name in names if name not in _OWN), *_OWN[2:]]
         text = io.StringIO()
@@ -208,25 +247,33 @@ class Snapshot(keras.callbacks.Callback):
         writer.writerows(rows)
         handle, temporary = tempfile.mkstemp(prefix=f".{METRICS}.", suffix=".partial", dir=self.folder)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text.getvalue())
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.getvalue().encode())
                 file.flush()
                 os.fsync(file.fileno())
             umask = os.umask(0)
             os.umask(umask)
             Path(temporary).chmod(0o666 & ~umask)
             Path(temporary).replace(self.folder / METRICS)
+            self._text = text.getvalue().encode()
         finally:
             Path(temporary).unlink(missing_ok=True)
 
 
 def _numbers(logs: Mapping[str, Any] | None) -> dict[str, float]:
-    """Those of the logs that are numbers; NaN and infinities are written as such, since they say how training went."""
+    """Those of the logs that are numbers; NaN and infinities are written as such, since they say how training went. A
+    metric that is called like a column of ours is not to take its place.
+    """
     found = {}
     for name, value in (logs or {}).items():
         try:
             number = float(value)
         except (TypeError, ValueError):
             continue
-        found[name] = number if not math.isnan(number) else math.nan
+        found[f"metric_{name}" if name in _OWN else name] = number
     return found
+
+
+def _whole(text: str | None) -> int:
+    """The epoch of a row; 0 for what is none."""
+    return int(text) if text and text.isdecimal() else 0

@@ -28,6 +28,7 @@ _SAFE = (
     keras.optimizers.schedules.LearningRateSchedule,
     keras.random.SeedGenerator,
     keras.quantizers.Quantizer,
+    *([keras.quantizers.QuantizationConfig] if hasattr(keras.quantizers, "QuantizationConfig") else []),  # since 3.13
 )
 _RUNS_CODE = {
     "Lambda": "holds Python code of its own",
@@ -37,9 +38,15 @@ _RUNS_CODE = {
     "JaxLayer": "calls functions that the file names",
     "FlaxLayer": "calls functions that the file names",
 }
-_READS_FILES = ("StringLookup", "IntegerLookup", "TextVectorization")
+_UNSAFE = tuple(getattr(keras.layers, name) for name in _RUNS_CODE if hasattr(keras.layers, name))
+_DATA = frozenset(
+    {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__"}
+)
+"""Classes of configs that stand for values."""
 _WITHOUT_MODULE = ("layers", "models", "initializers", "regularizers", "constraints", "losses", "metrics", "optimizers")
 _FUNCTIONS = ("activations", "losses", "metrics", "ops")
+_NO_MATHS = frozenset({"get", "serialize", "deserialize"})
+_FOREIGN = "which is not Keras' own"
 _MODELS = frozenset({"Functional", "Sequential", "Model"})
 
 
@@ -61,12 +68,15 @@ def suspects(config: Any, name: str = "the model") -> Iterator[Suspect]:
     while waiting:
         value, inside = waiting.pop()
         if isinstance(value, Mapping):
-            if isinstance(value.get("class_name"), str):
+            if "class_name" in value:
                 inside = _name_in(value, inside)
                 found = _judge(value, inside)
                 if found is not None:
                     yield found
                     continue
+            path = value.get("vocabulary")
+            if isinstance(path, str):
+                yield Suspect(inside, f"reads a file that the model names: {path}", False)
             waiting += [(item, inside) for item in value.values()]
         elif isinstance(value, (list, tuple)):
             waiting += [(item, inside) for item in value]
@@ -81,34 +91,64 @@ def _name_in(value: Mapping[str, Any], inside: str) -> str:
 
 def _judge(value: Mapping[str, Any], inside: str) -> Suspect | None:
     name, module, registered = value["class_name"], value.get("module"), value.get("registered_name")
-    config = value.get("config")
+    if not isinstance(name, str) or not isinstance(module, (str, type(None))):
+        return Suspect(inside, f"is of the class {name!r} of {module!r}, which are no names", True)
     bare = name.rsplit(">", 1)[-1]
     if bare in _RUNS_CODE:
         return Suspect(inside, f"({bare}) {_RUNS_CODE[bare]}", False)
-    if name.startswith("__"):  # tuples, arrays and the like
+    if name in _DATA:
         return None
-    if bare in _READS_FILES and isinstance(config, Mapping) and isinstance(config.get("vocabulary"), str):
-        return Suspect(inside, f"({bare}) reads a file that the model names: {config['vocabulary']}", False)
     if name == "function":
-        known = isinstance(config, str) and any(hasattr(getattr(keras, part), config) for part in _FUNCTIONS)
-        return None if known else Suspect(inside, f"calls the function {config!r}, which is not Keras' own", True)
-    custom = ">" in name or (isinstance(registered, str) and ">" in registered)
-    if custom or not _is_keras(name, module):
+        called = value.get("config")
+        known = registered in (None, name, called) and _is_function(called, module)
+        return None if known else Suspect(inside, f"calls the function {called!r}{_of(module)}, {_FOREIGN}", True)
+    if registered not in (None, name) or not _is_keras(name, module):
         called = registered if isinstance(registered, str) else name
-        return Suspect(inside, f"is of the class {called!r}, which is not Keras' own", True)
+        return Suspect(inside, f"is of the class {called!r}{_of(module)}, {_FOREIGN}", True)
     return None
 
 
-def _is_keras(name: str, module: Any) -> bool:
-    """Whether a class by that name is one of Keras', of the kinds that configs are made of."""
-    if name in _MODELS and (module is None or str(module).split(".")[0] == "keras"):
-        return True  # a functional model's class is nowhere among the public names
-    if module is None:
-        places = [getattr(keras, part) for part in _WITHOUT_MODULE] + [keras, keras.optimizers.schedules]
-    elif isinstance(module, str) and module.split(".")[0] == "keras":
-        places = [sys.modules[module]] if module in sys.modules else []
+def _of(module: str | None) -> str:
+    """Where something is said to come from, if that is not where Keras' own things are said to come from."""
+    return "" if module in (None, "builtins") or module.split(".")[0] == "keras" else f" of {module}"
+
+
+def _is_function(name: Any, module: str | None) -> bool:
+    """Whether it is one of Keras' own functions of tensors, where Keras would look for it, which else imports what it
+    is told to.
+    """
+    if module in (None, "builtins"):
+        places = [getattr(keras, part) for part in _FUNCTIONS]
+    elif module.startswith(tuple(f"keras.{part}" for part in _FUNCTIONS)):
+        places = _loaded(module)
     else:
         return False
-    found = [getattr(place, name, None) for place in places]
-    known = any(inspect.isclass(one) and issubclass(one, _SAFE) for one in found)
-    return known or (module is None and name == "Policy")
+    if not isinstance(name, str) or name in _NO_MATHS or name.startswith("_"):
+        return False
+    return any(inspect.isfunction(getattr(place, name, None)) for place in places)
+
+
+def _is_keras(name: str, module: str | None) -> bool:
+    """Whether a class by that name is one of Keras', of the kinds that configs are made of, and runs no code of the
+    file's.
+    """
+    if module is not None and module.split(".")[0] != "keras":
+        return False
+    if name in _MODELS:
+        return True  # a functional model's class is nowhere among the public names
+    if module is None:
+        if name == "Policy":
+            return True
+        places = [getattr(keras, part) for part in _WITHOUT_MODULE] + [keras, keras.optimizers.schedules]
+    else:
+        places = _loaded(module)
+    found = [one for place in places if inspect.isclass(one := getattr(place, name, None))]
+    return any(issubclass(one, _SAFE) and not issubclass(one, _UNSAFE) for one in found)
+
+
+def _loaded(module: str) -> list[Any]:
+    """The module of Keras by that name, if it is there already: nothing is imported because a file says so."""
+    place: Any = keras
+    for part in module.split(".")[1:]:  # before 3.9 the public ones stand in sys.modules by another name
+        place = getattr(place, part, None)
+    return [place] if inspect.ismodule(place) else [sys.modules[module]] if module in sys.modules else []

@@ -10,7 +10,7 @@ import numpy as np
 from wexport import UsageError
 from wexport.roles import gates as gates_of_class
 from wexport_keras.capturing import Seen
-from wexport_keras.describing import Described, described, to_numpy
+from wexport_keras.describing import described, to_numpy
 from wexport_keras.inputs import batches_of
 from wexport_keras.observing import Observer
 from wexport_keras.places import chosen, places
@@ -23,7 +23,7 @@ def layer(model: Any, pattern: str) -> Any:
 
     Raises UsageError if none does, or several do.
     """
-    found = chosen(_places(model, described(model)), [pattern])
+    found = chosen(places(model, described(model)), [pattern])
     if len(found) > 1:
         raise UsageError(f"{pattern!r} fits {', '.join(place.path for place in found[:8])}", hint="name one of them")
     return found[0].layer
@@ -33,7 +33,7 @@ def weights(model: Any, layers: str | Sequence[str] = "*") -> dict[str, Array]:
     """The weights of a model by slot, for the layers whose path or slot fits a pattern, and what is inside them."""
     whole = described(model)
     patterns = _patterns(layers)
-    wanted = None if patterns == ["*"] else {place.path for place in chosen(_places(model, whole), patterns)}
+    wanted = None if patterns == ["*"] else {place.path for place in chosen(places(model, whole), patterns)}
     found = {}
     for tensor, slot in zip(whole.model.tensors, whole.slots(), strict=True):
         if wanted is None or any(f"{tensor.layer}/".startswith(f"{path}/") for path in wanted):
@@ -84,7 +84,7 @@ def gradients(
     observer = Observer(model, layers=patterns, output_gradients=of == "outputs", loss=loss, training=training)
     passed: list[tuple[Seen, Array]] = []
     by_weights = observer.differentiate(
-        batches_of(model, inputs, targets), lambda seen, array: passed.append((seen, array))
+        batches_of(model, inputs, targets, loss), lambda seen, array: passed.append((seen, array))
     )
     wanted = {place.path for place in observer.places}
     if of == "outputs":
@@ -101,10 +101,6 @@ def _joined(passing: Any) -> dict[str, Array]:
     for seen, array in passing:
         found.setdefault(seen.slot, []).append(to_numpy(array, array.dtype.name))
     return {slot: np.concatenate(arrays) for slot, arrays in found.items()}
-
-
-def _places(model: Any, whole: Described) -> Any:
-    return places(model, whole.model.tensors, whole.slots())
 
 
 def _patterns(layers: str | Sequence[str]) -> list[str]:
