@@ -113,12 +113,14 @@ def test_what_layers_keep_beside_weights_comes_back(tmp_path: Path) -> None:
 
 
 def test_the_old_hard_sigmoid_is_the_old_one() -> None:
-    from wexport_keras.legacy import meanings
+    from wexport_keras.legacy import as_meant
 
-    [function] = meanings("2.15.0").values()
+    old = {"config": {"recurrent_activation": "hard_sigmoid", "activation": "tanh", "name": "hard_sigmoid"}}
+    config = as_meant(old, "2.15.0")["config"]
     x = np.array([-3, -2.5, -1, 0, 1, 2.5, 3], "float32")
-    np.testing.assert_allclose(function(x), np.clip(0.2 * x + 0.5, 0, 1), rtol=1e-6)
-    assert meanings("3.4.0") == {}
+    np.testing.assert_allclose(config["recurrent_activation"](x), np.clip(0.2 * x + 0.5, 0, 1), rtol=1e-6)
+    assert (config["activation"], config["name"]) == ("tanh", "hard_sigmoid")
+    assert as_meant(old, "3.4.0") == old
 
 
 @pytest.mark.parametrize("which", ["external link", "two weights fewer", "another shape"])

@@ -51,9 +51,20 @@ def hard_sigmoid(x: Any) -> Any:
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def meanings(version: str | None) -> dict[str, Any]:
-    """What names in a config meant in the version of Keras that wrote it, where they mean something else in Keras 3."""
-    return {} if (version or "").startswith("3.") else {"hard_sigmoid": hard_sigmoid}
+_MEANT: dict[str, Callable[[Any], Any]] = {"hard_sigmoid": hard_sigmoid}
+
+
+def as_meant(config: Any, version: str | None) -> Any:
+    """A config with functions in place of names that meant something else in the version that wrote it."""
+    if (version or "").startswith("3."):
+        return config
+    if isinstance(config, Mapping):
+        return {name: _function(name, as_meant(value, version)) for name, value in config.items()}
+    return [as_meant(item, version) for item in config] if isinstance(config, list) else config
+
+
+def _function(argument: str, value: Any) -> Any:
+    return _MEANT.get(value, value) if argument.endswith("activation") and isinstance(value, str) else value
 
 
 def modernised(config: Any, version: str | None) -> Any:
@@ -73,11 +84,26 @@ def _within(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> A
 
 
 def _operation(value: dict[str, Any]) -> dict[str, Any]:
-    """An operation such as the `NotEqual` of a mask, which is no layer: `.h5` files leave out where it is from."""
+    """An operation such as the `NotEqual` of a mask, or a layer that goes by another name among the public ones: `.h5`
+    files leave out where they are from.
+    """
     if "module" in value or not isinstance(value.get("config"), Mapping):
         return value
-    module = _module_of_operation(value["class_name"])
-    return value if module is None else {**value, "module": module, "registered_name": value["class_name"]}
+    name = value["class_name"]
+    public = _public_name(name)
+    if public is not None:
+        return {**value, "class_name": public, "module": "keras.layers", "registered_name": public}
+    module = _module_of_operation(name)
+    return value if module is None else {**value, "module": module, "registered_name": name}
+
+
+@lru_cache(maxsize=256)
+def _public_name(name: str) -> str | None:
+    """What a layer is called in `keras.layers`, if that is not its class' name."""
+    if hasattr(keras.layers, name):
+        return None
+    layers = vars(keras.layers).items()
+    return next((public for public, one in layers if inspect.isclass(one) and one.__name__ == name), None)
 
 
 @lru_cache(maxsize=256)
@@ -100,25 +126,27 @@ def _object(value: dict[str, Any]) -> dict[str, Any]:
     if name in _MODELS:
         value = {**value, "config": _with_nodes(config)}
         return _model(value) if ".engine." in str(value.get("module")) else value
-    value = {**value, "config": _arguments(name, config, has_module="module" in value)}
-    value.pop("build_config", None)  # layers are built when the model calls them, and what is written differs in form
-    return value
-
-
-def _arguments(name: str, config: Mapping[str, Any], *, has_module: bool) -> dict[str, Any]:
     known = _known(name)
+    if known is None:
+        return _operation(value)
+    value = {**value, "config": _arguments(name, config, known)}
+    value.pop("build_config", None)  # layers are built when the model calls them, and what is written differs in form
+    return value if "module" in value else {**value, "module": "keras.layers", "registered_name": None}
+
+
+def _arguments(name: str, config: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """What a layer was made with, as Keras 3 takes it. known: what it takes by name."""
     found = {
         argument: item
         for argument, item in config.items()
-        if known is None or argument in known or argument not in _DROPPED or not _DROPPED[argument](item)
+        if argument in known or argument not in _DROPPED or not _DROPPED[argument](item)
     }
-    if has_module:  # else Keras itself sees that it is old
-        shape = found.pop("batch_input_shape", None)
-        if name == "InputLayer" and shape is not None:
-            found["batch_shape"] = shape
-        axis = found.get("axis")
-        if isinstance(axis, list) and len(axis) == 1:
-            found["axis"] = axis[0]
+    shape = found.pop("batch_input_shape", None)  # in a layer that is none of the inputs it says what these say
+    if name == "InputLayer" and shape is not None:
+        found["batch_shape"] = shape
+    axis = found.get("axis")
+    if isinstance(axis, list) and len(axis) == 1:
+        found["axis"] = axis[0]
     return found
 
 

@@ -19,7 +19,7 @@ from wexport.errors import BudgetError
 from wexport.readers import hdf5_walk, keras3, keras_config, keras_legacy
 from wexport.tensors import Model, Source
 from wexport_keras.filling import MisfitError, fill
-from wexport_keras.legacy import meanings, modernised
+from wexport_keras.legacy import as_meant, modernised
 from wexport_keras.trust import Suspect, suspects
 
 
@@ -144,9 +144,9 @@ def _built(saved: _Saved, objects: Mapping[str, Any], *, trust: bool) -> Any:
     """
     if saved.has_assets:
         return None
-    names = {**meanings(saved.weights.framework_version), **objects}
-    with keras.saving.custom_object_scope(names):  # a scope inside another would hide it
-        model = keras.saving.deserialize_keras_object(saved.config, safe_mode=not trust)
+    config = as_meant(saved.config, saved.weights.framework_version)
+    with keras.saving.custom_object_scope(objects):
+        model = keras.saving.deserialize_keras_object(config, safe_mode=not trust)
     try:
         fill(model, saved.weights)
     except MisfitError:
