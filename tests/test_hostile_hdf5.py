@@ -208,11 +208,11 @@ def test_unreadable_file(tmp_path: Path) -> None:
 
 def test_no_filter_library_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HDF5 would open every library in its plugin path: here one is a pipe, on which it would hang."""
+    crafted.unknown_filter(tmp_path / "w.h5")  # before the path is set: HDF5 would look there in this process too
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     crafted.fifo(plugins / "libfilter.so")
     monkeypatch.setenv("HDF5_PLUGIN_PATH", str(plugins))
-    crafted.unknown_filter(tmp_path / "w.h5")
     run = ingest(tmp_path, [tmp_path / "w.h5"])
     assert "filter 40000 not available" in run.said("w")
 

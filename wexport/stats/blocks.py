@@ -60,20 +60,15 @@ def broken(tensor: Tensor, what: str) -> PluginError:
     )
 
 
+Take = Callable[[int, int, Array], None]
+
+
 class Blocks:
-    """Cuts chunks into the blocks of a tensor's streams and hands each on.
+    """Cuts chunks into the blocks of a tensor's streams and hands each on."""
 
-    take(stream, start, block): called for every block, in the file's order; streams are numbered in the canonical
-    order of their gates, and `start` is the place of the block's first value in its stream. The block is contiguous
-    and may be overwritten after the call.
-    """
-
-    def __init__(
-        self, streams: Streams, row: int, dtype: np.dtype[Any], take: Callable[[int, int, Array], None]
-    ) -> None:
+    def __init__(self, streams: Streams, row: int, dtype: np.dtype[Any]) -> None:
         """Blocks hold whole rows of `row` values where these fit."""
         self._streams = streams
-        self._take = take
         self._pieces = streams.run if streams.count > 1 else row
         self._span = self._spanned(streams.count if streams.count > 1 else 1)
         self._size = streams.size * streams.count
@@ -94,8 +89,14 @@ class Blocks:
         step = math.ceil(self._pieces / math.ceil(self._pieces / BLOCK))
         return min(step, self._pieces - place)
 
-    def add(self, chunk: Array) -> None:
-        """Cut one more chunk; what does not fill a block is copied and kept."""
+    def add(self, chunk: Array, take: Take) -> None:
+        """Cut one more chunk; what does not fill a block is copied and kept.
+
+        take(stream, start, block): called for every block, in the file's order; streams are numbered in the canonical
+        order of their gates, and `start` is the place of the block's first value in its stream. The block is contiguous
+        and may be overwritten after the call. It is not kept here: whoever holds this may be what takes, and would
+        then outlive its use until the garbage is collected.
+        """
         place = 0
         while place < chunk.size:
             length = self._length()
@@ -104,7 +105,7 @@ class Blocks:
             block = part if share == length else self._hold(part, length)
             place += share
             if block.size == length:
-                self._hand_on(block)
+                self._hand_on(block, take)
                 self._start += length
                 self._filled = 0
 
@@ -115,13 +116,13 @@ class Blocks:
         self._filled += part.size
         return self._held[: self._filled]
 
-    def _hand_on(self, block: Array) -> None:
+    def _hand_on(self, block: Array, take: Take) -> None:
         run, gates = self._streams.run, self._streams.count
         if gates == 1:
-            self._take(0, self._start, block)
+            take(0, self._start, block)
         elif not self._span:
             row, gate = divmod(self._start // run, gates)
-            self._take(self._canonical[gate], row * run + self._start % run, block)
+            take(self._canonical[gate], row * run + self._start % run, block)
         else:
             values = block.reshape(-1, gates, run)
             if self._gate.size < block.size // gates:
@@ -129,4 +130,4 @@ class Blocks:
             for gate in range(gates):
                 part = self._gate[: block.size // gates]
                 np.copyto(part.reshape(-1, run), values[:, gate])
-                self._take(self._canonical[gate], self._start // gates, part)
+                take(self._canonical[gate], self._start // gates, part)

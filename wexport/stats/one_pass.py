@@ -114,7 +114,7 @@ class Pass:
         self._grid = GridSums(streams) if pictured and size else None
         shape = tuple(int(length) for length in tensor.shape)  # NumPy's integers print otherwise
         self._hasher = xxhash.xxh3_128(f"{dtype.name} {shape}\n".encode())
-        self._cutter = blocks.Blocks(streams, self._row(), dtype, self._take)
+        self._cutter = blocks.Blocks(streams, self._row(), dtype)
         self._due = size
 
     def add(self, chunk: Array) -> None:
@@ -131,7 +131,7 @@ class Pass:
             self._hasher.update(_little_endian(chunk))
             if self._sample:
                 self._sample.add(chunk)
-            self._cutter.add(chunk)
+            self._cutter.add(chunk, self._take)
 
     def figures(self) -> Figures:
         """The figures, once all values have passed; to be asked once. Raises PluginError if some are missing."""
