@@ -10,10 +10,10 @@ import numpy as np
 
 from wexport import roles
 from wexport.dataset import TableWriter
+from wexport.ingestion.worker import row_of
 from wexport.schema import COLUMNS, SCHEMA_VERSION
 from wexport.tensors import Layout, Model, Tensor
 from wexport.version import __version__
-from wexport.worker import row_of
 
 METADATA = {
     "wexport_version": __version__,

@@ -18,7 +18,7 @@ import pytest
 import wexport
 from tests import hostile_sql
 from tests.tables import METADATA, write_table
-from wexport.connection import Connection
+from wexport.asking.connection import Connection
 from wexport.errors import QueryError, TableError, UsageError
 from wexport.schema import SCHEMA_VERSION, arrow_schema
 

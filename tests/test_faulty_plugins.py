@@ -14,8 +14,8 @@ import pytest
 import wexport
 from tests.conftest import EXAMPLES
 from tests.test_plugins import GOOD, plugin, toy
-from wexport import plugins
-from wexport.roster import roster
+from wexport.plugins import host as plugins
+from wexport.plugins.roster import roster
 
 COMMAND = [sys.executable, "-c", "from wexport.cli import main; main()"]
 LOADED = "def sniff(source):"

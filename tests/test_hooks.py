@@ -17,8 +17,8 @@ import pytest
 import wexport
 from tests.conftest import DATA, EXAMPLES, ROOT
 from wexport import hookspecs
-from wexport.known import looks_like
-from wexport.plugins import load
+from wexport.plugins.host import load
+from wexport.plugins.known import looks_like
 from wexport.tensors import Source
 
 COMMAND = [sys.executable, "-m", "wexport"]

@@ -19,7 +19,7 @@ import pytest
 import wexport
 from tests import crafted
 from tests.conftest import DATA, ROOT
-from wexport.ingestion import IngestResult, ModelResult
+from wexport.ingestion.pipeline import IngestResult, ModelResult
 from wexport.readers import hdf5_links, hdf5_walk
 from wexport.tensors import Source
 

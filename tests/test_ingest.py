@@ -23,7 +23,7 @@ import pytest
 
 import wexport
 from tests.conftest import EXAMPLES
-from wexport import plugins
+from wexport.plugins import host as plugins
 from wexport.schema import COLUMNS
 
 WriteH5 = Callable[..., Path]
@@ -360,7 +360,7 @@ def test_large_files_are_shared_and_give_the_same_table(tmp_path: Path, monkeypa
         for n in range(30):
             file[f"w{n:02}"] = rng.normal(size=(n + 1, 500)).astype("f4")
     wexport.ingest(path, tmp_path / "one.parquet")
-    monkeypatch.setattr("wexport.reading.LARGE_BYTES", 100_000)
+    monkeypatch.setattr("wexport.ingestion.reading.LARGE_BYTES", 100_000)
     wexport.ingest(path, tmp_path / "many.parquet", jobs=2)
     one, many = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("one", "many"))
     assert one.equals(many)

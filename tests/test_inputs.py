@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wexport import UsageError, inputs
+from wexport import UsageError
+from wexport.ingestion import inputs
 
 
 def touch(folder: Path, *names: str) -> list[Path]:

@@ -19,7 +19,7 @@ import wexport
 from tests.conftest import DATA, EXAMPLES
 from tests.tables import write_table
 from wexport import library
-from wexport.connection import Connection
+from wexport.asking.connection import Connection
 from wexport.errors import QueryError
 
 Answer = list[dict[str, Any]]

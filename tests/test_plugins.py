@@ -11,7 +11,7 @@ import pytest
 
 import wexport
 from tests.conftest import EXAMPLES
-from wexport import plugins
+from wexport.plugins import host as plugins
 from wexport.tensors import Source
 
 GOOD = """

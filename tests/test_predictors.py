@@ -11,7 +11,8 @@ import pytest
 
 import wexport
 from tests.tables import write_table
-from wexport import library, querying
+from wexport import library
+from wexport.asking import querying
 
 STATISTICS = ["mean", "l2_norm", "abs_max", "kurtosis"]
 

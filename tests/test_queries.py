@@ -20,8 +20,9 @@ import yaml
 import wexport
 from tests.conftest import ROOT
 from tests.tables import write_table
-from wexport import library, querying
-from wexport.connection import literal
+from wexport import library
+from wexport.asking import querying
+from wexport.asking.connection import literal
 
 QUERIES = library.load()
 CASES = [

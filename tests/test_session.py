@@ -14,10 +14,11 @@ import pytest
 
 import wexport
 from tests.tables import write_table
-from wexport import library, querying
+from wexport import library
+from wexport.asking import querying
+from wexport.asking.session import Session
 from wexport.errors import QueryError, TableError, UsageError
 from wexport.library import Parameter, Query
-from wexport.session import Session
 
 ROWS = [
     {"model": name, "layer": "dense", "layer_class": "Dense", "role": "kernel", "values": [[1, 2], [3, number]]}
@@ -153,7 +154,7 @@ def test_closing_ends_the_process(table: Path) -> None:
 
 
 def can_forbid_writing() -> bool:
-    code = "from wexport.readonly import forbid_writing; print(forbid_writing())"
+    code = "from wexport.asking.readonly import forbid_writing; print(forbid_writing())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return found.stdout.strip() == "True"
 
@@ -164,7 +165,7 @@ def test_a_read_only_process_reads_and_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("as it was")
     code = f"""
 import os, socket, threading
-from wexport.readonly import forbid_writing
+from wexport.asking.readonly import forbid_writing
 forbid_writing()
 os.chdir({str(tmp_path)!r})
 assert open("old").read() == "as it was"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import wexport
 from tests.tables import write_table
 from wexport import library, similar
-from wexport.connection import connect
+from wexport.asking.connection import connect
 from wexport.cosines import Rows, compare
 
 SHAPE = (3, 3, 32, 64)  # 18,432 values, of which the table keeps 1,024

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import wexport
-from wexport import template
+from wexport.plugins import template
 from wexport.version import __version__
 
 

@@ -24,12 +24,12 @@ from wexport.version import __version__
 _LAZY = {
     "check": "wexport.checking",
     "compare": "wexport.comparison",
-    "connect": "wexport.connection",
+    "connect": "wexport.asking.connection",
     "diff": "wexport.differences",
     "hookimpl": "wexport.hookspecs",
-    "ingest": "wexport.ingestion",
+    "ingest": "wexport.ingestion.pipeline",
     "inspect": "wexport.inspection",
-    "query": "wexport.querying",
+    "query": "wexport.asking.querying",
     "report": "wexport.reporting",
     "similarity": "wexport.similar",
     "Layout": "wexport.tensors",
@@ -46,14 +46,14 @@ _LAZY = {
 if TYPE_CHECKING:
     from wexport import plot
     from wexport.additions import Meaning, Statistic
+    from wexport.asking.connection import connect
+    from wexport.asking.querying import query
     from wexport.checking import check
     from wexport.comparison import compare
-    from wexport.connection import connect
     from wexport.differences import diff
     from wexport.hookspecs import hookimpl
-    from wexport.ingestion import ingest
+    from wexport.ingestion.pipeline import ingest
     from wexport.inspection import inspect
-    from wexport.querying import query
     from wexport.reporting import report
     from wexport.similar import similarity
     from wexport.tensors import Layout, Model, Node, Reader, Skipped, Source, Tensor

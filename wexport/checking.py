@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wexport import library, querying, rules
+from wexport import library, rules
+from wexport.asking import querying
+from wexport.asking.session import MEMORY_BYTES, SECONDS, Session, opened
 from wexport.errors import QueryError, UsageError
-from wexport.session import MEMORY_BYTES, SECONDS, Session, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.connection import PathLike
+    from wexport.asking.connection import PathLike
 
 SEVERITIES = ("error", "warning", "info")
 """The worst first."""

@@ -13,7 +13,7 @@ from wexport import similar
 from wexport.similar import Similarity
 
 if TYPE_CHECKING:
-    from wexport.session import Session
+    from wexport.asking.session import Session
 
 MOST_DEVIATIONS = 5 * 1.4826
 """Median absolute deviations below the usual similarity, from which on a model is odd: 5 standard deviations."""

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wexport import inputs, querying, reuse
+from wexport.asking import querying
+from wexport.asking.querying import TABLE
+from wexport.asking.session import MEMORY_BYTES, SECONDS
 from wexport.checking import Finding, check
 from wexport.errors import ReadError, UsageError
-from wexport.ingestion import IngestResult, Progress, ingest
-from wexport.querying import TABLE
-from wexport.reading import Options
-from wexport.session import MEMORY_BYTES, SECONDS
+from wexport.ingestion import inputs, reuse
+from wexport.ingestion.pipeline import IngestResult, Progress, ingest
+from wexport.ingestion.reading import Options
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.connection import PathLike
+    from wexport.asking.connection import PathLike
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ from wexport.comparing.outcomes import (
     TensorDiff,
 )
 from wexport.errors import ReadError, UsageError
+from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
 from wexport.isolate import Done
 from wexport.messages import Failed, Setup
-from wexport.reading import BASE_SECONDS, SECOND_BYTES
-from wexport.roster import absolute, without_culprits
+from wexport.plugins.roster import absolute, without_culprits
 
 _WORDS = {
     IDENTICAL: "identical",

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from wexport.connection import Connection
+from wexport.asking.connection import Connection
 
 _MARKS = re.compile("-- (?:<matched>|<sums>|</sums>)")
 _PAIRS = "SELECT matched.*, value_count FROM matched JOIN listed USING (id)"

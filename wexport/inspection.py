@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import ReadError
-from wexport.inputs import Input, model_names
-from wexport.reading import ModelResult, Options, Readers
+from wexport.ingestion.inputs import Input, model_names
+from wexport.ingestion.reading import ModelResult, Options, Readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Inspection:
 def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
     """Read one model file, in a child process, and return what its rows would be.
 
-    options: the fields of `wexport.reading.Options` that concern reading: optimizer, external_data, reader, plugins,
+    options: the fields of `ingestion.reading.Options` that concern reading: optimizer, external_data, reader, plugins,
     timeout, detail.
     Raises ReadError if it cannot be read.
     """

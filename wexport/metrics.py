@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wexport import querying
+from wexport.asking import querying
 from wexport.errors import UsageError
 
 if TYPE_CHECKING:
-    from wexport.connection import PathLike
+    from wexport.asking.connection import PathLike
 
 _ENTRIES = "SELECT named_as AS model, epoch, metric, cell AS value FROM metric_entries('{name}') ORDER BY entry, metric"
 _MODELS = "SELECT model, any_value(source) AS source, any_value(run) AS run FROM weights GROUP BY model ORDER BY model"

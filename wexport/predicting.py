@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from wexport.session import Session
+from wexport.asking.session import Session
 
 FEWEST_MODELS = 10
 """Below so many models chance alone finds a figure that seems to fit."""

@@ -11,11 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from wexport import comparison, library, querying, terminal
+from wexport import comparison, library, terminal
+from wexport.asking import querying
+from wexport.asking.connection import PathLike
+from wexport.asking.session import MEMORY_BYTES, SECONDS, Session
 from wexport.checking import QUERIES as CHECKED
 from wexport.checking import Finding
 from wexport.comparison import Comparison
-from wexport.connection import PathLike
 from wexport.errors import UsageError
 from wexport.page.layers import MOST_LAYERS, MOST_MODELS, Chosen, choose, layers
 from wexport.page.moves import Moves
@@ -27,7 +29,6 @@ from wexport.page.running import kinds, running
 from wexport.page.summary import summary
 from wexport.plot import figure
 from wexport.plot.style import standing_out
-from wexport.session import MEMORY_BYTES, SECONDS, Session
 
 ROWS = 200
 """How many rows of a table the page holds."""

@@ -23,8 +23,8 @@ from wexport.pair_sums import PairSums
 from wexport.partners import by_order_or_content
 
 if TYPE_CHECKING:
-    from wexport.connection import PathLike
-    from wexport.session import Session
+    from wexport.asking.connection import PathLike
+    from wexport.asking.session import Session
 
 MOST_MODELS = 4_000
 """Every pair of models has several figures: of more models, they would not fit in 2 GiB."""
@@ -120,7 +120,7 @@ def similarity(table: PathLike, model: str = "*", *, min_coverage: float = MIN_C
     Statistics that are counted and not trained (moving means, ...) are left out. Raises TableError if there is no such
     table, UsageError for more than 4,000 models.
     """
-    from wexport.session import Session
+    from wexport.asking.session import Session
 
     with Session(table, **limits) as session:
         return measure(session, model, min_coverage)

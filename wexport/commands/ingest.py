@@ -11,8 +11,8 @@ import click
 from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, listed, reading_options, say
 
 if TYPE_CHECKING:
-    from wexport.ingestion import IngestResult
-    from wexport.reading import ModelResult
+    from wexport.ingestion.pipeline import IngestResult
+    from wexport.ingestion.reading import ModelResult
 
 SHOWN_MODELS = 40
 """How many models the summary lists before it says how many more there are."""
@@ -45,7 +45,7 @@ def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> Non
 
     PATHS are files, folders, quoted patterns, or - for a list on standard input.
     """
-    from wexport.ingestion import ingest as run
+    from wexport.ingestion.pipeline import ingest as run
 
     progress, close = reading_progress() if not quiet and sys.stderr.isatty() else (None, lambda: None)
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def plugins(as_json: bool, files: tuple[str, ...]) -> None:
     """List the plugins, what each reads and adds, and what is wrong with those that do not load."""
     from wexport import terminal
-    from wexport.roster import roster
+    from wexport.plugins.roster import roster
 
     found = roster(files)
     if as_json:

@@ -51,7 +51,7 @@ def query(
     QUESTION is a query of the library (without one, they are listed), or any SQL that reads.
     TABLE is weights.parquet by default; it may be a folder of parts or a quoted pattern.
     """
-    from wexport import answers, querying
+    from wexport.asking import answers, querying
 
     if question is None:
         if about or show_sql or parameters or files:

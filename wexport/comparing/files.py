@@ -10,7 +10,6 @@ from pathlib import Path
 import xxhash
 
 from wexport import fingerprints, roles
-from wexport import plugins as plugin_host
 from wexport.comparing import notes, orders, values
 from wexport.comparing.outcomes import (
     IDENTICAL,
@@ -27,9 +26,10 @@ from wexport.comparing.outcomes import (
     TensorSide,
 )
 from wexport.errors import PluginError, ReadError, WexportError
-from wexport.inputs import printable
+from wexport.ingestion.inputs import printable
 from wexport.match import Match, Place, match
 from wexport.messages import Failed, Setup
+from wexport.plugins import host as plugin_host
 from wexport.stats import SAMPLE_SIZE
 from wexport.stats.sample import SampleValues
 from wexport.tensors import Model, Source, Tensor

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wexport.comparing.outcomes import FileSide
-from wexport.inputs import printable
+from wexport.ingestion.inputs import printable
 from wexport.tensors import Tensor
 
 _IGNORED = frozenset({"name", "axis", "batch_input_shape", "batch_shape", "dtype", "seed"})

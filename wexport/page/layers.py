@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wexport import terminal
+from wexport.asking.session import Session
 from wexport.checking import Finding
 from wexport.page.drawings import gates_of, histogram_of, models_words
 from wexport.page.moves import Moves, cells, headings
@@ -15,7 +16,6 @@ from wexport.page.parts import Cell, Heading, Layer, Picture, Table
 from wexport.plot.data import ORDER
 from wexport.plot.gate_panels import layer_of
 from wexport.schema import COLUMNS
-from wexport.session import Session
 
 MOST_LAYERS, MOST_MODELS = 100, 20
 ROOM = 500_000

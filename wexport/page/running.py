@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from wexport import querying, terminal
-from wexport.connection import PathLike
+from wexport import terminal
+from wexport.asking import querying
+from wexport.asking.connection import PathLike
+from wexport.asking.session import Session
 from wexport.errors import UsageError
 from wexport.page.parts import Picture, table_of
 from wexport.page.pictures import picture
 from wexport.page.render import Section
 from wexport.plot import figure
-from wexport.session import Session
 
 QUERIES = {"activation": "outputs", "gradient": "gradients"}
 """The query about each kind of row that only a model that was run has."""

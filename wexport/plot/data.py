@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from wexport.connection import PathLike
+from wexport.asking.connection import PathLike
+from wexport.asking.session import Session, opened
 from wexport.errors import UsageError
-from wexport.session import Session, opened
 from wexport.terminal import safe
 
 Table = PathLike | Session

@@ -12,10 +12,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from wexport.asking.session import Session
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
-from wexport.session import Session
 
 KINDS = {
     "histogram": "wexport.plot.histograms:histogram",

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from wexport.asking.session import opened
 from wexport.errors import UsageError
 from wexport.plot import dendrograms, style
 from wexport.plot.data import Table, unless_any_fits
 from wexport.plot.dendrograms import Floats, Merge
-from wexport.session import opened
 from wexport.similar import MIN_COVERAGE, measure
 
 NAMED, VALUED = 50, 12

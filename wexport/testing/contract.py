@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport import plugins as plugin_host
 from wexport import roles, stats
 from wexport.errors import WexportError
 from wexport.inspection import inspect
+from wexport.plugins import host as plugin_host
 from wexport.tensors import Model, Reader, Source
 from wexport.testing import checks, trials
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport import isolate, plugins
+from wexport import isolate
 from wexport.errors import PluginError, UsageError, WexportError
-from wexport.ingestion import ingest
-from wexport.reading import ModelResult
+from wexport.ingestion.pipeline import ingest
+from wexport.ingestion.reading import ModelResult
+from wexport.plugins import host as plugins
 from wexport.tensors import Reader, Source
 from wexport.testing import checks
 from wexport.testing.mutants import mutants

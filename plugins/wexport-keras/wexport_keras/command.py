@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from wexport.ingestion import IngestResult
+    from wexport.ingestion.pipeline import IngestResult
 
 
 @click.command()
@@ -54,7 +54,7 @@ def activations(
     """
     from wexport import ReadError, UsageError
     from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, say
-    from wexport.inputs import expand, model_names
+    from wexport.ingestion.inputs import expand, model_names
     from wexport_keras.starting import start
 
     if loss is not None and not targets:

@@ -20,9 +20,9 @@ STRIKES = 3
 def roster(files: Iterable[str | os.PathLike[str]] = ()) -> tuple[PluginSummary, ...]:
     """The shipped readers, the installed plugins, and plugin files named by path, each with what is wrong with it."""
     pool = isolate.Pool(
-        "wexport.worker:measure_file",
+        "wexport.ingestion.worker:measure_file",
         jobs=1,
-        prepare="wexport.worker:prepare",
+        prepare="wexport.ingestion.worker:prepare",
         setup=Setup(absolute(files)),
         budget_of=lambda task: (task, 0.0),
         spare=without_culprits(),

@@ -23,7 +23,7 @@ from wexport.kinds import checked
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.connection import Connection, PathLike
+    from wexport.asking.connection import Connection, PathLike
 
 SECONDS = 300.0
 """What a query may take."""
@@ -120,8 +120,8 @@ class Session:
     def _begin(self) -> Child:
         return Child(
             {
-                "function": "wexport.session:answer",
-                "prepare": "wexport.session:prepare",
+                "function": "wexport.asking.session:answer",
+                "prepare": "wexport.asking.session:prepare",
                 "setup": self._setup,
                 "memory": self._memory,
                 "work": "a query",
@@ -282,10 +282,10 @@ _answers: dict[int, tuple[pa.Schema, Iterator[pa.RecordBatch]]] = {}
 def prepare(setup: dict[str, Any]) -> None:
     """Called once in the child."""
     global _opened, _allowed  # a child process is single-threaded and lives for one session
-    from wexport.readonly import forbid_writing
+    from wexport.asking.readonly import forbid_writing
 
     forbid_writing()  # a second wall behind the gate; before DuckDB starts its threads
-    from wexport import connection
+    from wexport.asking import connection
 
     _allowed = setup["memory"] // 4  # beside what DuckDB may take
     try:
@@ -319,7 +319,7 @@ def answer(task: tuple[Any, ...]) -> Iterator[bytes | _Failure]:
     except WexportError as error:
         if details:
             _answers.pop(details[0], None)
-        from wexport.statements import MORE_MEMORY
+        from wexport.asking.statements import MORE_MEMORY
 
         yield _Failure(type(error).__name__, str(error), error.hint, spent=error.hint == MORE_MEMORY)
 

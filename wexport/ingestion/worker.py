@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wexport import plugins as plugin_host
 from wexport import roles, stats
 from wexport.children import at_stage
 from wexport.errors import PluginError, ReadError, WexportError
-from wexport.extra import Extra
-from wexport.inputs import printable
+from wexport.ingestion.inputs import printable
 from wexport.messages import Failed, Opened, PluginSummary, Rows, Setup, Task
+from wexport.plugins import host as plugin_host
+from wexport.plugins.extra import Extra
 from wexport.tensors import Model, Skipped, Source, Tensor
 
 MAX_CONFIG_BYTES = 16 << 10

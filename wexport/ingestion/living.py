@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport import inputs, roles, roster, shards, worker
-from wexport import plugins as plugin_host
+from wexport import roles, shards
 from wexport.errors import PluginError, UsageError, WexportError
-from wexport.extra import Extra
-from wexport.plugins import Plugins
-from wexport.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
+from wexport.ingestion import inputs, worker
+from wexport.ingestion.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
+from wexport.plugins import host as plugin_host
+from wexport.plugins import roster
+from wexport.plugins.extra import Extra
+from wexport.plugins.host import Plugins
 from wexport.tensors import Model, Tensor
 
 _BYTES = 4 << 20

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wexport import library
+from wexport.asking.session import MEMORY_BYTES, SECONDS, Session
 from wexport.children import find
 from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
-from wexport.session import MEMORY_BYTES, SECONDS, Session
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.connection import PathLike
+    from wexport.asking.connection import PathLike
 
 TABLE = "weights.parquet"
 
@@ -132,7 +132,7 @@ def plugin_queries(files: Sequence[str] = ()) -> dict[str, Query]:
     They are asked in a process of their own; where there are none, none is started. Raises PluginError for a file that
     is no plugin.
     """
-    from wexport.roster import any_installed, roster
+    from wexport.plugins.roster import any_installed, roster
 
     if not files and not any_installed():
         return {}

@@ -12,9 +12,9 @@ from typing import Any
 
 import duckdb
 
+from wexport.asking.statements import first_line
 from wexport.errors import TableError
 from wexport.schema import COLUMNS, SCHEMA_VERSION
-from wexport.statements import first_line
 
 _MAKE = "wexport ingest *.h5 --out weights.parquet makes one"
 _AGAIN = "leave it out, or write it anew with `wexport ingest`"

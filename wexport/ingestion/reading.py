@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wexport import inputs, isolate, shards
-from wexport.inputs import Input
+from wexport import isolate, shards
+from wexport.ingestion import inputs
+from wexport.ingestion.inputs import Input
 from wexport.isolate import Done, Item
 from wexport.messages import Failed, Opened, PluginSummary, Rows, Setup, Task
-from wexport.roster import shaping, without_culprits
+from wexport.plugins.roster import shaping, without_culprits
 from wexport.tensors import Skipped
 
 LARGE_BYTES, SHARE_BYTES = 32 << 20, 128 << 20
@@ -105,9 +106,9 @@ class Readers:
         self._pattern = inputs.series_pattern(options.series) if options.series is not None else None
         self._jobs = _job_count(options.jobs)
         self._pool = isolate.Pool(
-            "wexport.worker:measure_file",
+            "wexport.ingestion.worker:measure_file",
             jobs=self._jobs,
-            prepare="wexport.worker:prepare",
+            prepare="wexport.ingestion.worker:prepare",
             setup=Setup(
                 plugins=options.plugins,
                 reader=options.reader,

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from wexport import dataset, inputs
+from wexport import dataset
 from wexport.dataset import TableWriter
 from wexport.errors import TableError
-from wexport.reading import Measured, ModelResult, Options, Readers, Work
+from wexport.ingestion import inputs
+from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.schema import SCHEMA_VERSION
 from wexport.version import __version__
 

@@ -13,10 +13,10 @@ import duckdb
 import pyarrow as pa
 
 from wexport import library
+from wexport.asking.parts import as_pattern, check_files, table_files
+from wexport.asking.statements import as_query_error, first_line, literal, name_of, reading_statement
 from wexport.errors import UsageError
 from wexport.kinds import checked
-from wexport.parts import as_pattern, check_files, table_files
-from wexport.statements import as_query_error, first_line, literal, name_of, reading_statement
 
 PathLike = str | os.PathLike[str]
 

@@ -15,14 +15,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from wexport import contributions, hookspecs
+from wexport import hookspecs
 from wexport.additions import Statistic
-from wexport.alarm import OutOfTime, within
 from wexport.children import at_stage
 from wexport.errors import PluginError, ReadError, UnknownFormatError, UsageError, WexportError
-from wexport.known import looks_like
-from wexport.library import Query
-from wexport.messages import LOADING, PluginSummary
+from wexport.messages import LOADING
+from wexport.plugins import contributions
+from wexport.plugins.alarm import OutOfTime, within
+from wexport.plugins.info import PluginInfo
+from wexport.plugins.known import looks_like
 from wexport.tensors import Model, Reader, Source, Tensor
 from wexport.version import __version__
 
@@ -30,47 +31,6 @@ SHIPPED = ("wexport.readers.keras_legacy", "wexport.readers.keras3", "wexport.re
 
 LOAD_SECONDS, SNIFF_SECONDS = 30.0, 5.0
 """What a plugin may take to load, and its reader to look at a file; shipped ones are not timed."""
-
-
-@dataclass(frozen=True, slots=True)
-class PluginInfo:
-    """A plugin as `wexport plugins` shows it.
-
-    state: "ok" or "broken". reason: why it is broken. origin: "shipped", the distribution, or the file.
-    hooks: those that it has. meaning: its hook for tensors.
-    """
-
-    name: str
-    version: str
-    origin: str
-    state: str = "ok"
-    reason: str = ""
-    hooks: tuple[str, ...] = ()
-    readers: tuple[Reader, ...] = ()
-    statistics: tuple[Statistic, ...] = ()
-    queries: tuple[Query, ...] = ()
-    meaning: Callable[..., Any] | None = None
-    describe: Callable[..., Any] | None = None
-    """Its hook for objects in memory, where it has one."""
-
-    def summary(self) -> PluginSummary:
-        """What can be told of it to another process, which has not loaded it."""
-        return PluginSummary(
-            name=self.name,
-            version=self.version,
-            origin=self.origin,
-            state=self.state,
-            reason=self.reason,
-            hooks=self.hooks,
-            readers=tuple((each.name, each.reads, tuple(each.suffixes)) for each in self.readers),
-            statistics=tuple((each.name, each.unit, each.doc) for each in self.statistics),
-            queries=self.queries,
-        )
-
-    @property
-    def timed(self) -> bool:
-        """Whether its calls are limited in time: the shipped readers are known to return."""
-        return self.origin != "shipped"
 
 
 @dataclass
@@ -130,7 +90,7 @@ class Plugins:
         asked = [info for info in self.infos if info.meaning is not None]
         if not asked:
             return list(model.tensors)
-        from wexport.meaning import completed
+        from wexport.plugins.meaning import completed
 
         return [completed(tensor, model, asked, self.notes) for tensor in model.tensors]
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport import inputs, living
 from wexport.errors import UsageError
-from wexport.inputs import Input
+from wexport.ingestion import inputs, living
+from wexport.ingestion.inputs import Input
+from wexport.ingestion.reading import ModelResult, Options, Readers
 from wexport.messages import PluginSummary
-from wexport.reading import ModelResult, Options, Readers
-from wexport.roster import absolute
+from wexport.plugins.roster import absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,12 @@ def ingest(
     ended = _Counter(progress, len(work))
     with Readers(chosen, len(found)) as readers:
         if folder:
-            from wexport.outputs import write_parts
+            from wexport.ingestion.outputs import write_parts
 
             rows, written = write_parts(target, work, chosen, readers, ended)
         else:
             measured = readers.measure(work)
-            from wexport.outputs import write_table  # Arrow loads while the first files are read
+            from wexport.ingestion.outputs import write_table  # Arrow loads while the first files are read
 
             rows, written = write_table(target, work, chosen, readers.shaping(), measured, ended)
         broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
@@ -103,7 +103,7 @@ def _ingest_living(
     name = living.name_of(given, options)
     columns = living.place_of(name, options, **place)
     result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
-    from wexport.outputs import write_living
+    from wexport.ingestion.outputs import write_living
 
     measured = living.measure(found, result, options, columns)
     rows = write_living(target, name, measured, options, found.shaping, folder=folder, source=columns["source"])

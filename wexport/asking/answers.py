@@ -15,7 +15,7 @@ from wexport.library import Query
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.querying import Answer
+    from wexport.asking.querying import Answer
 
 COUNTED_ROWS = 1_000_000
 """How many rows beyond those shown are counted before it is only said that there are more."""

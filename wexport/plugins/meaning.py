@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wexport import roles
 from wexport.additions import Meaning
+from wexport.plugins.info import PluginInfo
 from wexport.stats.streams import streams_of
 from wexport.tensors import Layout, Model, Tensor
-
-if TYPE_CHECKING:
-    from wexport.plugins import PluginInfo
 
 
 def completed(tensor: Tensor, model: Model, asked: Sequence[PluginInfo], notes: list[str]) -> Tensor:

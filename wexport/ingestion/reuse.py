@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wexport import inputs
 from wexport.errors import TableError
-from wexport.inputs import Input
-from wexport.reading import Options
+from wexport.ingestion import inputs
+from wexport.ingestion.inputs import Input
+from wexport.ingestion.reading import Options
 
 _TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".rst", ".log", ".yaml", ".yml", ".toml", ".html", ".sql")
 _NO_MODELS = (*_TEXTS, ".png", ".jpg", ".jpeg", ".svg", ".pdf", ".py", ".ipynb", ".parquet")
@@ -25,8 +25,8 @@ def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
     if options.external_data:
         return False  # nor what the files beside the models were like
     from wexport import dataset
-    from wexport.outputs import metadata_of
-    from wexport.roster import shaping_now
+    from wexport.ingestion.outputs import metadata_of
+    from wexport.plugins.roster import shaping_now
 
     if dataset.read_metadata(table) != metadata_of(options, shaping_now()):
         return False

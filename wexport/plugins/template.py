@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from wexport.errors import UsageError
-from wexport.roster import roster
+from wexport.plugins.roster import roster
 from wexport.version import __version__
 
 # The template is a plugin as it stands, for the format `myformat`; making one is replacing that word, as it is written.
