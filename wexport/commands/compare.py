@@ -68,14 +68,11 @@ def compare(
 
     PATHS are model files, folders, quoted patterns, or - for a list on standard input; or one table.
     """
-    from wexport.commands.ingest import reading_progress, report_problems
+    from wexport.commands.ingest import reading, report_problems
     from wexport.comparison import compare as run
 
-    progress, close = reading_progress() if sys.stderr.isatty() else (None, lambda: None)
-    try:
-        found = run(listed(paths), metrics=metrics, by=pairs("--by", by), out=out, progress=progress, **options)
-    finally:
-        close()
+    with reading() as ended:
+        found = run(listed(paths), metrics=metrics, by=pairs("--by", by), out=out, progress=ended, **options)
     if found.ingested is not None:
         report_problems(found.ingested, quiet=True)
     if form == "json":

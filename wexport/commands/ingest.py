@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, listed, reading_options, say
+from wexport.commands.progress import progress
 
 if TYPE_CHECKING:
     from wexport.ingestion.pipeline import IngestResult
@@ -47,11 +49,8 @@ def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> Non
     """
     from wexport.ingestion.pipeline import ingest as run
 
-    progress, close = reading_progress() if not quiet and sys.stderr.isatty() else (None, lambda: None)
-    try:
-        result = run(listed(paths), out, progress=progress, **options)
-    finally:
-        close()
+    with reading(quiet=quiet) as ended:
+        result = run(listed(paths), out, progress=ended, **options)
     if not quiet:
         _summary(result)
     report_problems(result, quiet)
@@ -62,28 +61,11 @@ def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> Non
         sys.exit(EXIT_SOME_FAILED)
 
 
-def reading_progress() -> tuple[Callable[[ModelResult, int, int], None], Callable[[], None]]:
-    """A bar on standard error: what `ingest` calls as files end, and how to remove it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from wexport.terminal import safe, stderr
-
-    bar = Progress(
-        TextColumn("reading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[model]}", markup=False),
-        console=stderr(),
-        transient=True,
-    )
-    task = bar.add_task("", total=None, model="")
-    bar.start()
-
-    def ended(result: ModelResult, done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total, model=safe(result.model)[-50:])
-
-    return ended, bar.stop
+@contextlib.contextmanager
+def reading(*, quiet: bool = False) -> Iterator[Callable[[ModelResult, int, int], None]]:
+    """What `ingest` calls as files end, with a bar for it while it is entered."""
+    with progress("reading", quiet=quiet) as shown:
+        yield lambda result, done, total: shown(done, total, result.model)
 
 
 def _summary(result: IngestResult) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from wexport.commands.common import Bytes, pairs
+from wexport.commands.progress import progress
 
 
 @click.command()
@@ -35,26 +34,6 @@ def report(table: str, out: str, by: tuple[str, ...], **options: Any) -> None:
     from wexport.reporting import report as run
     from wexport.terminal import safe, size
 
-    progress, close = _progress() if sys.stderr.isatty() else (None, lambda: None)
-    try:
-        written = run(table, out, by=pairs("--by", by), progress=progress, **options)
-    finally:
-        close()
+    with progress("drawing layers") as drawn:
+        written = run(table, out, by=pairs("--by", by), progress=drawn, **options)
     print(f"wrote {safe(written)}, {size(written.stat().st_size)}")
-
-
-def _progress() -> tuple[Callable[[int, int], None], Callable[[], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from wexport.terminal import stderr
-
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=stderr(), transient=True
-    )
-    task = bar.add_task("asking", total=None)
-    bar.start()
-
-    def drawn(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total, description="drawing layers")
-
-    return drawn, bar.stop

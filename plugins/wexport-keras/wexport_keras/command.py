@@ -54,6 +54,7 @@ def activations(
     """
     from wexport import ReadError, UsageError
     from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, say
+    from wexport.commands.progress import progress
     from wexport.ingestion.inputs import expand, model_names
     from wexport_keras.starting import start
 
@@ -66,19 +67,21 @@ def activations(
 
     x, y = read(inputs), read(targets) if targets else None
     failed, written = 0, None
-    for number, (path, called) in enumerate(zip(found, names, strict=True)):
-        try:
-            written = _run_one(
-                path, called, x, y, out, append or number > failed, detail, trust, code,
-                loss=loss, layers=layers or ("*",), **options,
-            )  # fmt: skip
-        except (ReadError, UsageError) as error:
-            if len(found) == 1:
-                raise
-            failed += 1
-            say(f"failed: {error if str(path) in str(error) else f'{path}: {error}'}")
-            if error.hint:
-                say(f"  {error.hint}")
+    with progress("running") as shown:
+        for number, (path, called) in enumerate(zip(found, names, strict=True)):
+            shown(number, len(found), called)
+            try:
+                written = _run_one(
+                    path, called, x, y, out, append or number > failed, detail, trust, code,
+                    loss=loss, layers=layers or ("*",), **options,
+                )  # fmt: skip
+            except (ReadError, UsageError) as error:
+                if len(found) == 1:
+                    raise
+                failed += 1
+                say(f"failed: {error if str(path) in str(error) else f'{path}: {error}'}")
+                if error.hint:
+                    say(f"  {error.hint}")
     if written is not None:
         what = "outputs and gradients" if targets else "outputs"
         done = len(found) - failed
