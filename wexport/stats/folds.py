@@ -82,10 +82,10 @@ class Fold:
         if not self._simple:
             ufunc.at(out, self.index(start, values.size), values)
         elif self.inner == 1:
-            _fold_columns(ufunc, values, start % self.groups, out)
+            fold_columns(ufunc, values, start % self.groups, out)
         else:
             first = start // self.inner
-            _fold_columns(ufunc, _row_totals(ufunc, values, start % self.inner, self.inner), first % self.groups, out)
+            fold_columns(ufunc, _row_totals(ufunc, values, start % self.inner, self.inner), first % self.groups, out)
 
 
 class ScaledSums:
@@ -123,7 +123,7 @@ def _row_totals(ufunc: np.ufunc, values: Array, offset: int, length: int) -> Arr
     return total
 
 
-def _fold_columns(ufunc: np.ufunc, values: Array, offset: int, out: Array) -> None:
+def fold_columns(ufunc: np.ufunc, values: Array, offset: int, out: Array) -> None:
     """Fold values into out[offset], out[offset + 1], ... around and around."""
     if offset or values.size < out.size:
         head = min(out.size - offset, values.size)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.stats.figures import Grid
-from wexport.stats.folds import ScaledSums
+from wexport.stats.folds import ScaledSums, fold_columns
 from wexport.stats.streams import Streams
 from wexport.stats.workspace import Prepared
 
@@ -78,7 +78,8 @@ class GridSums:
     def __init__(self, streams: Streams) -> None:
         self._parts = [_part(streams, gate) for gate in range(streams.count)]
         rows, columns = self._parts[0].rows, self._parts[0].columns
-        self._sums = ScaledSums((rows.bands, columns.bands))
+        self._entry = _entry(streams)
+        self._sums = ScaledSums(self._entry or (rows.bands, columns.bands))
         pooled = math.prod(streams.canonical_shape[axis] for axis in streams.pooled_axes)
         self._count = np.multiply.outer(rows.sizes(), columns.sizes()) * pooled
 
@@ -93,7 +94,12 @@ class GridSums:
         if block.low or block.high:
             squares = self._sums.matched(block.squares, block.exponent)
             columns = block.column_squares if squares is block.squares else None
-            part.add(squares, start, self._sums.total, columns)
+            if not self._entry:
+                part.add(squares, start, self._sums.total, columns)
+            elif columns and not (start % self._entry or squares.size % self._entry):
+                self._sums.total += columns(self._entry)
+            else:
+                fold_columns(np.add, squares, start % self._entry, self._sums.total)
         if block.lost is not None:
             missing = np.zeros_like(self._count)
             part.add(block.flags(block.lost), start, missing)
@@ -101,10 +107,25 @@ class GridSums:
 
     def figures(self) -> Grid:
         """The grid over everything taken so far."""
+        total = self._sums.total
+        if self._entry:
+            total = np.zeros_like(self._count)
+            self._parts[0].add(self._sums.total, 0, total)
         mean = np.full_like(self._count, np.nan)
-        np.divide(self._sums.total, self._count, out=mean, where=self._count > 0)
+        np.divide(total, self._count, out=mean, where=self._count > 0)
         rows, cols = mean.shape
         return Grid(rows, cols, self._sums.root(mean))
+
+
+def _entry(streams: Streams) -> int:
+    """Values of one of the repetitions that are pooled, where these follow one another and are few enough to be summed
+    place by place before they are put into bands; else 0.
+    """
+    pooled = len(streams.pooled_axes)
+    if not pooled or streams.count > 1 or sorted(streams.axes[:pooled]) != sorted(streams.pooled_axes):
+        return 0
+    entry = math.prod(streams.dims[pooled:])
+    return entry if entry <= _REMEMBERED else 0
 
 
 class _Part:

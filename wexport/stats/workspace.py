@@ -17,6 +17,10 @@ Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 
+_SIGN_ALONE: dict[int, tuple[type[np.signedinteger[Any]], int]] = {4: (np.int32, -(2**31)), 8: (np.int64, -(2**63))}
+"""The bits of -0.0 as an integer of the same size, and its type."""
+
+
 @dataclass(slots=True)
 class Prepared:
     """A block and its views; they share memory with the workspace and live until the next block.
@@ -103,7 +107,9 @@ class Workspace:
         zeros = negative_zeros = 0
         if low <= 0 <= high:
             zeros = int(np.count_nonzero(np.equal(values, 0, out=self._zero[:n])))
-            negative_zeros = int(np.count_nonzero(np.signbit(values[self._zero[:n]]))) if zeros else 0
+            if zeros:
+                kind, bits = _SIGN_ALONE[values.dtype.itemsize]
+                negative_zeros = int(np.count_nonzero(np.equal(values.view(kind), bits, out=self._zero[:n])))
         counted = block if self._counts_stored else values
         if not self._counts_stored and max(-low, high) < 2.0**128:
             counted = as_cells(values, self._cells[:n], self._spare[:n])
