@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +202,28 @@ def test_the_help_lists_it_and_imports_nothing() -> None:
     assert "activations" in done.stdout
     assert "From wexport-keras." in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("", "Keras cannot start on numpy: .*pip install 'jax\\[cpu\\]'"),
+        ("jax", "the backend jax is not installed.*pip install 'jax\\[cpu\\]'"),
+        ("abacus", "the backend abacus is not known here.*jax, torch, tensorflow, numpy"),
+    ],
+)
+def test_a_backend_that_cannot_start_is_told_with_the_way_out(backend: str, said: str) -> None:
+    code = (
+        "import importlib.util, sys\n"
+        "sys.modules['jax'] = None; there = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name: None if name in ('jax', 'torch', 'tensorflow') else there(name)\n"
+        "from wexport_keras.starting import start\n"
+        f"try: start({backend!r})\n"
+        "except Exception as error: print(type(error).__name__, error, error.hint)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert re.match(f"UsageError {said}", done.stdout.splitlines()[-1])
 
 
 def test_importing_the_package_imports_no_keras() -> None:

@@ -28,12 +28,19 @@ def start(backend: str | None = None) -> str:
             raise UsageError(f"Keras runs on {running} already", hint="a backend is chosen before Keras is imported")
         return running
     wanted = backend or os.environ.get("KERAS_BACKEND") or _configured() or next(filter(_is_there, BACKENDS))
-    if wanted in BACKENDS and not _is_there(wanted):
+    if wanted not in BACKENDS:
+        raise UsageError(f"the backend {wanted} is not known here", hint=f"choose one of {', '.join(BACKENDS)}")
+    if not _is_there(wanted):
         package = "jax[cpu]" if wanted == "jax" else BACKENDS[wanted]
         raise UsageError(f"the backend {wanted} is not installed", hint=f"pip install '{package}', or choose another")
     os.environ["KERAS_BACKEND"] = wanted
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
+    try:
+        import keras
+    except ImportError as error:  # Keras' NumPy backend borrows from JAX
+        raise UsageError(
+            f"Keras cannot start on {wanted}: {error}", hint="pip install 'jax[cpu]' gives it the lightest backend"
+        ) from None
 
     found: str = keras.backend.backend()
     return found
