@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from wexport.arrays import to_table
 from wexport.errors import TableError
+from wexport.replacing import put_in_place
 from wexport.schema import COLUMNS, arrow_schema
 
 ROW_GROUP_ROWS = 8_000
@@ -125,11 +126,7 @@ class TableWriter:
             written = pq.read_metadata(self._temporary).num_rows
             if written != self.rows:
                 raise TableError(f"{self.target}: {written} rows on disk where {self.rows} were written")
-            # mkstemp makes files that only their owner may read; a table is as readable as any new file.
-            umask = os.umask(0)
-            os.umask(umask)
-            self._temporary.chmod(0o666 & ~umask)
-            self._temporary.replace(self.target)
+            put_in_place(self._temporary, self.target)
         except OSError as error:
             raise _disk_error(self.target, error) from None
         _sync_folder(self.target.parent)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from wexport.page.running import kinds, running
 from wexport.page.summary import summary
 from wexport.plot import figure
 from wexport.plot.style import standing_out
+from wexport.replacing import written
 
 ROWS = 200
 """How many rows of a table the page holds."""
@@ -70,7 +69,8 @@ def write(
     _known(reference, found)
     with querying.session(found.table, **limits) as session:
         page = _page(session, found, reference, progress or (lambda done, total: None))
-    _write(target, render(page))
+    with written(target) as file:
+        file.write(render(page).encode())
     return target
 
 
@@ -281,20 +281,3 @@ def _words_on_layers(total: int, shown: int, models: int, undrawn: int) -> list[
             f"Gates or drift of {undrawn:,} of them are not drawn, to keep the page small; each says what draws them."
         )
     return words
-
-
-def _write(target: Path, text: str) -> None:
-    """Replace the page when all of it is written."""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".partial", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-            Path(temporary).replace(target)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}") from None

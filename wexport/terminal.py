@@ -12,13 +12,11 @@ import json
 import math
 import os
 import sys
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from wexport.errors import UsageError
+from wexport.replacing import written
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,31 +60,6 @@ def _console(stream: Any) -> Console:
     # Rich itself takes the width from COLUMNS where there is no terminal.
     free = stream.isatty() or "COLUMNS" in os.environ
     return Console(file=stream, width=None if free else 160, highlight=False, markup=False, emoji=False)
-
-
-@contextlib.contextmanager
-def written(out: str) -> Iterator[IO[bytes]]:
-    """A file to write, which appears complete or not at all; a pipe or device is written to as it is."""
-    target = Path(out)
-    try:
-        if target.exists() and not target.is_file():
-            with target.open("wb") as file:
-                yield file
-            return
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".partial", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield file
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)  # as readable as any new file, which mkstemp's are not
-            Path(name).replace(target)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno is None:  # an Arrow error that is told as one of the system
-            raise
-        raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
 
 
 @contextlib.contextmanager

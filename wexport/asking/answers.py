@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from wexport import library, terminal
 from wexport.errors import UsageError
 from wexport.library import Query
+from wexport.replacing import written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +69,7 @@ def _show_table(names: list[str], shown: list[tuple[Any, ...]], more: int) -> No
 
 def _write_parquet(answer: Answer, out: str | None) -> None:
     if out is not None:
-        with terminal.written(out) as file:
+        with written(out) as file:
             _write_batches(answer, file)
     elif sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal", hint="add --out FILE, or pipe it")

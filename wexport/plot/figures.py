@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from wexport.asking.session import Session
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
+from wexport.replacing import written
 
 KINDS = {
     "histogram": "wexport.plot.histograms:histogram",
@@ -78,16 +78,5 @@ def save(made: Figure, path: str | os.PathLike[str]) -> None:
         raise UsageError(f"{target}: {suffix or 'no suffix'} is no kind of picture", hint=f"use {', '.join(SUFFIXES)}")
     # Without dates, the same table gives the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[suffix]
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=suffix, dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file, style.settings():
-                made.savefig(file, format=suffix[1:], metadata=metadata)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-            Path(temporary).replace(target)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
+    with written(target) as file, style.settings():
+        made.savefig(file, format=suffix[1:], metadata=metadata)

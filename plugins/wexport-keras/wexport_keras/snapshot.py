@@ -10,7 +10,6 @@ import csv
 import io
 import os
 import re
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ import keras
 
 import wexport
 from wexport import UsageError
+from wexport.replacing import written
 from wexport_keras.describing import config_of, described
 from wexport_keras.inputs import Batches, batches_of
 from wexport_keras.observing import Observer
@@ -245,19 +245,10 @@ class Snapshot(keras.callbacks.Callback):
         writer = csv.DictWriter(text, ordered, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        handle, temporary = tempfile.mkstemp(prefix=f".{METRICS}.", suffix=".partial", dir=self.folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.getvalue().encode())
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-            Path(temporary).replace(self.folder / METRICS)
-            self._text = text.getvalue().encode()
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        whole = text.getvalue().encode()
+        with written(self.folder / METRICS, durable=True) as file:
+            file.write(whole)
+        self._text = whole
 
 
 def _numbers(logs: Mapping[str, Any] | None) -> dict[str, float]:
