@@ -115,3 +115,16 @@ def test_of_two_plugins_with_one_name_none_is_run(tmp_path: Path) -> None:
 def test_an_unknown_command_is_told(tmp_path: Path) -> None:
     install(tmp_path, "wexport-greet", GOOD, "greet")
     assert "No such command 'gret'" in told(run(tmp_path, "gret", code=2))
+
+
+def test_a_command_of_a_package_that_is_not_there_is_told_with_its_package() -> None:
+    code = (
+        "import importlib.metadata\n"
+        "importlib.metadata.entry_points = lambda **_: []\n"
+        "from wexport.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "activations", "m.keras", "--inputs", "x.npy", "--out", "t.parquet"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 2
+    assert "activations is a command of wexport-keras" in found.stderr
+    assert "pip install wexport-keras" in found.stderr

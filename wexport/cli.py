@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 COMMANDS_GROUP = "wexport.commands"
 """Entry points of this group are commands: name = "package.module:a_click_command"."""
+_KNOWN = {"activations": "wexport-keras"}
+"""Commands of packages that may not be installed."""
 
 
 class _Foreign(click.Command):
@@ -89,6 +91,8 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in _KNOWN and self.get_command(ctx, args[0]) is None:
+            raise UsageError(f"{args[0]} is a command of {_KNOWN[args[0]]}", hint=f"pip install {_KNOWN[args[0]]}")
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.load() if isinstance(command, _Foreign) else command, rest
 
