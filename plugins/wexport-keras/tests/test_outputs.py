@@ -47,6 +47,10 @@ def every_tensor(model: Any) -> list[Any]:
     return [tensor for nodes in model._nodes_by_depth.values() for node in nodes for tensor in node.output_tensors]
 
 
+def number_of(tensor: Any) -> float:
+    return float(keras.ops.convert_to_numpy(tensor))
+
+
 @pytest.mark.parametrize("name", zoo.MODELS)
 @pytest.mark.parametrize("batch_size", [None, 8])
 def test_figures_are_those_of_what_keras_gives(name: str, batch_size: int | None) -> None:
@@ -62,10 +66,10 @@ def test_figures_are_those_of_what_keras_gives(name: str, batch_size: int | None
         figures, array = tensor.figures, np.asarray(keras.ops.convert_to_numpy(value), np.float64)
         ops = keras.ops
         assert tensor.shape == array.shape
-        assert figures.mean == pytest.approx(float(ops.mean(value)), rel=1e-4, abs=1e-6)
-        assert figures.std == pytest.approx(float(ops.std(value)), rel=1e-4)
-        assert figures.abs_max == pytest.approx(float(ops.max(ops.abs(value))), rel=1e-6)
-        assert figures.zero_count == int(ops.sum(ops.cast(ops.equal(value, 0), "int32")))
+        assert figures.mean == pytest.approx(number_of(ops.mean(value)), rel=1e-4, abs=1e-6)
+        assert figures.std == pytest.approx(number_of(ops.std(value)), rel=1e-4)
+        assert figures.abs_max == pytest.approx(number_of(ops.max(ops.abs(value))), rel=1e-6)
+        assert figures.zero_count == number_of(ops.sum(ops.cast(ops.equal(value, 0), "int32")))
         assert figures.l2_norm == pytest.approx(np.sqrt((array**2).sum()), rel=1e-6)
         assert figures.q50 == pytest.approx(np.median(array), rel=1e-5, abs=1e-6)
         each = array.reshape(-1, array.shape[-1])
