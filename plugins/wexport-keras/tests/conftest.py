@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # most of the time would go into compiling
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # backends warn of things at import that are not ours

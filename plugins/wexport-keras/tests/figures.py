@@ -1,10 +1,11 @@
-"""Run by the tests in a process of its own, on another backend: figures of a saved model's outputs and gradients."""
+"""Run by the tests in a process of its own, on another backend: figures of saved models' outputs and gradients."""
 
 from __future__ import annotations
 
 import json
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -13,22 +14,26 @@ with warnings.catch_warnings():
     import wexport_keras
     from wexport_keras.inputs import read
 
+    from wexport import stats
+
 FIGURES = ("mean", "std", "l2_norm", "min", "max", "zero_count")
 
 
-def main(model: str, inputs: str, targets: str) -> None:
-    loaded = wexport_keras.load(model)
-    y = None if targets == "-" else list(read([targets]).values())
-    found = wexport_keras.observe(loaded, list(read([inputs]).values()), y, output_gradients=True, batch_size=8)
+def rows_of(folder: Path, gradients: bool) -> list[list]:
+    """What is seen of the model in a folder on the inputs and targets beside it."""
+    model = wexport_keras.load(folder / "m.keras")
+    y = list(read([folder / "y.npz"]).values()) if gradients else None
+    x = list(read([folder / "x.npz"]).values())
     rows = []
-    for tensor in found:
-        figures = tensor.figures
-        if figures is None:
-            from wexport import stats
-
-            figures = stats.measure(tensor)
+    for tensor in wexport_keras.observe(model, x, y, output_gradients=True, batch_size=8):
+        figures = tensor.figures or stats.measure(tensor)
         rows.append([tensor.kind, tensor.slot, list(tensor.shape), [getattr(figures, name) for name in FIGURES]])
-    print(json.dumps(rows, default=float))
+    return rows
+
+
+def main(folder: str, gradients: str) -> None:
+    found = {each.name: rows_of(each, gradients == "gradients") for each in sorted(Path(folder).iterdir())}
+    print(json.dumps(found, default=float))
 
 
 if __name__ == "__main__":

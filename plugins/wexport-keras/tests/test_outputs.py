@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -182,22 +184,37 @@ def test_an_output_without_an_entry_for_each_input_is_told() -> None:
         wexport_keras.observe(model, np.ones((3, 4), "float32"))
 
 
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What another backend makes of all models, in a process of its own."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, make in zoo.MODELS.items():
+        keras.utils.clear_session()
+        model, inputs, targets = make()
+        (folder / name).mkdir()
+        model.save(folder / name / "m.keras")
+        names = [str(tensor.name) for tensor in model.inputs]
+        np.savez(folder / name / "x.npz", **dict(zip(names, inputs, strict=True)))
+        np.savez(folder / name / "y.npz", *targets)
+
+    @cache
+    def seen(backend: str) -> dict[str, Any]:
+        what = "outputs" if backend == "numpy" else "gradients"
+        command = [sys.executable, HERE / "figures.py", folder, what]
+        done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return seen
+
+
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("name", zoo.MODELS)
-def test_another_backend_gives_the_same(backend: str, name: str, tmp_path: Path) -> None:
+def test_another_backend_gives_the_same(backend: str, name: str, others: Callable[[str], dict[str, Any]]) -> None:
+    theirs = {(kind, slot): (shape, figures) for kind, slot, shape, figures in others(backend)[name]}
     model, inputs, targets = zoo.MODELS[name]()
-    model.save(tmp_path / "m.keras")
-    names = [str(tensor.name) for tensor in model.inputs]
-    np.savez(tmp_path / "x.npz", **dict(zip(names, inputs, strict=True)))
-    np.savez(tmp_path / "y.npz", *targets)
-    y = "-" if backend == "numpy" else tmp_path / "y.npz"
-    command = [sys.executable, HERE / "figures.py", tmp_path / "m.keras", tmp_path / "x.npz", y]
-    done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    theirs = {(kind, slot): (shape, figures) for kind, slot, shape, figures in json.loads(done.stdout.splitlines()[-1])}
-    mine = wexport_keras.observe(
-        model, zoo.packed(inputs), None if y == "-" else zoo.packed(targets), output_gradients=True, batch_size=8
-    )
+    y = None if backend == "numpy" else zoo.packed(targets)
+    mine = wexport_keras.observe(model, zoo.packed(inputs), y, output_gradients=True, batch_size=8)
     assert {(tensor.kind, tensor.slot) for tensor in mine} == set(theirs)
     for tensor in mine:
         from figures import FIGURES
