@@ -9,19 +9,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import wexport_keras
+from data.given import inputs_of
 from wexport_keras.inputs import batches_of
 
 import wexport
-
-
-def inputs_of(shapes: list[list[int | None]], whole: list[bool]) -> list[np.ndarray]:
-    """What data/make_predictions.py gave."""
-    rng = np.random.default_rng(0)
-    found = []
-    for shape, is_whole in zip(shapes, whole, strict=True):
-        fixed = (3, *(length or 7 for length in shape[1:]))
-        found.append(rng.integers(0, 5, fixed) if is_whole else rng.random(fixed).astype("float32"))
-    return found
 
 
 def predicted(path: Path, said: dict) -> dict:

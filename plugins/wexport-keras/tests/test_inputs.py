@@ -33,10 +33,10 @@ def test_shape_type_and_nan_are_told_with_what_the_model_expects() -> None:
     assert refused(model, x[:0])[0] == "input input_layer: holds nothing to run"
     lost = x.copy()
     lost[5, 1, 1, 0], lost[6, 0, 0, 1] = np.nan, np.inf
-    assert refused(model, lost)[0] == ("input input_layer: 2 values are NaN or infinite, the first of them in entry 5")
+    assert refused(model, lost)[0] == ("input input_layer: NaN or infinite values (2), the first of them in entry 5")
     assert refused(model, x, y[:3])[0] == "there are 3 targets for 37 inputs"
     assert refused(model, x, [y, y])[0] == "there are 2 arrays for 1 targets of the model"
-    assert refused(model, x, y + np.nan)[0].startswith("target dense: 37 values are NaN")
+    assert refused(model, x, y + np.nan)[0].startswith("target dense: NaN or infinite values (37)")
 
 
 def test_names_have_to_be_the_models_own() -> None:

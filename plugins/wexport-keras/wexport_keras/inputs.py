@@ -244,7 +244,7 @@ def _check_values(name: str, array: Array, due: str | None, hint: str) -> None:
         if bad.any():
             first = start + int(np.argwhere(bad)[0][0])
             raise UsageError(
-                f"{name}: {int(bad.sum()):,} values are NaN or infinite, the first of them in entry {first:,}",
+                f"{name}: NaN or infinite values ({int(bad.sum()):,}), the first of them in entry {first:,}",
                 hint="clean them first: every figure would be NaN",
             )
         if integral and (piece != np.floor(piece)).any():
