@@ -1,0 +1,103 @@
+"""How often is what wexport concludes true? Of findings and relations, on models whose state and origin are known.
+
+    python tests/bench/bench_verdicts.py [--models FOLDER] [--half development|held-out|both] [-o PAGE.md]
+
+Prints a page of Markdown. The models are trained once, in about twenty minutes and an environment of their own, into
+FOLDER, by default wexport-bench/models in the user's cache folder. Tune rules on the development half and report the
+held-out one. Needs wexport in the environment that runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+from verdicts import asked, collection, page, scored
+from verdicts.collection import HALVES, MANIFEST, Entry
+
+PACKAGES = ("keras==3.15.1", "jax==0.10.2", "h5py", "ml_dtypes")
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wexport-bench")
+
+
+def environment(folder: Path) -> Path:
+    """The Python of a virtual environment that can train; it is made where it is missing."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        print(f"making an environment in {folder}", file=sys.stderr)
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
+    return python
+
+
+def train(folder: Path, python: Path) -> None:
+    """Make the models that are not there yet."""
+    # The networks are so small that more threads cost more than they bring.
+    alone = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OPENBLAS_NUM_THREADS": "1"}
+    call = [python, "-m", "verdicts.make", folder.resolve()]
+    subprocess.run(call, cwd=HERE, env=os.environ | alone, check=True, stdout=sys.stderr)
+
+
+def judged(folder: Path, half: str, entries: list[Entry], keep: Path | None) -> Iterator[str]:
+    """The page's parts about one half."""
+    expected, healthy = scored.Expected.read(), sum(entry.illness is None for entry in entries)
+    with tempfile.TemporaryDirectory() as temporary:
+        table = asked.ingest(folder, entries, (keep or Path(temporary)) / f"{half}.parquet")
+        told = asked.findings(table, entries)
+        by_relate = asked.has_relate()
+        said = asked.by_relate(folder, entries) if by_relate else asked.by_queries(table)
+        odd = [model for model in asked.odd_ones(table) if any(e.model == model and not e.illness for e in entries)]
+    sick = scored.sicknesses(entries, told, expected)
+    loud, pairs = scored.alarms(entries, told), scored.relations(entries, said, expected)
+    yield f"# The {half} half\n"
+    yield page.summary(half, sick, loud, healthy, pairs, expected)
+    yield "\n## Models\n"
+    yield page.contents(entries)
+    yield "\n## Illnesses\n"
+    yield page.illnesses(sick, expected)
+    yield "\n## Findings\n"
+    yield page.findings(scored.findings(entries, told, expected))
+    yield "\n## Healthy models that are told to be sick\n"
+    yield page.alarms(loud, healthy)
+    yield f"\n## Relations, by {'relate' if by_relate else 'duplicates and clusters'}\n"
+    yield page.relations(pairs)
+    yield "\n## False claims\n"
+    yield page.false_claims(pairs)
+    yield f"\nHealthy models called the odd one out: {len(odd)}: {', '.join(odd[:20])}\n"
+    for name in ("similarity", "aligned_similarity"):
+        area, high, low = scored.separation(entries, said, lambda row, name=name: row.rest.get(name))
+        if area is not None:
+            yield f"Descent told from strangers by {name}: AUROC {area:.4f} ({high} and {low} pairs)\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=CACHE / "models", metavar="FOLDER")
+    parser.add_argument("--python", type=Path, help="a Python with Keras and JAX, in place of an environment made here")
+    parser.add_argument("--half", choices=(*HALVES, "both"), default="both")
+    parser.add_argument("--architecture", nargs="*", help="only these")
+    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="keep the tables of the models here")
+    parser.add_argument("-o", "--out", type=Path, metavar="PAGE.md")
+    options = parser.parse_args()
+    if not (options.models / MANIFEST).exists():
+        train(options.models, options.python or environment(CACHE / "environment"))
+    entries = collection.read(options.models / MANIFEST)
+    lines: list[str] = []
+    for half in HALVES if options.half == "both" else (options.half,):
+        mine = [e for e in entries if e.half == half and e.architecture in (options.architecture or {e.architecture})]
+        lines += judged(options.models, half, mine, options.tables)
+    text = "\n".join(lines) + "\n"
+    if options.out:
+        options.out.write_text(text, "utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
