@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from verdicts import collection, healthy, illnesses, plants
+from verdicts import collection, exports, healthy, illnesses, plants
 from verdicts.collection import MANIFEST, Illness, Origin
 from verdicts.illnesses import NotSickError
 from verdicts.kitchen import Kitchen
@@ -63,14 +63,22 @@ def _base(kitchen: Kitchen, seed: int) -> Weights:
     return trainer.weights()
 
 
-def make(name: str, folder: Path) -> list[collection.Entry]:
-    """All models of one architecture."""
-    kitchen = Kitchen.of(name, folder)
+def _models(kitchen: Kitchen) -> None:
     for seed in healthy.SEEDS:
         healthy.make(kitchen, seed)
     for seed in SICK_SEEDS:
         _sick(kitchen, seed)
-    return kitchen.entries
+
+
+def _exports(kitchen: Kitchen) -> None:
+    """The bases that are there already, in other layouts."""
+    known = {entry.model for entry in kitchen.entries}
+    exports.make(kitchen, {seed: _base(kitchen, seed) for seed in (3, 4)})
+    kitchen.entries = [entry for entry in kitchen.entries if entry.model not in known]
+
+
+STAGES = {"": _models, "-exports": _exports}
+"""What is made of each architecture, one after the other."""
 
 
 def main() -> None:
@@ -82,18 +90,26 @@ def main() -> None:
     parts = options.folder / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     for name in options.architectures:
-        part = parts / f"{name}.json"
-        if part.exists() and not options.again:
-            continue
-        for old in options.folder.glob(f"*/{name}-*"):
+        for stage in STAGES:
+            part = parts / f"{name}{stage}.json"
+            if options.again or not part.exists():
+                _make_part(name, stage, options.folder, part)
+        entries = [entry for part in sorted(parts.glob("*.json")) for entry in collection.read(part)]
+        collection.write(entries, options.folder / MANIFEST)
+
+
+def _make_part(name: str, stage: str, folder: Path, part: Path) -> None:
+    begun, kitchen = time.perf_counter(), Kitchen.of(name, folder)
+    if stage:
+        kitchen.entries = collection.read(part.with_name(f"{name}.json"))
+    else:
+        for old in folder.glob(f"*/{name}-*"):
             shutil.rmtree(old)
-        begun = time.perf_counter()
-        entries = make(name, options.folder)
-        collection.write(entries, part)
-        sick = sum(entry.illness is not None for entry in entries)
-        print(f"{name}: {len(entries) - sick} healthy, {sick} sick, {time.perf_counter() - begun:.0f} s", flush=True)
-    entries = [entry for part in sorted(parts.glob("*.json")) for entry in collection.read(part)]
-    collection.write(entries, options.folder / MANIFEST)
+    STAGES[stage](kitchen)
+    collection.write(kitchen.entries, part)
+    sick = sum(entry.illness is not None for entry in kitchen.entries)
+    seconds = time.perf_counter() - begun
+    print(f"{name}{stage}: {len(kitchen.entries) - sick} healthy, {sick} sick, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
