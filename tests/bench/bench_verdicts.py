@@ -74,6 +74,12 @@ def judged(folder: Path, half: str, entries: list[Entry], keep: Path | None) -> 
         area, high, low = scored.separation(entries, said, lambda row, name=name: row.rest.get(name))
         if area is not None:
             yield f"Descent told from strangers by {name}: AUROC {area:.4f} ({high} and {low} pairs)\n"
+    if (spread := scored.uniformity(entries, said)) is not None:
+        count, least, distance, chance = spread
+        yield (
+            f"p-values of {count} pairs of healthy strangers: least {least:.2g}, Kolmogorov-Smirnov distance from "
+            f"uniform {distance:.3f} (by chance with p = {chance:.2g})\n"
+        )
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ def contents(entries: Sequence[Entry]) -> str:
         mine = [entry for entry in entries if entry.architecture == name]
         sick = [entry for entry in mine if entry.illness]
         bases = [entry.metric for entry in mine if entry.model.endswith("/base")]
-        rows.append((name, mine[0].task, len(mine) - len(sick), len(sick), f"{min(bases):.3f} to {max(bases):.3f}"))
+        reached = f"{min(bases):.3f} to {max(bases):.3f}" if bases else ""
+        rows.append((name, mine[0].task, len(mine) - len(sick), len(sick), reached))
     return table(("architecture", "task", "healthy", "sick", "metric of the base models"), rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,3 +197,25 @@ def separation(
         return None, len(high), len(low)
     wins = sum((a > b) + 0.5 * (a == b) for a in high for b in low)
     return wins / len(high) / len(low), len(high), len(low)
+
+
+def uniformity(entries: Sequence[Entry], said: Mapping[Pair, Related]) -> tuple[int, float, float, float] | None:
+    """Of the p-values of healthy strangers: how many, the least, their Kolmogorov-Smirnov distance from the uniform law,
+    and the probability of such a distance by chance (the asymptotic series). None without p-values.
+
+    Pairs share models, so that the probability is a guide and no more.
+    """
+    family, found = Family.of(entries), []
+    for number, a in enumerate(entries):
+        for b in entries[number + 1 :]:
+            row = said.get(pair(a.model, b.model))
+            if row and not a.illness and not b.illness and family.relation(a, b).kind == "strangers":
+                found.append(row.rest.get("p_value"))
+    values = sorted(value for value in found if value is not None)
+    if not values:
+        return None
+    count = len(values)
+    distance = max(max((i + 1) / count - value, value - i / count) for i, value in enumerate(values))
+    reach = distance * count**0.5
+    chance = 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * reach) ** 2) for k in range(1, 101))
+    return count, values[0], distance, min(max(chance, 0.0), 1.0)
