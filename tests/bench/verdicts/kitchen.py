@@ -54,7 +54,7 @@ class Kitchen:
         return self.built(seed, **options).weights()
 
     def data(self, seed: int, world: int = 0, count: int | None = None) -> tasks.Data:
-        return tasks.data(self.network.task, seed, world=world, count=count)
+        return tasks.data(self.network.task, seed, world=world, count=count or self.network.examples)
 
     def recipe(self, order: int, **changes: Any) -> Recipe:
         """The usual training of this network."""

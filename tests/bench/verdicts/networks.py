@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -39,7 +39,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """An architecture. build: takes the initialiser of kernels and options. rate: of Adam."""
+    """An architecture. build: takes the initialiser of kernels and options. rate: of Adam. examples: to train on."""
 
     name: str
     task: str
@@ -49,7 +49,7 @@ class Network:
     groups: tuple[Group, ...] = ()
     loss: str = "classes"
     head: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
+    examples: int = 1500
 
 
 def _dense(units: int, activation: str | None, init: Any, **more: Any) -> layers.Layer:
@@ -205,11 +205,11 @@ NETWORKS = {
             _plain(64, "positive", _both("dense"), "dense_1/kernel"),
             _plain(64, "positive", _both("dense_1"), "dense_2/kernel"),
         )),
-        Network("tanh", "table", tanh, 16, 5e-3, head="dense_2", groups=(
+        Network("tanh", "table", tanh, 16, 5e-3, head="dense_2", examples=3000, groups=(
             _plain(48, "sign", _both("dense"), "dense_1/kernel"),
             _plain(48, "sign", _both("dense_1"), "dense_2/kernel"),
         )),
-        Network("normed", "table", normed, 12, 5e-3, head="dense_2", groups=(
+        Network("normed", "table", normed, 12, 5e-3, head="dense_2", examples=3000, groups=(
             Group(48, (Part("dense/kernel", 1), Part("dense/bias", 0), *_statistics(_NORM),
                        Part("dense_1/kernel", 0, -1)), "positive"),
             Group(48, (Part("dense_1/kernel", 1), Part("dense_1/bias", 0), *_statistics(f"{_NORM}_1"),
@@ -228,7 +228,7 @@ NETWORKS = {
             Group(32, (Part("conv2d_3/kernel", 3), *_statistics(f"{_NORM}_3"), Part("dense/kernel", 0, -1)),
                   "positive"),
         )),
-        Network("depthwise", "strokes", depthwise, 10, 5e-3, head="dense", groups=(
+        Network("depthwise", "strokes", depthwise, 8, 5e-3, head="dense", examples=1000, groups=(
             Group(16, (Part("conv2d/kernel", 3), *_statistics(_NORM), Part("depthwise_conv2d/kernel", 2, -1),
                        *(Part(part.tensor, part.axis) for part in _statistics(f"{_NORM}_1")),
                        Part("conv2d_1/kernel", 2)), "positive"),
@@ -255,7 +255,7 @@ NETWORKS = {
             _plain(24, "positive", _both("conv1d_1"), "conv1d_2/kernel", axis=1),
             _plain(24, "positive", _both("conv1d_2"), "dense/kernel"),
         )),
-        Network("autoencoder", "copied strokes", autoencoder, 10, 5e-3, head="conv2d_2", loss="values", groups=(
+        Network("autoencoder", "copied strokes", autoencoder, 8, 5e-3, head="conv2d_2", loss="values", examples=1000, groups=(
             _plain(12, "positive", _both("conv2d"), "conv2d_1/kernel", axis=2),
         )),
     )

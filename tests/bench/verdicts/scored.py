@@ -200,8 +200,8 @@ def separation(
 
 
 def uniformity(entries: Sequence[Entry], said: Mapping[Pair, Related]) -> tuple[int, float, float, float] | None:
-    """Of the p-values of healthy strangers: how many, the least, their Kolmogorov-Smirnov distance from the uniform law,
-    and the probability of such a distance by chance (the asymptotic series). None without p-values.
+    """Of the p-values of healthy strangers: how many, the least, and their Kolmogorov-Smirnov distance from the uniform
+    law, with the probability of such a distance by chance (the asymptotic series). None without p-values.
 
     Pairs share models, so that the probability is a guide and no more.
     """

@@ -90,9 +90,8 @@ TASKS: dict[str, Callable[[np.random.Generator, int, int], tuple[Floats, Floats]
 
 
 @lru_cache(maxsize=64)
-def data(task: str, seed: int, *, world: int = 0, count: int | None = None) -> Data:
+def data(task: str, seed: int, *, world: int = 0, count: int) -> Data:
     """Examples of a task. seed: which examples; world: which task of this kind."""
     rng = np.random.default_rng([seed, world, 7])
-    count = count or (3000 if task == "table" else 1500)
     x, y = TASKS[task](rng, world, count + 500)
     return Data(x[:count], y[:count], x[count:], y[count:])
