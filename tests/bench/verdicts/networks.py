@@ -255,8 +255,7 @@ NETWORKS = {
             _plain(24, "positive", _both("conv1d_1"), "conv1d_2/kernel", axis=1),
             _plain(24, "positive", _both("conv1d_2"), "dense/kernel"),
         )),
-        Network("autoencoder", "copied strokes", autoencoder, 8, 5e-3, head="conv2d_2", loss="values", examples=1000, groups=(
-            _plain(12, "positive", _both("conv2d"), "conv2d_1/kernel", axis=2),
-        )),
+        Network("autoencoder", "copied strokes", autoencoder, 8, 5e-3, head="conv2d_2", loss="values", examples=1000,
+                groups=(_plain(12, "positive", _both("conv2d"), "conv2d_1/kernel", axis=2),)),
     )
 }  # fmt: skip
