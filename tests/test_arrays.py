@@ -9,8 +9,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wexport.arrays import to_array
-from wexport.schema import COLUMNS
+from wexport.table.arrow import to_array
+from wexport.table.schema import COLUMNS
 
 SCALARS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.int32(), st.integers(-(2**31), 2**31 - 1)),

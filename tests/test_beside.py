@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import wexport
-from wexport.beside import Beside
+from wexport.files.external import Beside
 
 
 @pytest.fixture

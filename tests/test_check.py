@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.tables import write_table
-from wexport.checking import QUERIES, Finding, check, groups, reaches
 from wexport.commands.check import check as command
 from wexport.errors import QueryError, UsageError
+from wexport.findings.checking import QUERIES, Finding, check, groups, reaches
 
 
 def kernel(model: str, values: Any, layer: str = "dense") -> dict[str, Any]:

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wexport import chunks
 from wexport.errors import ReadError
-from wexport.tensors import Chunks, Source, Tensor
+from wexport.files.source import Source
+from wexport.model import chunks
+from wexport.model.tensors import Chunks, Tensor
 
 LIMITS = st.integers(1, 80)
 SIZES = st.integers(0, 12)

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import EXAMPLES
-from wexport.schema import COLUMNS
+from wexport.table.schema import COLUMNS
 
 COMMAND = [sys.executable, "-m", "wexport"]
 

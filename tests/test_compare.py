@@ -16,7 +16,7 @@ import wexport
 from tests.conftest import EXAMPLES
 from tests.tables import write_table
 from wexport.commands.compare import compare as command
-from wexport.comparison import compare
+from wexport.reports.comparison import compare
 
 
 @pytest.fixture

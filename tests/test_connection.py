@@ -18,9 +18,9 @@ import pytest
 import wexport
 from tests import hostile_sql
 from tests.tables import METADATA, write_table
-from wexport.asking.connection import Connection
 from wexport.errors import QueryError, TableError, UsageError
-from wexport.schema import SCHEMA_VERSION, arrow_schema
+from wexport.sessions.connection import Connection
+from wexport.table.schema import SCHEMA_VERSION, arrow_schema
 
 SECRET = "canary-5d1f"
 ROWS = [

@@ -26,15 +26,14 @@ from hypothesis.extra import numpy as hnp
 
 from tests import crafted
 from tests.conftest import DATA, EXAMPLES
-from wexport import isolate
 from wexport.commands.diff import diff as command
-from wexport.comparing import files, notes, orders, values
-from wexport.comparing.outcomes import STATUSES, Change, Task
-from wexport.differences import Diff, diff
+from wexport.differences import alignment, child, notes, values
+from wexport.differences.diff import Diff, diff
+from wexport.differences.results import STATUSES, Change, Task
 from wexport.errors import ReadError, UsageError
-from wexport.isolate import Done, Item
-from wexport.messages import Setup
-from wexport.tensors import Layout, Tensor
+from wexport.model.tensors import Layout, Tensor
+from wexport.plugins.messages import Setup
+from wexport.processes.pool import Done, Item
 
 Write = Callable[..., Path]
 FLOATS = ["float16", "bfloat16", "float32", "float64", "float8_e5m2", "float8_e4m3fn"]
@@ -258,15 +257,15 @@ def as_stored(canonical: np.ndarray, shape: tuple[int, ...], layout: Layout | No
 def test_equal_values_are_found_in_every_pair_of_layouts(
     one: str, other: str, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orders, "HELD_BYTES", held)
-    monkeypatch.setattr(orders, "BLOCK", 7)
+    monkeypatch.setattr(alignment, "HELD_BYTES", held)
+    monkeypatch.setattr(alignment, "BLOCK", 7)
     canonical = np.random.default_rng(1).normal(size=(6, 8)).astype(np.float32)
     a, b = (
         Tensor.of_array("w", as_stored(canonical, *LAYOUTS[name]), layout=LAYOUTS[name][1]) for name in (one, other)
     )
-    if orders.stored_alike(a, b):
-        assert values.identical(orders.in_step(a, b))
-    pairs = [(left.copy(), right.copy()) for left, right in orders.in_canonical_order(a, b)]
+    if alignment.stored_alike(a, b):
+        assert values.identical(alignment.in_step(a, b))
+    pairs = [(left.copy(), right.copy()) for left, right in alignment.in_canonical_order(a, b)]
     np.testing.assert_array_equal(np.concatenate([left for left, _ in pairs]), canonical.reshape(-1))
     np.testing.assert_array_equal(np.concatenate([right for _, right in pairs]), canonical.reshape(-1))
 
@@ -275,10 +274,10 @@ def test_layouts_that_move_nothing_are_read_in_step() -> None:
     array = np.zeros((6, 8), np.float32)
     plain = Tensor.of_array("w", array)
     gated = Tensor.of_array("w", array, layout=LAYOUTS["gates in order"][1])
-    assert orders.stored_alike(plain, gated)
-    assert orders.stored_alike(plain, Tensor.of_array("w", array.reshape(1, 6, 1, 8), layout=Layout(view=(6, 8))))
-    assert not orders.stored_alike(plain, Tensor.of_array("w", array.T.copy(), layout=Layout(permutation=(1, 0))))
-    assert not orders.stored_alike(plain, Tensor.of_array("w", array, layout=LAYOUTS["cuDNN"][1]))
+    assert alignment.stored_alike(plain, gated)
+    assert alignment.stored_alike(plain, Tensor.of_array("w", array.reshape(1, 6, 1, 8), layout=Layout(view=(6, 8))))
+    assert not alignment.stored_alike(plain, Tensor.of_array("w", array.T.copy(), layout=Layout(permutation=(1, 0))))
+    assert not alignment.stored_alike(plain, Tensor.of_array("w", array, layout=LAYOUTS["cuDNN"][1]))
 
 
 def test_chunks_of_different_size_are_read_in_step() -> None:
@@ -288,32 +287,32 @@ def test_chunks_of_different_size_are_read_in_step() -> None:
         yield from np.split(array, [1, 2, 50])
 
     odd = Tensor(name="w", shape=(100,), dtype="float32", chunks=chunks)
-    pairs = [(a.copy(), b.copy()) for a, b in orders.in_step(odd, Tensor.of_array("w", array))]
+    pairs = [(a.copy(), b.copy()) for a, b in alignment.in_step(odd, Tensor.of_array("w", array))]
     np.testing.assert_array_equal(np.concatenate([a for a, _ in pairs]), array)
     np.testing.assert_array_equal(np.concatenate([b for _, b in pairs]), array)
 
 
 @pytest.fixture
-def child() -> None:
+def real_child() -> None:
     """For tests that need a real child process; the others do without, as each takes half a second to start."""
 
 
 class Here:
-    """`isolate.Pool`, for one task, in this process."""
+    """`pool.Pool`, for one task, in this process."""
 
     def __init__(self, function: str, *, prepare: str, setup: Setup, **budgets: Any) -> None:
-        files.prepare(setup)
+        child.prepare(setup)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Item | Done]:
-        for each in files.compare_files(tasks[0]):
+        for each in child.compare_files(tasks[0]):
             yield Item(0, pickle.loads(pickle.dumps(each)), 0)
         yield Done(0)
 
 
 @pytest.fixture(autouse=True)
 def _without_child(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "child" not in request.fixturenames:
-        monkeypatch.setattr(isolate, "Pool", Here)
+    if "real_child" not in request.fixturenames:
+        monkeypatch.setattr("wexport.differences.diff.Pool", Here)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -342,7 +341,7 @@ def test_a_model_is_the_same_in_every_container(a: Path, b: Path) -> None:
     assert not found.notes
 
 
-@pytest.mark.usefixtures("child")
+@pytest.mark.usefixtures("real_child")
 def test_a_file_and_itself() -> None:
     found = diff(EXAMPLES / "lstm.h5", EXAMPLES / "lstm.h5")
     assert found.same
@@ -488,7 +487,7 @@ def sparse(path: Path, count: int, last: float) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("child")
+@pytest.mark.usefixtures("real_child")
 def test_tensors_larger_than_the_memory_that_reading_may_take(tmp_path: Path) -> None:
     count = 64 << 20
     a, b = sparse(tmp_path / "a.h5", count, 1.0), sparse(tmp_path / "b.h5", count, 2.0)
@@ -520,7 +519,7 @@ def wexport_readers():
 '''
 
 
-@pytest.mark.usefixtures("child")
+@pytest.mark.usefixtures("real_child")
 def test_a_kernel_that_a_plugin_reads_transposed(tmp_path: Path, write_h5: Write) -> None:
     kernel = np.random.default_rng(1).normal(size=(300, 200)).astype(np.float32)
     plugin, turned = tmp_path / "turned.py", tmp_path / "turned.bin"
@@ -656,7 +655,7 @@ def wexport_readers():
 """
 
 
-@pytest.mark.usefixtures("child")
+@pytest.mark.usefixtures("real_child")
 def test_a_reader_that_hangs_is_stopped(tmp_path: Path, write_h5: Write) -> None:
     plugin = tmp_path / "stuck.py"
     plugin.write_text(STUCK)
@@ -681,7 +680,7 @@ remembered = functools.lru_cache(diff)
 
 def run(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    with mock.patch("wexport.differences.diff", remembered):
+    with mock.patch("wexport.differences.diff.diff", remembered):
         result = CliRunner().invoke(command, arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr
@@ -690,7 +689,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 A, B, COPY = (str(EXAMPLES / name) for name in ("cnn_seed_1.h5", "cnn_seed_2.h5", "cnn_seed_1.h5"))
 
 
-@pytest.mark.usefixtures("child")
+@pytest.mark.usefixtures("real_child")
 def test_the_exit_code_says_whether_they_differ() -> None:
     assert run(A, COPY)[0] == 0
     assert run(A, B)[0] == 1

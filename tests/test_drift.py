@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import wexport
 from tests.tables import write_table
 from tests.test_similar import KINDS, dense, exact_cosine, moved
-from wexport import drifting, library
+from wexport import library
+from wexport.analysis import drift as drifting
 from wexport.errors import QueryError
 from wexport.stats import sample
 

@@ -15,7 +15,7 @@ import wexport
 from tests.conftest import EXAMPLES
 from tests.test_plugins import GOOD, plugin, toy
 from wexport.plugins import host as plugins
-from wexport.plugins.roster import roster
+from wexport.plugins.catalog import roster
 
 COMMAND = [sys.executable, "-c", "from wexport.cli import main; main()"]
 LOADED = "def sniff(source):"

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 import wexport
 from tests import crafted
 from tests.conftest import EXAMPLES
+from wexport.files.source import Source
 from wexport.readers import raw_hdf5
-from wexport.readers.hdf5_chunks import slabs
-from wexport.readers.hdf5_walk import Tree, open_file, signature_offset
-from wexport.tensors import Source
+from wexport.readers.hdf5.chunks import slabs
+from wexport.readers.hdf5.walk import Tree, open_file, signature_offset
 from wexport.testing import ReaderTests
 
 

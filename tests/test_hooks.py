@@ -17,9 +17,9 @@ import pytest
 import wexport
 from tests.conftest import DATA, EXAMPLES, ROOT
 from wexport import hookspecs
+from wexport.files.source import Source
 from wexport.plugins.host import load
-from wexport.plugins.known import looks_like
-from wexport.tensors import Source
+from wexport.plugins.signatures import looks_like
 
 COMMAND = [sys.executable, "-m", "wexport"]
 

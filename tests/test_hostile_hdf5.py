@@ -19,9 +19,9 @@ import pytest
 import wexport
 from tests import crafted
 from tests.conftest import DATA, ROOT
+from wexport.files.source import Source
 from wexport.ingestion.pipeline import IngestResult, ModelResult
-from wexport.readers import hdf5_links, hdf5_walk
-from wexport.tensors import Source
+from wexport.readers.hdf5 import links, walk
 
 TIMEOUT = 30.0
 
@@ -151,7 +151,7 @@ def test_unbacked_bytes_are_summed_over_the_file(run: Run) -> None:
 
 
 def test_many_links_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5_walk, "MAX_LINKS", 100)
+    monkeypatch.setattr(walk, "MAX_LINKS", 100)
     with h5py.File(tmp_path / "many.h5", "w") as file:
         file["w"] = np.ones(4)
         for number in range(101):
@@ -160,8 +160,8 @@ def test_many_links_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         Source(tmp_path / "many.h5") as source,
         pytest.raises(wexport.HostileFileError, match="more than 100 links"),
     ):
-        hdf5_walk.open_file(source).walk()
-    assert hdf5_links.MAX_LINKS > 10_000
+        walk.open_file(source).walk()
+    assert links.MAX_LINKS > 10_000
 
 
 # -- what is no file --------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ import pytest
 import wexport
 from tests.conftest import EXAMPLES
 from wexport.plugins import host as plugins
-from wexport.schema import COLUMNS
+from wexport.table.schema import COLUMNS
 
 WriteH5 = Callable[..., Path]
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wexport import UsageError
 from wexport.ingestion import inputs
+from wexport.table.text import printable
 
 
 def touch(folder: Path, *names: str) -> list[Path]:
@@ -152,6 +153,6 @@ def test_a_series_pattern_overrides() -> None:
 
 @given(st.text(st.characters()))
 def test_printable_text_is_valid_utf8_and_plain_text_stays(text: str) -> None:
-    inputs.printable(text).encode("utf-8")
+    printable(text).encode("utf-8")
     if not any("\ud800" <= character <= "\udfff" for character in text):
-        assert inputs.printable(text) == text
+        assert printable(text) == text

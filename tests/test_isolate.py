@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from wexport import isolate
+from wexport.processes import pool as isolate
 
 
 def prepare(setup: Any) -> None:

@@ -16,10 +16,13 @@ import pytest
 
 from tests.conftest import DATA
 from wexport.errors import BudgetError, HostileFileError, ReadError, WexportError
-from wexport.readers import keras_config, keras_legacy
-from wexport.readers.keras3 import READER
-from wexport.roles import ROLES, slots
-from wexport.tensors import Model, Source, Tensor
+from wexport.files.source import Source
+from wexport.model.roles import ROLES
+from wexport.model.slots import slot_names
+from wexport.model.tensors import Model, Tensor
+from wexport.readers.keras import config as keras_config
+from wexport.readers.keras import legacy
+from wexport.readers.keras.v3 import READER
 from wexport.testing import ReaderTests
 
 FILES = [
@@ -34,10 +37,10 @@ WITH_CONFIG = [item for item in FILES if str(item.id).endswith(".keras") and "su
 def read(path: Path, *, optimizer: bool = False) -> tuple[Model, dict[str, Tensor], dict[str, str]]:
     """A model, its tensors by slot, and the SHA-256 of the values by slot."""
     with Source(path, optimizer=optimizer) as source:
-        reader = max((keras_legacy.READER, READER), key=lambda reader: reader.sniff(source))
+        reader = max((legacy.READER, READER), key=lambda reader: reader.sniff(source))
         assert reader.sniff(source) >= 0.9
         model = reader.open(source)
-        found = dict(zip(slots(model.tensors), model.tensors, strict=True))
+        found = dict(zip(slot_names(model.tensors), model.tensors, strict=True))
         return model, found, {slot: sha256(tensor) for slot, tensor in found.items()}
 
 

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import CORPUS, DATA
-from wexport.readers.keras_legacy import READER
-from wexport.roles import ROLES, slots
-from wexport.tensors import Model, Source, Tensor
+from wexport.files.source import Source
+from wexport.model.roles import ROLES
+from wexport.model.slots import slot_names
+from wexport.model.tensors import Model, Tensor
+from wexport.readers.keras.legacy import READER
 from wexport.testing import ReaderTests
 
 ORACLES = sorted(DATA.glob("*/*.json"))
@@ -32,7 +34,7 @@ def read(path: Path, *, optimizer: bool = False) -> tuple[Model, list[str], list
     with Source(path, optimizer=optimizer) as source:
         assert READER.sniff(source) == 0.9
         model = READER.open(source)
-        return model, slots(model.tensors), [sha256(tensor) for tensor in model.tensors]
+        return model, slot_names(model.tensors), [sha256(tensor) for tensor in model.tensors]
 
 
 def sha256(tensor: Tensor) -> str:
@@ -43,7 +45,7 @@ def sha256(tensor: Tensor) -> str:
 
 
 def by_slot(model: Model) -> dict[str, Tensor]:
-    return dict(zip(slots(model.tensors), model.tensors, strict=True))
+    return dict(zip(slot_names(model.tensors), model.tensors, strict=True))
 
 
 def expected_layer(weight: Mapping[str, Any]) -> str | None:
@@ -430,7 +432,7 @@ def readable(group: h5py.Group) -> Iterator[str]:
 def test_real_files_give_every_dataset_and_unique_slots(path: Path) -> None:
     with Source(path, optimizer=True) as source:
         model = READER.open(source)
-        found = list(zip((tensor.kind for tensor in model.tensors), slots(model.tensors), strict=True))
+        found = list(zip((tensor.kind for tensor in model.tensors), slot_names(model.tensors), strict=True))
     assert len(set(found)) == len(found)
     with h5py.File(path) as file:
         assert sorted(tensor.name for tensor in model.tensors) == sorted(readable(file))

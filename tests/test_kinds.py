@@ -14,11 +14,11 @@ from click.testing import CliRunner
 import wexport
 from tests import running
 from wexport import library
-from wexport.asking.querying import ONE_KIND, ask, stream
-from wexport.asking.session import Session
 from wexport.cli import cli
 from wexport.errors import UsageError
-from wexport.kinds import KINDS
+from wexport.model.kinds import KINDS
+from wexport.queries.asking import ONE_KIND, ask, stream
+from wexport.sessions.session import Session
 
 MODELS = ("run/epoch_1", "run/epoch_2", "run/epoch_3")
 ONLY_RUN = ("activation", "gradient")

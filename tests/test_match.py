@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wexport.match import Match, Place, match
+from wexport.analysis.matching import Match, Place, match
 
 
 def model(*rows: tuple[str, str, tuple[int, ...]] | tuple[str, str, tuple[int, ...], str]) -> list[Place]:

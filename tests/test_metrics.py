@@ -15,7 +15,7 @@ import wexport
 from tests.conftest import EXAMPLES
 from tests.tables import write_table
 from wexport import library
-from wexport.metrics import gather
+from wexport.queries.metrics import gather
 
 
 @pytest.fixture

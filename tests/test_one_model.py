@@ -10,7 +10,7 @@ import pytest
 
 import wexport
 from tests.conftest import DATA
-from wexport.asking.connection import connect
+from wexport.sessions.connection import connect
 
 FOLDER = DATA / "one_model"
 KERAS = (".h5", ".keras", ".weights.h5")

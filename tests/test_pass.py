@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.test_stats import DTYPES, LARGE, assert_distribution, assert_units, broken, canonical, same, weights
 from wexport.errors import PluginError, UsageError
+from wexport.model.tensors import Layout, Tensor
 from wexport.stats import SORTED, Figures, Pass, measure
 from wexport.stats.sample import OUTPUT_VALUES
-from wexport.tensors import Layout, Tensor
 
 
 def pushed(tensor: Tensor, array: np.ndarray, cuts: list[int], **options: Any) -> Figures:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import wexport
 from tests.conftest import DATA, EXAMPLES
-from wexport.checking import check
+from wexport.findings.checking import check
 
 Change = Callable[[NDArray[Any]], NDArray[Any]]
 

@@ -19,8 +19,8 @@ import wexport
 from tests.conftest import DATA, EXAMPLES
 from tests.tables import write_table
 from wexport import library
-from wexport.asking.connection import Connection
 from wexport.errors import QueryError
+from wexport.sessions.connection import Connection
 
 Answer = list[dict[str, Any]]
 

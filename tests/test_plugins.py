@@ -11,8 +11,8 @@ import pytest
 
 import wexport
 from tests.conftest import EXAMPLES
+from wexport.files.source import Source
 from wexport.plugins import host as plugins
-from wexport.tensors import Source
 
 GOOD = """
 import numpy as np, wexport

@@ -12,7 +12,7 @@ import pytest
 import wexport
 from tests.tables import write_table
 from wexport import library
-from wexport.asking import querying
+from wexport.queries import asking
 
 STATISTICS = ["mean", "l2_norm", "abs_max", "kurtosis"]
 
@@ -105,11 +105,11 @@ def test_noise_is_not_taken_for_a_relation(tmp_path: Path) -> None:
     lines = ["model," + ",".join(f"score_{place}" for place in range(20))]
     lines += [f"m{model:02d}," + ",".join(map(str, row)) for model, row in enumerate(noise.tolist())]
     (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
-    with querying.session(path, {"metrics": tmp_path / "m.csv"}) as session:
+    with asking.session(path, {"metrics": tmp_path / "m.csv"}) as session:
         least = []
         for place in range(20):
             asked = {"metric": f"score_{place}", "direction": "higher", "permutations": 199, "statistics": STATISTICS}
-            least.append(querying.ask(session, "predictors", asked)["p"][0].as_py())
+            least.append(asking.ask(session, "predictors", asked)["p"][0].as_py())
     # Were p uniform, each would fail with a chance of less than 0.003.
     assert sum(p <= 0.05 for p in least) <= 4
     assert 4 <= sum(p <= 0.5 for p in least) <= 16
@@ -159,4 +159,4 @@ def test_an_unknown_statistic_is_named(tmp_path: Path) -> None:
 
 
 def test_the_registered_form_is_the_python_form() -> None:
-    assert querying.PYTHON_FORMS["predictors"] == "wexport.predicting:predictors"
+    assert asking.PYTHON_FORMS["predictors"] == "wexport.analysis.predictors:predictors"

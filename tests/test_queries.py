@@ -21,8 +21,8 @@ import wexport
 from tests.conftest import ROOT
 from tests.tables import write_table
 from wexport import library
-from wexport.asking import querying
-from wexport.asking.connection import literal
+from wexport.queries import asking
+from wexport.sessions.connection import literal
 
 QUERIES = library.load()
 CASES = [
@@ -61,7 +61,7 @@ def same(found: Any, wanted: Any, tolerance: float) -> bool:
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_answers_as_expected_with_the_columns_of_its_page(name: str, case: dict[str, Any], tmp_path: Path) -> None:
     table = write_table(tmp_path / "weights.parquet", case["rows"])
-    parameters = querying.typed(QUERIES[name], case.get("parameters", {}))
+    parameters = asking.typed(QUERIES[name], case.get("parameters", {}))
     with wexport.connect(table, files_of(case, tmp_path)) as connection:
         answer = connection.sql(QUERIES[name].sql, parameters).to_arrow_table()
     compare(answer.to_pylist(), case)
@@ -74,7 +74,7 @@ def test_answers_as_expected_with_the_columns_of_its_page(name: str, case: dict[
 
 
 @pytest.mark.parametrize(
-    ("name", "case"), [each for each in CASES if each.values[0] in {*querying.PYTHON_FORMS, *querying.INNER_FORMS}]
+    ("name", "case"), [each for each in CASES if each.values[0] in {*asking.PYTHON_FORMS, *asking.INNER_FORMS}]
 )
 def test_the_python_form_answers_the_same(name: str, case: dict[str, Any], tmp_path: Path) -> None:
     table = write_table(tmp_path / "weights.parquet", case["rows"])

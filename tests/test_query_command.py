@@ -12,7 +12,8 @@ import pytest
 
 from tests.tables import write_table
 from tests.test_cli import run
-from wexport import library, terminal
+from wexport import library
+from wexport.terminal import tables
 
 ROWS = [
     {"model": name, "layer": "dense", "layer_class": "Dense", "role": "kernel", "values": [[1, 2], [3, number]]}
@@ -112,10 +113,10 @@ def test_wide_answers_stay_readable(table: Path, width: int, monkeypatch: pytest
 
 
 def test_long_lists_and_texts_are_cut_short_in_a_table() -> None:
-    assert terminal.cell_text(list(range(2000))) == "[0, 1, 2, … 2,000 in all]"
-    assert terminal.cell_text([3, 3, 1, 8]) == "[3, 3, 1, 8]"
-    assert terminal.cell_text({"a": [1.5, None], "b": "x"}) == "{a: [1.5, ], b: x}"
-    assert terminal.cell_text("x" * 10_000).endswith("(10,000 characters)")
+    assert tables.cell_text(list(range(2000))) == "[0, 1, 2, … 2,000 in all]"
+    assert tables.cell_text([3, 3, 1, 8]) == "[3, 3, 1, 8]"
+    assert tables.cell_text({"a": [1.5, None], "b": "x"}) == "{a: [1.5, ], b: x}"
+    assert tables.cell_text("x" * 10_000).endswith("(10,000 characters)")
 
 
 def test_files_of_the_user_are_joined(table: Path, tmp_path: Path) -> None:
@@ -179,11 +180,11 @@ def test_no_word_of_a_table_is_cut_off(
     told = ["warning", "collapsed_units", "cnn_overregularised", "conv2d_1/kernel", "2 of 12 units: 5, 9"]
     told += ["nearly constant: relu of bias -0.05", "dense/kernel has 27 zero inputs", "norm below 0.000162"]
     rows = [[f"model_{row}", *told, 12_345, "cut them out, or decay less"] for row in range(4)]
-    terminal.show([f"column_{place}" for place in range(len(rows[0]))], rows)
+    tables.show([f"column_{place}" for place in range(len(rows[0]))], rows)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= width
     for row in rows if "do not fit" not in shown else []:
-        assert {word for cell in row for word in terminal.cell_text(cell).split()} <= set(shown.split())
+        assert {word for cell in row for word in tables.cell_text(cell).split()} <= set(shown.split())
 
 
 def test_sql_may_begin_with_a_comment(table: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wexport import roles
-from wexport.tensors import Node, Tensor
+from wexport.model import roles
+from wexport.model.slots import slot_names
+from wexport.model.tensors import Node, Tensor
 
 
 def tensor(name: str = "t", *lineage: Node, **meaning: object) -> Tensor:
@@ -23,25 +24,25 @@ def tensor(name: str = "t", *lineage: Node, **meaning: object) -> Tensor:
 def test_a_known_class_counts_among_the_siblings_of_its_class() -> None:
     layers = [Node("dense_7", "Dense"), Node("c", "Conv2D"), Node("dense_9", "Dense")]
     tensors = [tensor(node.name, node, role="kernel") for node in layers]
-    assert roles.slots(tensors) == ["dense/kernel", "conv2d/kernel", "dense_1/kernel"]
+    assert slot_names(tensors) == ["dense/kernel", "conv2d/kernel", "dense_1/kernel"]
 
 
 def test_an_unknown_class_is_its_stem_and_the_rank_of_its_number() -> None:
     tensors = [tensor(name, Node(name), role="bias") for name in ("gru_10", "gru_2", "gru", "conv3", "12")]
-    assert roles.slots(tensors) == ["gru_2/bias", "gru_1/bias", "gru/bias", "conv/bias", "12/bias"]
+    assert slot_names(tensors) == ["gru_2/bias", "gru_1/bias", "gru/bias", "conv/bias", "12/bias"]
 
 
 def test_a_nested_layer_counts_within_its_own_parent() -> None:
     a, b = Node("seq_1", "Sequential"), Node("seq_2", "Sequential")
     inner = Node("dense_4", "Dense")
     tensors = [tensor("x", a, inner, role="kernel"), tensor("y", b, inner, role="kernel")]
-    assert roles.slots(tensors) == ["sequential/dense/kernel", "sequential_1/dense/kernel"]
+    assert slot_names(tensors) == ["sequential/dense/kernel", "sequential_1/dense/kernel"]
 
 
 def test_a_fixed_node_stands_as_it_is_and_the_direction_comes_before_the_leaf() -> None:
     query = tensor("q", Node("a", "MultiHeadAttention"), Node("query", fixed=True), role="kernel")
     backward = tensor("b", Node("b", "Bidirectional"), role="bias", direction="backward")
-    assert roles.slots([query, backward]) == ["multi_head_attention/query/kernel", "bidirectional/backward/bias"]
+    assert slot_names([query, backward]) == ["multi_head_attention/query/kernel", "bidirectional/backward/bias"]
 
 
 @pytest.mark.parametrize(
@@ -55,17 +56,17 @@ def test_a_fixed_node_stands_as_it_is_and_the_direction_comes_before_the_leaf() 
     ],
 )
 def test_the_leaf_is_the_best_word_there_is(meaning: dict[str, object], leaf: str) -> None:
-    assert roles.slots([tensor("some/layer/w:0", Node("x", "Lstm"), **meaning)]) == [f"lstm/{leaf}"]
+    assert slot_names([tensor("some/layer/w:0", Node("x", "Lstm"), **meaning)]) == [f"lstm/{leaf}"]
 
 
 def test_a_tensor_without_lineage_is_placed_by_its_name() -> None:
     tensors = [tensor(f"block_{number}/attn/weight") for number in (3, 5)]
-    assert roles.slots(tensors) == ["block/attn/weight", "block_1/attn/weight"]
+    assert slot_names(tensors) == ["block/attn/weight", "block_1/attn/weight"]
 
 
 def test_each_kind_has_slots_of_its_own() -> None:
     weight = tensor("a", Node("dense", "Dense"), role="kernel")
-    assert roles.slots([weight, replace(weight, kind="optimizer")]) == ["dense/kernel", "dense/kernel"]
+    assert slot_names([weight, replace(weight, kind="optimizer")]) == ["dense/kernel", "dense/kernel"]
 
 
 names = st.text("ab_01/~2", max_size=6)
@@ -77,10 +78,10 @@ nodes = st.builds(
 @given(st.lists(st.tuples(st.sampled_from(["weight", "optimizer"]), names, st.lists(nodes, max_size=3)), max_size=12))
 def test_slots_are_unique_in_their_kind_and_repeatable(items: list[tuple[str, str, list[Node]]]) -> None:
     tensors = [tensor(name, *lineage, kind=kind) for kind, name, lineage in items]
-    found = roles.slots(tensors)
+    found = slot_names(tensors)
     pairs = [(item.kind, slot) for item, slot in zip(tensors, found, strict=True)]
     assert len(set(pairs)) == len(pairs)
-    assert roles.slots(tensors) == found
+    assert slot_names(tensors) == found
 
 
 @given(st.lists(st.sampled_from(["gru", "dense", "conv2d"]), max_size=8), st.integers(1, 200), st.booleans())
@@ -89,7 +90,7 @@ def test_automatic_numbers_do_not_change_slots(classes: list[str], start: int, k
         named = [(word, f"{word}_{first + 3 * place}") for place, word in enumerate(classes)]
         return [tensor(name, Node(name, word if known else None), role="kernel") for word, name in named]
 
-    assert roles.slots(build(start)) == roles.slots(build(1))
+    assert slot_names(build(start)) == slot_names(build(1))
 
 
 # -- layouts ---------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wexport.model.tensors import Layout
 from wexport.stats.sample import FEW_CHANNELS, PICTURE_VALUES, keep_whole, positions
 from wexport.stats.streams import gate_order, stored_positions, streams_of
-from wexport.tensors import Layout
 
 CONV = Layout(unit_axes=(3,), input_axes=(2,))
 SHAPES = st.lists(st.integers(1, 400), min_size=1, max_size=4).map(tuple)

@@ -15,10 +15,10 @@ import pytest
 import wexport
 from tests.tables import write_table
 from wexport import library
-from wexport.asking import querying
-from wexport.asking.session import Session
 from wexport.errors import QueryError, TableError, UsageError
 from wexport.library import Parameter, Query
+from wexport.queries import asking
+from wexport.sessions.session import Session
 
 ROWS = [
     {"model": name, "layer": "dense", "layer_class": "Dense", "role": "kernel", "values": [[1, 2], [3, number]]}
@@ -227,18 +227,18 @@ def test_limits_must_make_sense(table: Path, limit: dict[str, float]) -> None:
 
 
 def test_a_named_query_and_sql_are_answered_alike(session: Session, table: Path) -> None:
-    named = querying.ask(session, "models", {"model": "a"})
+    named = asking.ask(session, "models", {"model": "a"})
     assert named["model"].to_pylist() == ["a"]
     assert wexport.query("models", table, {"model": "a"}).equals(named)
     sql = "SELECT model FROM weights WHERE tensor_index < getvariable('n') AND model = getvariable('m')"
-    assert querying.ask(session, sql, {"n": "1", "m": "b"}).to_pylist() == [{"model": "b"}]
-    assert [batch.num_rows for batch in querying.stream(session, sql, {"n": "1", "m": "b"})] == [1]
+    assert asking.ask(session, sql, {"n": "1", "m": "b"}).to_pylist() == [{"model": "b"}]
+    assert [batch.num_rows for batch in asking.stream(session, sql, {"n": "1", "m": "b"})] == [1]
 
 
 def test_a_python_form_gets_all_parameters_typed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(querying, "PYTHON_FORMS", {"models": "tests.test_session:form"})
-    assert querying.ask(session, "models").to_pylist() == [{"given": "model='*'", "rows": 3}]
-    streamed = querying.stream(session, "models", {"model": "a"})
+    monkeypatch.setattr(asking, "PYTHON_FORMS", {"models": "tests.test_session:form"})
+    assert asking.ask(session, "models").to_pylist() == [{"given": "model='*'", "rows": 3}]
+    streamed = asking.stream(session, "models", {"model": "a"})
     assert [batch.to_pylist() for batch in streamed] == [[{"given": "model='a'", "rows": 3}]]
 
 
@@ -248,14 +248,14 @@ def form(session: Session, parameters: dict[str, object]) -> object:
     return session.ask("SELECT getvariable('given') AS given, count(*) AS rows FROM weights", {"given": given})
 
 
-@pytest.mark.parametrize("name", querying.PYTHON_FORMS)
+@pytest.mark.parametrize("name", asking.PYTHON_FORMS)
 def test_python_forms_are_of_queries_that_are(name: str) -> None:
     if name not in library.load():
         pytest.skip("not in the library yet")
-    assert callable(querying._python_form(library.get(name)))
+    assert callable(asking._python_form(library.get(name)))
     for parameter in library.get(name).parameters:
-        found = querying.default(parameter)
-        assert found is None or querying.typed(library.get(name), {parameter.name: found}) == {parameter.name: found}
+        found = asking.default(parameter)
+        assert found is None or asking.typed(library.get(name), {parameter.name: found}) == {parameter.name: found}
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_python_forms_are_of_queries_that_are(name: str) -> None:
     ],
 )
 def test_defaults_of_a_page_are_values(default: str, value: object) -> None:
-    assert querying.default(Parameter("p", "VARCHAR", default, "")) == value
+    assert asking.default(Parameter("p", "VARCHAR", default, "")) == value
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_defaults_of_a_page_are_values(default: str, value: object) -> None:
     ],
 )
 def test_parameters_become_their_type(kind: str, given: object, value: object) -> None:
-    assert querying.typed(query_of(kind), {"p": given}) == {"p": value}
+    assert asking.typed(query_of(kind), {"p": given}) == {"p": value}
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_parameters_become_their_type(kind: str, given: object, value: object) -
 )
 def test_parameters_of_another_type_are_told(kind: str, given: object) -> None:
     with pytest.raises(UsageError, match=f"parameter p of query q is {kind}") as caught:
-        querying.typed(query_of(kind), {"p": given})
+        asking.typed(query_of(kind), {"p": given})
     assert "--about" in caught.value.hint
 
 

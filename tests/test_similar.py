@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import wexport
 from tests.tables import write_table
-from wexport import library, similar
-from wexport.asking.connection import connect
-from wexport.cosines import Rows, compare
+from wexport import library
+from wexport.analysis import similarity
+from wexport.analysis.cosines import Rows, compare
+from wexport.sessions.connection import connect
 
 SHAPE = (3, 3, 32, 64)  # 18,432 values, of which the table keeps 1,024
 
@@ -58,7 +59,7 @@ def test_is_within_three_standard_errors_of_the_exact_value(tmp_path: Path) -> N
         # Each pair is a layer of two models, and a similarity of its own by the name of the model.
         rows += [dense(f"{pair:03}a", kernel, f"layer_{pair}"), dense(f"{pair:03}b", other, f"layer_{pair}")]
         exact[f"{pair:03}a", f"{pair:03}b"] = exact_cosine(kernel, other)
-    found = similar.similarity(write_table(tmp_path / "weights.parquet", rows))
+    found = similarity.similarity(write_table(tmp_path / "weights.parquet", rows))
     place = {name: number for number, name in enumerate(found.models)}
     errors = np.array(
         [
@@ -138,7 +139,7 @@ def test_copies_are_close_whatever_stands_between(tmp_path: Path) -> None:
     kernel = rng.normal(0, 0.1, SHAPE).astype(np.float32)
     rows = [rows_of("original", kernel), rows_of("renamed", kernel, "other_name")]
     rows += [rows_of(f"seed_{number}", rng.normal(0, 0.1, SHAPE).astype(np.float32)) for number in range(3)]
-    found = similar.similarity(write_table(tmp_path / "weights.parquet", rows))
+    found = similarity.similarity(write_table(tmp_path / "weights.parquet", rows))
     first = found.pairs().to_pylist()[0]
     assert (first["model_a"], first["model_b"]) == ("original", "renamed")
     assert (first["similarity"], first["standard_error"], first["match_method"]) == (1.0, 0.0, "order")
@@ -147,6 +148,6 @@ def test_copies_are_close_whatever_stands_between(tmp_path: Path) -> None:
 
 def test_a_model_is_not_compared_with_itself_alone(tmp_path: Path) -> None:
     rows = [dense("alone", np.ones((2, 2)))]
-    found = similar.similarity(write_table(tmp_path / "weights.parquet", rows))
+    found = similarity.similarity(write_table(tmp_path / "weights.parquet", rows))
     assert found.pairs().num_rows == 0
     assert found.matrix.tolist() == [[1.0]]

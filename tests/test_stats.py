@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from wexport.errors import PluginError, UsageError
+from wexport.model.tensors import Layout, Tensor
 from wexport.stats import SORTED, Figures, dtype_named, measure
 from wexport.stats.moments import Moments, of_block
 from wexport.stats.units import LISTED
-from wexport.tensors import Layout, Tensor
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 DTYPES = [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import wexport
-from wexport.plugins import template
+from wexport.plugins import new_plugin
 from wexport.version import __version__
 
 
@@ -49,7 +49,7 @@ def test_every_name_gives_code_that_parses_and_metadata_that_fits(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder, files = template.write(name)
+    folder, files = new_plugin.write(name)
     module = f"wexport_{name.replace('-', '_')}"
     assert folder == Path(f"wexport-{name}")
     assert f"{module}.py" in files
@@ -67,13 +67,13 @@ def test_every_name_gives_code_that_parses_and_metadata_that_fits(
 @pytest.mark.parametrize("name", ["", "Own", "my_net", "3d", "-a", "a--b", "../a", "a b", "wexport-own", "é"])
 def test_a_name_that_no_package_can_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(wexport.UsageError, match="is no name for a format"):
-        template.write(name, tmp_path / "out")
+        new_plugin.write(name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_reader_that_is_there_already_is_refused(tmp_path: Path) -> None:
     with pytest.raises(wexport.UsageError, match="there is a reader 'hdf5' already, of wexport itself"):
-        template.write("hdf5", tmp_path / "out")
+        new_plugin.write("hdf5", tmp_path / "out")
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -88,6 +88,6 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_the_template_is_in_the_wheel() -> None:
     from importlib import resources
 
-    folder = resources.files("wexport") / "templates" / "plugin"
+    folder = resources.files("wexport") / "plugins" / "template"
     assert (folder / "pyproject.toml").is_file()
     assert (folder / "tests" / "test_myformat.py").is_file()

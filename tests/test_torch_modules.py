@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import DATA
-from wexport import roles
+from wexport.model import roles
+from wexport.model.slots import slot_names
+from wexport.model.tensors import Tensor
+from wexport.state_dict import describe, looks_like_torch
 from wexport.stats import measure
-from wexport.tensors import Tensor
-from wexport.torch_modules import describe, looks_like_torch
 
 
 @cache
@@ -102,7 +103,7 @@ def test_the_order_of_the_file_changes_nothing_but_the_index(model: str) -> None
     by_name = describe(shuffled, ordered=False)
 
     def meanings(described: list[Tensor]) -> dict[str, Any]:
-        slots = roles.slots(described)
+        slots = slot_names(described)
         return {
             one.name: (slot, one.role, one.layer, one.layer_class, one.layout, one.direction, one.trainable)
             for one, slot in zip(described, slots, strict=True)
@@ -110,7 +111,7 @@ def test_the_order_of_the_file_changes_nothing_but_the_index(model: str) -> None
 
     assert meanings(in_order) == meanings(by_name)
     assert all(one.layer_index is None for one in by_name)
-    assert len(set(roles.slots(by_name))) == len(by_name)
+    assert len(set(slot_names(by_name))) == len(by_name)
 
 
 def test_layers_are_counted_in_the_order_of_the_state_dict() -> None:
@@ -122,7 +123,7 @@ def test_without_an_order_numbers_count_by_their_value() -> None:
     names = [f"layers.{number}.weight" for number in (0, 10, 2, 1)]
     found = describe([tensor(name, 3, 3) for name in names], ordered=False)
     assert [one.name for one in found] == [f"layers.{number}.weight" for number in (0, 1, 2, 10)]
-    layers = [slot.rpartition("/")[0] for slot in roles.slots(describe(tensors("tagger, GRU"), ordered=False))]
+    layers = [slot.rpartition("/")[0] for slot in slot_names(describe(tensors("tagger, GRU"), ordered=False))]
     assert len(list(groupby(layers))) == len(set(layers))  # each in one piece
 
 
@@ -167,11 +168,11 @@ def test_gates_become_those_of_keras(kind: str, inputs: int, units: int, backwar
 
 def test_stacked_layers_are_layers_of_their_own() -> None:
     found = describe(tensors("tagger, LSTM"), ordered=True)
-    slots = [slot for slot in roles.slots(found) if slot.startswith("rnn")]
+    slots = [slot for slot in slot_names(found) if slot.startswith("rnn")]
     sides = [f"rnn/l{layer}/{side}" for layer in (0, 1) for side in ("forward", "backward")]
     assert slots == [f"{side}/{role}" for side in sides for role in ("kernel", "recurrent_kernel", "bias")]
     one_layer = describe([tensor(name, 8, 2) for name in ("rnn.weight_ih_l0", "rnn.weight_hh_l0")], ordered=True)
-    assert roles.slots(one_layer) == ["rnn/kernel", "rnn/recurrent_kernel"]
+    assert slot_names(one_layer) == ["rnn/kernel", "rnn/recurrent_kernel"]
 
 
 def test_rows_that_are_no_number_of_gates_are_not_explained() -> None:
@@ -252,9 +253,9 @@ def test_wrappers_are_no_layers() -> None:
     state = [("conv.weight", (4, 3, 3, 3)), ("fc.weight", (2, 4))]
     for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
         found = describe([tensor(prefix + name, *shape) for name, shape in state], ordered=True)
-        assert roles.slots(found) == ["conv/kernel", "fc/kernel"]
+        assert slot_names(found) == ["conv/kernel", "fc/kernel"]
     not_all = describe([tensor("module.fc.weight", 2, 4), tensor("fc.weight", 2, 4)], ordered=True)
-    assert roles.slots(not_all) == ["module/fc/kernel", "fc/kernel"]
+    assert slot_names(not_all) == ["module/fc/kernel", "fc/kernel"]
 
 
 def test_running_statistics_are_not_trained() -> None:
@@ -300,7 +301,7 @@ STATE = st.dictionaries(
 def test_no_state_dict_is_too_odd(state: dict[str, tuple[int, ...]], ordered: bool) -> None:
     found = describe([tensor(name, *shape) for name, shape in state.items()], ordered=ordered)
     assert sorted(name for one in found for name in sources(one)) == sorted(state)
-    slots = roles.slots(found)
+    slots = slot_names(found)
     assert len(set(slots)) == len(slots)
     for one in found:
         if one.layout is not None:

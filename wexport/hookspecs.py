@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pluggy
 
-from wexport.additions import Meaning, Statistic
-from wexport.tensors import Model, Reader, Tensor
+from wexport.model.extensions import Meaning, Statistic
+from wexport.model.tensors import Model, Reader, Tensor
 
 PROJECT = "wexport"
 ENTRY_POINT_GROUP = "wexport"

@@ -15,8 +15,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 import wexport
-from wexport import archives, chunks, roles, torch_modules
-from wexport.windows import Window
+from wexport import state_dict
+from wexport.files import archives
+from wexport.files.slices import Window
+from wexport.model import chunks, roles
 
 ARRAY_MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 16
@@ -126,8 +128,8 @@ def _as_float64(read: Any) -> Any:
 
 def _model(container: str, found: Sequence[wexport.Tensor | wexport.Skipped]) -> wexport.Model:
     tensors = [item for item in found if isinstance(item, wexport.Tensor)]
-    if torch_modules.looks_like_torch(tensor.name for tensor in tensors):
-        tensors = torch_modules.describe(tensors, ordered=False)
+    if state_dict.looks_like_torch(tensor.name for tensor in tensors):
+        tensors = state_dict.describe(tensors, ordered=False)
     else:
         tensors = [roles.by_name(tensor) for tensor in tensors]
     if all(tensor.role == "unknown" for tensor in tensors):

@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import xxhash
 
+from wexport.model.tensors import Layout, Tensor
 from wexport.stats import measure, moments
 from wexport.stats.blocks import BLOCK
 from wexport.stats.distribution import DistributionSums
@@ -22,7 +23,6 @@ from wexport.stats.histogram import Counter
 from wexport.stats.streams import streams_of
 from wexport.stats.units import LiveInputs, UnitFigures, fold_of
 from wexport.stats.workspace import Workspace
-from wexport.tensors import Layout, Tensor
 
 DENSE = Layout(unit_axes=(1,), input_axes=(0,))
 LSTM = Layout(unit_axes=(1,), input_axes=(0,), gates=("i", "f", "c", "o"), gate_axis=1)

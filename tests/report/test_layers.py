@@ -20,8 +20,8 @@ from tests.report.conftest import Parsed
 from tests.tables import write_table
 from wexport.cli import cli
 from wexport.errors import UsageError
-from wexport.page import layers
-from wexport.terminal import figure
+from wexport.reports import layers
+from wexport.terminal.text import figure
 
 
 def pictures(text: str) -> dict[str, str]:

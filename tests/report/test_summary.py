@@ -13,7 +13,7 @@ import wexport
 from tests.conftest import EXAMPLES
 from tests.tables import write_table
 from wexport import library
-from wexport.page.meanings import MEANINGS
+from wexport.findings.meanings import MEANINGS
 
 
 def summary(table: Path, **options: Any) -> dict[str, list[str]]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wexport import isolate, shards
+from wexport.files import shards
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
-from wexport.isolate import Done, Item
-from wexport.messages import Failed, Opened, PluginSummary, Rows, Setup, Task
-from wexport.plugins.roster import shaping, without_culprits
-from wexport.tensors import Skipped
+from wexport.ingestion.messages import Failed, Opened, Rows, Task
+from wexport.model.tensors import Skipped
+from wexport.plugins.catalog import shaping, without_culprits
+from wexport.plugins.messages import PluginSummary, Setup
+from wexport.processes import pool
+from wexport.processes.pool import Done, Item
 
 LARGE_BYTES, SHARE_BYTES = 32 << 20, 128 << 20
 """A file of more than the first may be measured by several children, each taking some of its tensors, the share of each
@@ -105,7 +107,7 @@ class Readers:
         self._options = options
         self._pattern = inputs.series_pattern(options.series) if options.series is not None else None
         self._jobs = _job_count(options.jobs)
-        self._pool = isolate.Pool(
+        self._pool = pool.Pool(
             "wexport.ingestion.worker:measure_file",
             jobs=self._jobs,
             prepare="wexport.ingestion.worker:prepare",

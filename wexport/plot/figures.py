@@ -11,11 +11,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from wexport.asking.session import Session
 from wexport.errors import UsageError
+from wexport.files.atomic import written
 from wexport.plot import style
 from wexport.plot.data import Table
-from wexport.replacing import written
+from wexport.sessions.session import Session
 
 KINDS = {
     "histogram": "wexport.plot.histograms:histogram",

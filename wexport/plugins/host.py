@@ -16,18 +16,19 @@ from types import ModuleType
 from typing import Any
 
 from wexport import hookspecs
-from wexport.additions import Statistic
-from wexport.children import at_stage
 from wexport.errors import PluginError, ReadError, UnknownFormatError, UsageError, WexportError
-from wexport.messages import LOADING
+from wexport.files.source import Source
+from wexport.model.extensions import Statistic
+from wexport.model.tensors import Model, Reader, Tensor
 from wexport.plugins import contributions
-from wexport.plugins.alarm import OutOfTime, within
 from wexport.plugins.info import PluginInfo
-from wexport.plugins.known import looks_like
-from wexport.tensors import Model, Reader, Source, Tensor
+from wexport.plugins.messages import LOADING
+from wexport.plugins.signatures import looks_like
+from wexport.processes.alarm import OutOfTime, within
+from wexport.processes.child import at_stage
 from wexport.version import __version__
 
-SHIPPED = ("wexport.readers.keras_legacy", "wexport.readers.keras3", "wexport.readers.raw_hdf5")
+SHIPPED = ("wexport.readers.keras.legacy", "wexport.readers.keras.v3", "wexport.readers.raw_hdf5")
 
 LOAD_SECONDS, SNIFF_SECONDS = 30.0, 5.0
 """What a plugin may take to load, and its reader to look at a file; shipped ones are not timed."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from wexport import roles
-from wexport.additions import Meaning
+from wexport.model import roles
+from wexport.model.extensions import Meaning
+from wexport.model.tensors import Layout, Model, Tensor
 from wexport.plugins.info import PluginInfo
 from wexport.stats.streams import streams_of
-from wexport.tensors import Layout, Model, Tensor
 
 
 def completed(tensor: Tensor, model: Model, asked: Sequence[PluginInfo], notes: list[str]) -> Tensor:

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.errors import PluginError, UsageError
+from wexport.model.tensors import Tensor
 from wexport.stats import blocks
 from wexport.stats.distribution import DistributionSums
-from wexport.stats.figures import Figures, GateFigures
 from wexport.stats.grid import GridSums
+from wexport.stats.results import Figures, GateFigures
 from wexport.stats.sample import SampleValues
 from wexport.stats.streams import Streams, streams_of
 from wexport.stats.units import LiveInputs, UnitFigures, fold_of
 from wexport.stats.workspace import Workspace
-from wexport.tensors import Tensor
 
 Array = NDArray[Any]
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.stats.figures import Units
 from wexport.stats.folds import Fold, ScaledSums
 from wexport.stats.histogram import NEAR_ZERO
+from wexport.stats.results import Units
 from wexport.stats.streams import Streams
 from wexport.stats.workspace import Prepared
 

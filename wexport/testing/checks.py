@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport import roles, stats
+from wexport import stats
+from wexport.model import roles
+from wexport.model.tensors import Layout, Model, Node, Skipped, Tensor
 from wexport.stats.canonical import canonical_array
 from wexport.stats.streams import streams_of
-from wexport.tensors import Layout, Model, Node, Skipped, Tensor
 
 KINDS = frozenset({"weight", "array", "optimizer", "activation", "gradient"})
 _OPTIONAL_WORDS = ("layer", "layer_class", "gate", "slot_leaf", "value_dtype")

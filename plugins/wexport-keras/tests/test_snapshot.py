@@ -174,7 +174,7 @@ def test_training_outlives_what_cannot_be_written(tmp_path: Path) -> None:
 
     patch = pytest.MonkeyPatch()
     acts = Each(
-        at1=lambda: patch.setattr("wexport.dataset.TableWriter.commit", full),
+        at1=lambda: patch.setattr("wexport.table.writer.TableWriter.commit", full),
         at2=patch.undo,
         at3=lambda: shutil.rmtree(run),
     )

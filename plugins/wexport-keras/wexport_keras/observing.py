@@ -15,8 +15,8 @@ import keras
 import numpy as np
 
 from wexport import UsageError
+from wexport.model.tensors import Layout, Tensor
 from wexport.stats import Pass
-from wexport.tensors import Layout, Tensor
 from wexport_keras import describing
 from wexport_keras.backends import Run, backend
 from wexport_keras.capturing import Seen

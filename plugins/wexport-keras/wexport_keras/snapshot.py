@@ -21,7 +21,7 @@ import keras
 
 import wexport
 from wexport import UsageError
-from wexport.replacing import written
+from wexport.files.atomic import written
 from wexport_keras.describing import config_of, described
 from wexport_keras.inputs import Batches, batches_of
 from wexport_keras.observing import Observer

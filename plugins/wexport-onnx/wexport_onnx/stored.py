@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wexport
-from wexport import chunks
-from wexport.beside import Beside
+from wexport.files.external import Beside
+from wexport.model import chunks
 from wexport_onnx.wire import BYTES, MAX_TEXT_BYTES, VARINT, Wire, unpack
 
 MAX_RANK = 32

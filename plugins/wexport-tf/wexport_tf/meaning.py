@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from wexport import roles
-from wexport.readers import keras_names
-from wexport.readers.keras_names import Named
-from wexport.tensors import Node, Tensor
+from wexport.model import roles
+from wexport.model.tensors import Node, Tensor
+from wexport.readers.keras import names as keras_names
+from wexport.readers.keras.names import Named
 from wexport_tf.graph import Variable
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from wexport import BudgetError, HostileFileError, ReadError, Source, archives
-from wexport.windows import Window
+from wexport import BudgetError, HostileFileError, ReadError, Source
+from wexport.files import archives
+from wexport.files.slices import Window
 from wexport_torch.inert import Outside
 from wexport_torch.machine import Machine, Program
 from wexport_torch.storages import LegacyStorages, Storages, ZipStorages, storage
