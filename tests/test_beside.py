@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import wexport
-from wexport.files.external import Beside
+from wexport.files.external import ExternalFiles
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_files_are_read_one_after_the_other(model: Path) -> None:
     with wexport.Source(model) as source:
-        beside = Beside(source)
+        beside = ExternalFiles(source)
         for _ in range(2):
             assert beside.size("data.bin") == len("folder/data.bin")
             assert beside.read_at("data.bin", 7, 4) == b"data"
@@ -68,12 +68,12 @@ REFUSED: dict[str, Callable[[Path], str]] = {
 def test_what_leads_elsewhere_is_refused(model: Path, name: str) -> None:
     wanted = REFUSED[name](model)
     with wexport.Source(model) as source, pytest.raises(wexport.HostileFileError, match="model"):
-        Beside(source).size(wanted)
+        ExternalFiles(source).size(wanted)
 
 
 def test_what_is_not_there_is_told_by_name(model: Path) -> None:
     with wexport.Source(model) as source, pytest.raises(wexport.ReadError, match=r"'gone.bin'.* is not there"):
-        Beside(source).read_at("gone.bin", 0, 1)
+        ExternalFiles(source).read_at("gone.bin", 0, 1)
 
 
 def test_a_file_swapped_for_another_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,4 +89,4 @@ def test_a_file_swapped_for_another_is_told(model: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(wexport.Source.file, "func", swapped)
     with wexport.Source(model) as source, pytest.raises(wexport.HostileFileError, match="was replaced"):
-        Beside(source).size("data.bin")
+        ExternalFiles(source).size("data.bin")

@@ -15,7 +15,7 @@ import wexport
 from tests.conftest import EXAMPLES
 from tests.test_plugins import GOOD, plugin, toy
 from wexport.plugins import host as plugins
-from wexport.plugins.catalog import roster
+from wexport.plugins.catalog import installed_plugins
 
 COMMAND = [sys.executable, "-c", "from wexport.cli import main; main()"]
 LOADED = "def sniff(source):"
@@ -227,7 +227,7 @@ def test_of_two_plugins_that_use_one_name_the_second_is_broken_and_the_first_wor
             "statistic": second.replace("name='own'", "name='other'"),
             "query": second.replace("-- own:", "-- other:"),
         }[other]
-    found = roster([plugin(tmp_path, GOOD + more), plugin(tmp_path, second, "second.py")])
+    found = installed_plugins([plugin(tmp_path, GOOD + more), plugin(tmp_path, second, "second.py")])
     assert (found[-2].state, found[-1].state) == ("ok", "broken")
     name = "toy" if kind == "reader" else "own"
     assert found[-1].reason == f"its {kind} '{name}' has the name of one of plugin my_plugin, which is loaded already"

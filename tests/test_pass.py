@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tests.test_stats import DTYPES, LARGE, assert_distribution, assert_units, broken, canonical, same, weights
 from wexport.errors import PluginError, UsageError
 from wexport.model.tensors import Layout, Tensor
-from wexport.stats import SORTED, Figures, Pass, measure
+from wexport.stats import SORTED, Pass, TensorStatistics, measure
 from wexport.stats.sample import OUTPUT_VALUES
 
 
-def pushed(tensor: Tensor, array: np.ndarray, cuts: list[int], **options: Any) -> Figures:
+def pushed(tensor: Tensor, array: np.ndarray, cuts: list[int], **options: Any) -> TensorStatistics:
     """The figures of an array pushed in pieces of these lengths, the last of which repeats; each is wiped then."""
     passing, flat, start = Pass(tensor, **options), array.reshape(-1), 0
     lengths = iter(cuts)
@@ -156,7 +156,7 @@ def pooled_grid(array: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarr
     return np.sqrt(mean).astype(np.float64), count
 
 
-def assert_outputs(found: Figures, stored: np.ndarray, layout: Layout) -> None:
+def assert_outputs(found: TensorStatistics, stored: np.ndarray, layout: Layout) -> None:
     array = canonical(stored, layout).astype(np.float64)
     assert_distribution(found, array.ravel(), exact=array.size <= SORTED or stored.dtype.itemsize <= 2)
     if layout.unit_axes:

@@ -14,7 +14,7 @@ import wexport
 from tests.tables import write_table
 from wexport import library
 from wexport.analysis import similarity
-from wexport.analysis.cosines import Rows, compare
+from wexport.analysis.cosines import Rows, pairwise_cosines
 from wexport.sessions.connection import connect
 
 SHAPE = (3, 3, 32, 64)  # 18,432 values, of which the table keeps 1,024
@@ -79,7 +79,7 @@ def test_products_say_what_differences_say(seed: int, amount: float, holes: bool
     y = x + amount * rng.normal(0, 1, (3, 40))
     if holes:
         x[0, 3], y[1, 7], y[0, 5] = np.nan, np.inf, -np.inf
-    found = compare(Rows.of(x, 400), Rows.of(y, 400))
+    found = pairwise_cosines(Rows.of(x, 400), Rows.of(y, 400))
     for i in range(3):
         for j in range(3):
             known = np.isfinite(x[i]) & np.isfinite(y[j])

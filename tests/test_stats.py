@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 
 from wexport.errors import PluginError, UsageError
 from wexport.model.tensors import Layout, Tensor
-from wexport.stats import SORTED, Figures, dtype_named, measure
+from wexport.stats import SORTED, TensorStatistics, dtype_named, measure
 from wexport.stats.moments import Moments, of_block
 from wexport.stats.units import LISTED
 
@@ -143,7 +143,9 @@ def assert_quantiles(figures: Any, ordered: np.ndarray, *, exact: bool) -> None:
         assert abs(getattr(figures, name) - value) <= bound, name
 
 
-def assert_figures(figures: Figures, stored: np.ndarray, layout: Layout | None, sample_size: int = 1024) -> None:
+def assert_figures(
+    figures: TensorStatistics, stored: np.ndarray, layout: Layout | None, sample_size: int = 1024
+) -> None:
     array = canonical(stored, layout).astype(np.float64)
     exact = array.size <= SORTED or stored.dtype.itemsize <= 2
     assert_distribution(figures, array.ravel(), exact=exact)
@@ -161,7 +163,7 @@ def assert_figures(figures: Figures, stored: np.ndarray, layout: Layout | None, 
     assert_grid(figures, array, layout)
 
 
-def assert_units(figures: Figures, array: np.ndarray, layout: Layout) -> None:
+def assert_units(figures: TensorStatistics, array: np.ndarray, layout: Layout) -> None:
     counts = [figures.unit_count, figures.zero_unit_count, figures.zero_input_count]
     if array.ndim < 2 or not array.size:
         assert (counts, figures.units) == ([None] * 3, None)
@@ -192,7 +194,7 @@ def assert_units(figures: Figures, array: np.ndarray, layout: Layout) -> None:
     np.testing.assert_allclose(figures.units.zero_fraction, (units == 0).mean(axis=1), rtol=1e-12)
 
 
-def assert_sample(figures: Figures, array: np.ndarray, sample_size: int) -> None:
+def assert_sample(figures: TensorStatistics, array: np.ndarray, sample_size: int) -> None:
     assert figures.sample is not None
     index, value = figures.sample.index, figures.sample.value
     assert (np.diff(index) > 0).all()
@@ -200,7 +202,7 @@ def assert_sample(figures: Figures, array: np.ndarray, sample_size: int) -> None
     np.testing.assert_array_equal(value, array.ravel()[index])
 
 
-def assert_grid(figures: Figures, array: np.ndarray, layout: Layout) -> None:
+def assert_grid(figures: TensorStatistics, array: np.ndarray, layout: Layout) -> None:
     assert figures.sample is not None
     if figures.sample.index.size == array.size:
         assert figures.grid is None

@@ -63,7 +63,7 @@ class Block:
     mean_square: Floats
 
 
-def compare(left: Rows, right: Rows) -> Block:
+def pairwise_cosines(left: Rows, right: Rows) -> Block:
     """Every row of one side with every row of the other, by products of matrices.
 
     The variance is the delta method's, for a simple random sample without replacement: with unit vectors u and v and

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.analysis.cosines import Floats, Rows, compare
+from wexport.analysis.cosines import Floats, Rows, pairwise_cosines
 from wexport.analysis.matching import Method
 
 
@@ -51,7 +51,7 @@ class PairSums:
     def add(self, left: Side, right: Side, method: Method) -> None:
         """Add a tensor of some models, compared with that of others."""
         size = left.rows.value_count
-        figures = compare(left.rows, right.rows)
+        figures = pairwise_cosines(left.rows, right.rows)
         same = left.hashes[:, None] == right.hashes[None, :]
         zero = (left.norms[:, None] == 0) | (right.norms[None, :] == 0)
         figures.cosine[same & ~zero] = 1.0

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @click.option("--plugin", "files", multiple=True, metavar="FILE.py", help="Load a plugin from a Python file.")
 def plugins(as_json: bool, files: tuple[str, ...]) -> None:
     """List the plugins, what each reads and adds, and what is wrong with those that do not load."""
-    from wexport.plugins.catalog import roster
+    from wexport.plugins.catalog import installed_plugins
     from wexport.terminal import tables
 
-    found = roster(files)
+    found = installed_plugins(files)
     if as_json:
         tables.show(
             ["name", "version", "origin", "state", "reason", "hooks", "readers", "statistics", "queries"],

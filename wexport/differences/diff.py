@@ -32,7 +32,7 @@ from wexport.differences.results import (
 from wexport.errors import ReadError, UsageError
 from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
-from wexport.plugins.catalog import absolute, without_culprits
+from wexport.plugins.catalog import absolute, blame_plugins
 from wexport.plugins.messages import Setup
 from wexport.processes.pool import MEMORY_BYTES, Done, Pool
 
@@ -166,7 +166,7 @@ def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened,
         setup=setup,
         budget_of=lambda task: (task, seconds),
         memory=2 * MEMORY_BYTES,  # two files are open
-        spare=without_culprits(),
+        spare=blame_plugins(),
     )
     opened: Opened | None = None
     tensors: list[TensorDiff] = []

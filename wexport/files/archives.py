@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from wexport.errors import BudgetError, HostileFileError, ReadError
-from wexport.files.slices import Window
+from wexport.files.slices import FileSlice
 from wexport.files.source import Source
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
@@ -43,7 +43,7 @@ class Archive:
             raise ReadError(f"{self.source.path}: {name} cannot be read: {error}") from None
         return data[:limit]
 
-    def window(self, name: str) -> Window | None:
+    def window(self, name: str) -> FileSlice | None:
         """A member as a file of its own: in place if it is stored as it is, else unpacked beside the source's life.
 
         Raises BudgetError if it would unpack to more than 1 GiB and 200 bytes for each byte on disk.
@@ -66,7 +66,7 @@ class Archive:
                 shutil.copyfileobj(member, unpacked, 1 << 20)
         except _ZIP_ERRORS as error:
             raise ReadError(f"{self.source.path}: {name} cannot be unpacked: {error}") from None
-        return Window(unpacked, 0, unpacked.tell())
+        return FileSlice(unpacked, 0, unpacked.tell())
 
     def _member(self, name: str) -> zipfile.ZipInfo | None:
         info = self.members.get(name)
@@ -78,14 +78,14 @@ class Archive:
             )
         return info
 
-    def _in_place(self, info: zipfile.ZipInfo) -> Window:
+    def _in_place(self, info: zipfile.ZipInfo) -> FileSlice:
         """A stored member begins behind its local header, whose name and extra field have lengths of their own."""
         header = self.source.read_at(info.header_offset, LOCAL_HEADER_BYTES)
         start = info.header_offset + LOCAL_HEADER_BYTES
         if len(header) == LOCAL_HEADER_BYTES and header.startswith(SIGNATURES[0]):
             start += int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
             if info.file_size == info.compress_size and start + info.file_size <= self.source.size:
-                return Window(self.source.file, start, info.file_size)
+                return FileSlice(self.source.file, start, info.file_size)
         raise ReadError(
             f"{self.source.path}: the zip's directory and {info.filename} do not fit together",
             hint="the file is damaged or cut short; copy or save it again",
@@ -117,6 +117,6 @@ def open_archive(source: Source) -> Archive:
 
 def _zip(source: Source) -> zipfile.ZipFile:
     try:
-        return source.closing(zipfile.ZipFile(Window(source.file, 0, source.size)))
+        return source.closing(zipfile.ZipFile(FileSlice(source.file, 0, source.size)))
     except _ZIP_ERRORS as error:
         raise ReadError(f"{source.path}: the zip's directory cannot be read: {error}") from None

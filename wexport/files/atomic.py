@@ -13,7 +13,7 @@ from wexport.errors import UsageError
 
 
 @contextlib.contextmanager
-def written(out: str | os.PathLike[str], *, durable: bool = False) -> Iterator[IO[bytes]]:
+def atomic_write(out: str | os.PathLike[str], *, durable: bool = False) -> Iterator[IO[bytes]]:
     """A file to write; a pipe or device is written to as it is. durable: it is on disk before it is in its place.
 
     Raises UsageError if it cannot be written; what stood there is then as it was, as after anything that is raised

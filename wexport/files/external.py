@@ -16,7 +16,7 @@ from wexport.files.source import Source
 MAX_NAME = 1024
 
 
-class Beside:
+class ExternalFiles:
     """The files beside one model. One is open at a time, however many there are; closed with the model's source."""
 
     def __init__(self, source: Source) -> None:

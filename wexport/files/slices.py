@@ -7,7 +7,7 @@ import os
 from typing import Any, BinaryIO
 
 
-class Window(io.RawIOBase):
+class FileSlice(io.RawIOBase):
     """A stretch of a file as a file of its own: reads only, never outside."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:

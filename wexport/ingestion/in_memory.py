@@ -30,7 +30,7 @@ _BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Living:
+class InMemoryModel:
     """A model in memory. plugins: those that had, or have, a say in its rows. said_by: who described it, in words."""
 
     model: Model
@@ -40,9 +40,9 @@ class Living:
     said_by: str
 
     @property
-    def shaping(self) -> dict[str, Any]:
-        """What the table remembers of plugins, see `catalog.shaping`."""
-        return catalog.shaping([info.summary() for info in self.plugins.infos])
+    def provenance(self) -> dict[str, Any]:
+        """What the table remembers of plugins, see `catalog.provenance`."""
+        return catalog.provenance([info.summary() for info in self.plugins.infos])
 
 
 def is_living(paths: object) -> bool:
@@ -52,7 +52,7 @@ def is_living(paths: object) -> bool:
     return not isinstance(paths, (str, bytes, os.PathLike)) and not hasattr(paths, "__iter__")
 
 
-def read(given: object, options: Options) -> Living:
+def read(given: object, options: Options) -> InMemoryModel:
     """What an object is: a `wexport.Model` itself, or what a plugin says; with what plugins know of its meaning.
 
     Raises UsageError if none knows it, PluginError if what it was described as cannot be.
@@ -75,7 +75,7 @@ def read(given: object, options: Options) -> Living:
         raise
     except BaseException as error:  # `tensors` may be anything, and so may their fields
         raise PluginError(f"{said_by} makes no sense: {type(error).__name__}: {error}") from None
-    return Living(model, tensors, slots, plugins, said_by)
+    return InMemoryModel(model, tensors, slots, plugins, said_by)
 
 
 def name_of(given: object, options: Options) -> str:
@@ -109,7 +109,7 @@ def place_of(
     return {**found, "source": inputs.source_name(path), "source_bytes": shards.total_size(path)}
 
 
-def measure(living: Living, result: ModelResult, options: Options, place: Mapping[str, Any]) -> Measured:
+def measure(living: InMemoryModel, result: ModelResult, options: Options, place: Mapping[str, Any]) -> Measured:
     """The rows of a model in pieces, then (result, None). place: the columns of `place_of`.
 
     Raises PluginError, which names the tensor, if one cannot be read, or if none of them could be described.
@@ -134,7 +134,7 @@ def measure(living: Living, result: ModelResult, options: Options, place: Mappin
     yield result, None
 
 
-def _row(living: Living, number: int, options: Options, extra: Extra) -> dict[str, Any]:
+def _row(living: InMemoryModel, number: int, options: Options, extra: Extra) -> dict[str, Any]:
     tensor = living.tensors[number]
     try:
         detail = options.detail == "full"

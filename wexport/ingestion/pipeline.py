@@ -90,7 +90,7 @@ def ingest(
             measured = readers.measure(work)
             from wexport.ingestion.writing import write_table  # Arrow loads while the first files are read
 
-            rows, written = write_table(target, work, chosen, readers.shaping(), measured, ended)
+            rows, written = write_table(target, work, chosen, readers.provenance(), measured, ended)
         broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
     return IngestResult(target, results, rows, time.monotonic() - begun, written, broken)
 
@@ -106,7 +106,7 @@ def _ingest_living(
     from wexport.ingestion.writing import write_living
 
     measured = in_memory.measure(found, result, options, columns)
-    rows = write_living(target, name, measured, options, found.shaping, folder=folder, source=columns["source"])
+    rows = write_living(target, name, measured, options, found.provenance, folder=folder, source=columns["source"])
     return result, rows, tuple(info.summary() for info in found.plugins.infos)
 
 

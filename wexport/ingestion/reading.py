@@ -13,7 +13,7 @@ from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed, Opened, Rows, Task
 from wexport.model.tensors import Skipped
-from wexport.plugins.catalog import shaping, without_culprits
+from wexport.plugins.catalog import blame_plugins
 from wexport.plugins.messages import PluginSummary, Setup
 from wexport.processes import pool
 from wexport.processes.pool import Done, Item
@@ -119,7 +119,7 @@ class Readers:
                 external_data=options.external_data,
             ),
             budget_of=self._budget,
-            spare=without_culprits(),
+            spare=blame_plugins(),
         )
         self._told: set[str] = set()
         self._pool.warm(files)
@@ -135,9 +135,9 @@ class Readers:
         found: tuple[PluginSummary, ...] = self._pool.greeting()
         return found
 
-    def shaping(self) -> dict[str, Any]:
-        """What the table remembers of plugins, see `roster.shaping`."""
-        return shaping(self.plugins())
+    def provenance(self) -> dict[str, Any]:
+        """What the table remembers of plugins, see `catalog.provenance`."""
+        return provenance(self.plugins())
 
     def measure(self, work: Work) -> Measured:
         """Begins to read at once; yields each model's rows in pieces, and then (result, None) when it has ended.

@@ -25,10 +25,10 @@ def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
     if options.external_data:
         return False  # nor what the files beside the models were like
     from wexport.ingestion.writing import metadata_of
-    from wexport.plugins.catalog import shaping_now
+    from wexport.plugins.catalog import provenance_now
     from wexport.table import stored
 
-    if stored.read_metadata(table) != metadata_of(options, shaping_now()):
+    if stored.read_metadata(table) != metadata_of(options, provenance_now()):
         return False
     written = table.stat().st_mtime_ns
     due = dict(zip(inputs.model_names([item.path for item in found], options.name), found, strict=True))

@@ -15,7 +15,7 @@ from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
 from wexport.plugins.messages import PluginSummary, Setup
 from wexport.plugins.statistics import Extra
-from wexport.processes.child import at_stage
+from wexport.processes.child import breadcrumb
 from wexport.table.text import printable
 
 MAX_CONFIG_BYTES = 16 << 10
@@ -37,7 +37,7 @@ def prepare(setup: Setup) -> tuple[PluginSummary, ...]:
 
 def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
     """Everything that the table holds of one file, in pieces of bounded size."""
-    at_stage()
+    breadcrumb()
     try:
         with Source(task.path, _setup.optimizer, _setup.external_data) as source:
             yield from _measure(task, source)
@@ -52,7 +52,7 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         foreign = not task.named and not task.path.name.lower().endswith(tuple(plugin_host.suffixes(_plugins.readers)))
         yield Failed(str(error), error.hint, foreign)
         return
-    at_stage("", f"reader {reader.name} read it")
+    breadcrumb("", f"reader {reader.name} read it")
     try:
         model = reader.open(source)
     except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):

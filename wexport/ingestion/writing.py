@@ -14,17 +14,17 @@ from wexport.table.schema import SCHEMA_VERSION
 from wexport.table.writer import TableWriter
 from wexport.version import __version__
 
-Shaping = Mapping[str, Any]
+Provenance = Mapping[str, Any]
 Ended = Callable[[ModelResult], None]
 """Told of each file as it ends."""
 
 
 def write_table(
-    target: Path, work: Work, options: Options, shaping: Shaping, measured: Measured, ended: Ended
+    target: Path, work: Work, options: Options, provenance: Provenance, measured: Measured, ended: Ended
 ) -> tuple[int, bool]:
     """Write all models into one file; returns its number of rows, and whether it was written.
 
-    shaping: what the table remembers of plugins.
+    provenance: what the table remembers of plugins.
     """
     _check_folder(target)
     adding = options.append and target.exists()
@@ -32,9 +32,9 @@ def write_table(
         _check_addition(
             target,
             {result.model: inputs.source_name(item.path) for item, result in work},
-            metadata_of(options, shaping),
+            metadata_of(options, provenance),
         )
-    with TableWriter(target, metadata_of(options, shaping)) as writer:
+    with TableWriter(target, metadata_of(options, provenance)) as writer:
         for result, piece in measured:
             if piece is not None:
                 writer.add(piece.columns, piece.count, piece.size)
@@ -57,7 +57,7 @@ def write_living(
     model: str,
     measured: Measured,
     options: Options,
-    shaping: Shaping,
+    provenance: Provenance,
     *,
     folder: bool = False,
     source: str | None = None,
@@ -72,7 +72,7 @@ def write_living(
     else:
         _check_folder(target)
     adding = options.append and target.exists()
-    metadata = metadata_of(options, shaping)
+    metadata = metadata_of(options, provenance)
     if adding:
         _check_addition(target, {model: source}, metadata)
     with TableWriter(target, metadata) as writer:
@@ -116,7 +116,7 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
     _make_folder(folder)
     due: Work = []
     # Taken before reading: a file that changes meanwhile is read again the next time.
-    shared = metadata_of(options, readers.shaping())
+    shared = metadata_of(options, readers.provenance())
     stamps = {result.model: {**shared, **_stamp(item.path, result.model, options)} for item, result in work}
     for item, result in work:
         # Whether the files beside a model have changed, nobody remembers.
@@ -169,11 +169,11 @@ def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:
     return {"source": source, "naming": {"series": options.series, "reader": options.reader}}
 
 
-def metadata_of(options: Options, shaping: Shaping | None = None) -> dict[str, Any]:
+def metadata_of(options: Options, provenance: Provenance | None = None) -> dict[str, Any]:
     """What the table remembers: the versions, and every option and plugin that shaped its rows."""
     chosen: dict[str, Any] = {"detail": options.detail, "optimizer": options.optimizer}
     if options.external_data:
         chosen["external_data"] = True
-    if shaping:
-        chosen["plugins"] = dict(shaping)
+    if provenance:
+        chosen["plugins"] = dict(provenance)
     return {"wexport_version": __version__, "schema_version": SCHEMA_VERSION, "options": chosen}

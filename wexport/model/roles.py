@@ -41,7 +41,7 @@ ROLES = frozenset(
 )
 """Every word that `Tensor.role` may be."""
 
-STATISTICS = frozenset(
+NON_TRAINED = frozenset(
     {"moving_mean", "moving_variance", "moving_stddev", "renorm_mean", "renorm_stddev", "mean", "variance"}
     | {"count", "vector_u"}
 )
@@ -139,7 +139,7 @@ def by_name(tensor: Tensor) -> Tensor:
     role = last.removesuffix(":0")
     if role not in ROLES or role == "unknown":
         return tensor
-    return replace(tensor, role=role, layer=layer or None, trainable=False if role in STATISTICS else None)
+    return replace(tensor, role=role, layer=layer or None, trainable=False if role in NON_TRAINED else None)
 
 
 def snake_case(class_name: str) -> str:

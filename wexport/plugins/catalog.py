@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from wexport.plugins.messages import LOADING, PluginSummary, Setup
-from wexport.processes.pool import Pool, Spared
+from wexport.processes.pool import Pool, Retry
 
 STRIKES = 3
 """How many files a plugin may be the death of by merely looking at them, before it is left out for good."""
 
 
-def roster(files: Iterable[str | os.PathLike[str]] = ()) -> tuple[PluginSummary, ...]:
+def installed_plugins(files: Iterable[str | os.PathLike[str]] = ()) -> tuple[PluginSummary, ...]:
     """The shipped readers, the installed plugins, and plugin files named by path, each with what is wrong with it."""
     pool = Pool(
         "wexport.ingestion.worker:measure_file",
@@ -24,7 +24,7 @@ def roster(files: Iterable[str | os.PathLike[str]] = ()) -> tuple[PluginSummary,
         prepare="wexport.ingestion.worker:prepare",
         setup=Setup(absolute(files)),
         budget_of=lambda task: (task, 0.0),
-        spare=without_culprits(),
+        spare=blame_plugins(),
     )
     try:
         found: tuple[PluginSummary, ...] = pool.greeting()
@@ -38,24 +38,24 @@ def absolute(files: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
     return tuple(os.path.abspath(file) for file in files)  # noqa: PTH100  # resolve() would follow links
 
 
-def without_culprits() -> Callable[[Any, tuple[str, ...], str], Spared | None]:
+def blame_plugins() -> Callable[[Any, tuple[str, ...], str], Retry | None]:
     """For `pool.Pool`: leaves out a plugin that a child was lost over while loading it, or, when it merely looked at
     a file, for that file; after `STRIKES` files for all.
     """
     strikes: Counter[str] = Counter()
 
-    def spare(setup: Setup, stage: tuple[str, ...], loss: str) -> Spared | None:
+    def spare(setup: Setup, stage: tuple[str, ...], loss: str) -> Retry | None:
         if len(stage) < 2 or not stage[0] or stage[0] in dict(setup.without):
             return None
         plugin, what = stage[:2]
         strikes[plugin] += 1
         stays = what == LOADING or strikes[plugin] >= STRIKES
-        return Spared(replace(setup, without=(*setup.without, (plugin, loss))), stays)
+        return Retry(replace(setup, without=(*setup.without, (plugin, loss))), stays)
 
     return spare
 
 
-def shaping(found: Sequence[PluginSummary]) -> dict[str, Any]:
+def provenance(found: Sequence[PluginSummary]) -> dict[str, Any]:
     """What a table remembers of the plugins that shaped it: versions, and the statistics with unit and doc."""
     return {
         each.name: {
@@ -68,9 +68,9 @@ def shaping(found: Sequence[PluginSummary]) -> dict[str, Any]:
     }
 
 
-def shaping_now() -> dict[str, Any]:
-    """`shaping` of the installed plugins, quickly where there are none."""
-    return shaping(roster()) if any_installed() else {}
+def provenance_now() -> dict[str, Any]:
+    """`provenance` of the installed plugins, quickly where there are none."""
+    return provenance(installed_plugins()) if any_installed() else {}
 
 
 def any_installed() -> bool:

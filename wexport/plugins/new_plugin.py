@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from wexport.errors import UsageError
-from wexport.plugins.catalog import roster
+from wexport.plugins.catalog import installed_plugins
 from wexport.version import __version__
 
 # The template is a plugin as it stands, for the format `myformat`; making one is replacing that word, as it is written.
@@ -67,7 +67,7 @@ def _check_name(name: str) -> None:
             f"{name!r} is no name for a format",
             hint=f"small letters, digits and hyphens, as in {plain or 'myformat'!r}; the package becomes wexport-NAME",
         )
-    for plugin in roster():
+    for plugin in installed_plugins():
         for reader, _, _ in plugin.readers:
             if name in (reader, plugin.name):
                 origin = "wexport itself" if plugin.origin == "shipped" else plugin.origin

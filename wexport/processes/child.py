@@ -48,7 +48,7 @@ class Child:
         self.start = start
         self.deadline: float | None = None
         self.timed_out = False
-        self.bloated = False
+        self.heap_grew = False
         # Where the child leaves word of what it is about to do; it has no name, and goes with its last descriptor.
         self._stage = tempfile.TemporaryFile() if staged and os.name == "posix" else None  # noqa: SIM115  # see `finish`
         # -P keeps the current folder, which may be full of strangers' files, off the import path.
@@ -91,13 +91,13 @@ class Child:
             self._stage.close()
 
     def stage(self) -> tuple[str, ...]:
-        """The words that the child left last with `at_stage`; empty if it left none."""
+        """The words that the child left last with `breadcrumb`; empty if it left none."""
         if self._stage is None:
             return ()
         text = os.pread(self._stage.fileno(), STAGE_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace")
         return tuple(text.split("\0")) if text else ()
 
-    def death(self) -> str:
+    def exit_reason(self) -> str:
         """How the process ended, in words."""
         try:
             code = self._process.wait(5)
@@ -135,7 +135,7 @@ def _read(stream: IO[bytes]) -> tuple[str, bytes]:
 _stage: int | None = None
 
 
-def at_stage(*words: str) -> None:
+def breadcrumb(*words: str) -> None:
     """Leave word of what this process is about to do, for a parent that finds it dead; none in any other process."""
     if _stage is not None:
         os.pwrite(_stage, "\0".join(words).encode("utf-8", "replace")[:STAGE_BYTES].ljust(STAGE_BYTES, b"\0"), 0)

@@ -50,7 +50,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Spared:
+class Retry:
     """The setup with which to try once more what a child was lost over. stays: whether all later children have it."""
 
     setup: Any
@@ -64,7 +64,7 @@ class Pool:
     prepare: "module:name" of a function that each child calls once with `setup`.
     budget_of: which budget a task draws on, and the seconds that all tasks of that budget may take together.
     memory: bytes that a child may allocate beyond what it holds when it is ready.
-    spare: called when a child was lost, with the setup, the words that it left with `at_stage`, and how it was lost;
+    spare: called when a child was lost, with the setup, the words that it left with `breadcrumb`, and how it was lost;
         says with which setup to try the same once more, or None where nobody but the task is to blame.
     """
 
@@ -77,7 +77,7 @@ class Pool:
         setup: Any,
         budget_of: Callable[[Any], tuple[Hashable, float]],
         memory: int = MEMORY_BYTES,
-        spare: Callable[[Any, tuple[str, ...], str], Spared | None] = lambda setup, stage, loss: None,
+        spare: Callable[[Any, tuple[str, ...], str], Retry | None] = lambda setup, stage, loss: None,
     ) -> None:
         self._start = {
             "function": function,
@@ -173,7 +173,7 @@ class Pool:
                 if child is None:
                     child = self._spawn()
                 outcome = self._converse(child, task)
-                if outcome.failure in LOST or child.bloated:
+                if outcome.failure in LOST or child.heap_grew:
                     again = self._spared(child, outcome.reason) if outcome.failure in LOST else None
                     self._discard(child)
                     child = None
@@ -212,7 +212,7 @@ class Pool:
             try:
                 _, greeting = child.receive()  # it says that it is ready; loading is not charged to any file
             except EOFError:
-                loss = f"took longer than {START_SECONDS:g} s" if child.timed_out else child.death()
+                loss = f"took longer than {START_SECONDS:g} s" if child.timed_out else child.exit_reason()
                 loss += _while(child)
                 start = self._spared(child, loss)
                 self._discard(child)
@@ -280,7 +280,7 @@ class Pool:
                 if kind == "item":
                     self._put(Item(task, data, len(data)))
                 elif kind == "done":
-                    child.bloated = pickle.loads(data)
+                    child.heap_grew = pickle.loads(data)
                     return Done(task)
                 else:
                     return Done(task, kind, pickle.loads(data) + _while(child))
@@ -288,7 +288,7 @@ class Pool:
             if child.timed_out:
                 self._left[budget] = 0.0
                 return Done(task, "timed out", f"took longer than {allowed:g} s{_while(child)}")
-            return Done(task, "crashed", child.death() + _while(child))
+            return Done(task, "crashed", child.exit_reason() + _while(child))
 
     def _put(self, event: Item | Done) -> None:
         with self._lock:

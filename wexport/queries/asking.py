@@ -132,11 +132,11 @@ def plugin_queries(files: Sequence[str] = ()) -> dict[str, Query]:
     They are asked in a process of their own; where there are none, none is started. Raises PluginError for a file that
     is no plugin.
     """
-    from wexport.plugins.catalog import any_installed, roster
+    from wexport.plugins.catalog import any_installed, installed_plugins
 
     if not files and not any_installed():
         return {}
-    found = roster(files)
+    found = installed_plugins(files)
     for plugin in found:
         if plugin.state != "ok" and plugin.from_file:
             raise PluginError(f"plugin {plugin.name} is broken: {plugin.reason}", hint="`wexport plugins` lists them")

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from wexport import library
 from wexport.errors import UsageError
-from wexport.files.atomic import written
+from wexport.files.atomic import atomic_write
 from wexport.library import Query
 from wexport.terminal import tables, text
 
@@ -70,7 +70,7 @@ def _show_table(names: list[str], shown: list[tuple[Any, ...]], more: int) -> No
 
 def _write_parquet(answer: Answer, out: str | None) -> None:
     if out is not None:
-        with written(out) as file:
+        with atomic_write(out) as file:
             _write_batches(answer, file)
     elif sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal", hint="add --out FILE, or pipe it")

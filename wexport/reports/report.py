@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from wexport import library
 from wexport.errors import UsageError
-from wexport.files.atomic import written
+from wexport.files.atomic import atomic_write
 from wexport.findings.checking import QUERIES as CHECKED
 from wexport.findings.checking import Finding
 from wexport.plot import figure
@@ -71,7 +71,7 @@ def write(
     _known(reference, found)
     with asking.session(found.table, **limits) as session:
         page = _page(session, found, reference, progress or (lambda done, total: None))
-    with written(target) as file:
+    with atomic_write(target) as file:
         file.write(render(page).encode())
     return target
 

@@ -180,7 +180,7 @@ class Session:
         try:
             kind, data = child.receive()
         except (EOFError, OSError):
-            how = child.death()
+            how = child.exit_reason()
             self.close()
             if late.is_set():
                 allowed = self._seconds if what == "the query" else START_SECONDS

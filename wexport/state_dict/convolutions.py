@@ -63,7 +63,7 @@ def sees_one_channel(module: Module) -> bool:
     )
 
 
-def told(module: Module, depthwise: bool) -> dict[str, Tensor]:
+def infer_roles(module: Module, depthwise: bool) -> dict[str, Tensor]:
     """The tensors of a convolution with what is known of them.
 
     depthwise: whether what comes before may tell that one is depthwise.

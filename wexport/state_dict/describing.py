@@ -57,7 +57,7 @@ def describe(tensors: Sequence[Tensor], *, ordered: bool) -> list[Tensor]:
     place = {tensor.name: number for number, tensor in enumerate(tensors)}
     found: dict[int, Tensor] = {}
     for module in everything:
-        stacked = recurrent.told(module)
+        stacked = recurrent.infer_roles(module)
         if stacked is not None:
             for layer in stacked:
                 for first, tensor in layer.tensors:
@@ -87,7 +87,7 @@ def _placed(
 ) -> Tensor:
     """The tensor with its place in the layer tree. The names are the model's own, so slots take them as they stand."""
     parts = path if sublayer is None else (*path, sublayer)
-    trainable = False if tensor.role in roles.STATISTICS else tensor.trainable
+    trainable = False if tensor.role in roles.NON_TRAINED else tensor.trainable
     leaf = tensor.slot_leaf
     if leaf is None and tensor.role == "unknown":
         leaf = split(tensor.name)[-1]
@@ -118,7 +118,7 @@ def _told(module: Module, *, depthwise: bool, conv1d: bool) -> Iterator[Tensor]:
         for name, tensor in module.tensors.items():
             yield _vector(tensor, _BATCH_NORM[name], "BatchNormalization")
     elif convolutions.is_convolution(module):
-        yield from convolutions.told(module, depthwise).values()
+        yield from convolutions.infer_roles(module, depthwise).values()
     else:
         yield from _of_weight_and_bias(module, conv1d)
 

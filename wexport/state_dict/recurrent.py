@@ -42,7 +42,7 @@ def is_parameter(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def told(module: Module) -> list[Stacked] | None:
+def infer_roles(module: Module) -> list[Stacked] | None:
     """A recurrent module's layers; None if it is none."""
     groups: dict[tuple[int | None, bool], dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in module.tensors.items():

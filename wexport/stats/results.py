@@ -121,7 +121,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateFigures(Distribution):
+class GateStatistics(Distribution):
     """The distribution of one gate's values.
 
     gate: its name, as `Layout.gates` has it.
@@ -131,7 +131,7 @@ class GateFigures(Distribution):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures(Distribution):
+class TensorStatistics(Distribution):
     """Everything measured of one tensor.
 
     content_hash: XXH3-128 in hexadecimal, see `stats.measure`.
@@ -150,4 +150,4 @@ class Figures(Distribution):
     units: Units | None
     sample: Sample | None
     grid: Grid | None
-    gates: tuple[GateFigures, ...] | None
+    gates: tuple[GateStatistics, ...] | None

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wexport.files.atomic import written
+from wexport.files.atomic import atomic_write
 from wexport.terminal.text import figure, safe
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def redirected(out: str | None) -> Iterator[None]:
     if out is None:
         yield
         return
-    with written(out) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+    with atomic_write(out) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
         with contextlib.redirect_stdout(file):
             yield
         file.flush()

@@ -113,7 +113,7 @@ def _meant(tensor: wexport.Tensor, use: Use, places: _Places) -> Iterator[wexpor
             role=part.role,
             variable_index=use.number,
             slot_leaf=part.leaf or (None if told else paths.parameter(use.name, path)),
-            trainable=False if part.role in roles.STATISTICS else None,
+            trainable=False if part.role in roles.NON_TRAINED else None,
             layout=_layout(layer, part, use, own.shape) if told else None,
         )
 

@@ -16,7 +16,7 @@ from h5py import h5d, h5s, h5t, h5z
 from numpy.typing import NDArray
 
 from wexport.errors import ReadError
-from wexport.files.slices import Window
+from wexport.files.slices import FileSlice
 from wexport.model.tensors import Skipped
 from wexport.readers.hdf5.budget import Budget
 from wexport.readers.hdf5.chunks import LZF, OWN_FILTERS, Decoder, Filter, chunk_index, grid, pipeline, slabs
@@ -48,7 +48,7 @@ Read = Callable[[tuple[int, ...], tuple[int, ...]], NDArray[Any]]
 class OpenFile(Protocol):
     """What a dataset needs of the file that it lies in: its bytes, its budget, what to call it, and its objects."""
 
-    window: Window
+    window: FileSlice
     budget: Budget
     where: str
 

@@ -18,7 +18,7 @@ import h5py
 from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5p, h5t
 
 from wexport.errors import HostileFileError, ReadError
-from wexport.files.slices import Window
+from wexport.files.slices import FileSlice
 from wexport.files.source import Source
 from wexport.model.tensors import Skipped
 from wexport.readers.hdf5.attributes import as_texts, attribute_value
@@ -61,10 +61,10 @@ def open_file(source: Source) -> Tree:
 
     Raises ReadError when the HDF5 library cannot open it.
     """
-    return source.shared("hdf5", lambda source: open_window(source, Window(source.file, 0, source.size)))
+    return source.shared("hdf5", lambda source: open_window(source, FileSlice(source.file, 0, source.size)))
 
 
-def open_window(source: Source, window: Window) -> Tree:
+def open_window(source: Source, window: FileSlice) -> Tree:
     """An HDF5 file that lies in a stretch of another file (a member of a zip), read in place."""
     forget_plugins()
     access = h5p.create(h5p.FILE_ACCESS)
@@ -107,7 +107,7 @@ class Tree:
     """
 
     file: Any
-    window: Window
+    window: FileSlice
     where: str
     budget: Budget
     groups: list[str] = field(default_factory=list)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wexport.model.roles import STATISTICS, snake_case
+from wexport.model.roles import NON_TRAINED, snake_case
 from wexport.model.tensors import Node
 from wexport.readers.keras import layers as keras_layers
 
@@ -30,7 +30,7 @@ _ELEMENTS = ("layers", "cells")
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LayerConfig:
     """An innermost layer of a config, which may have variables.
 
     group: where Keras 3 saves it, as path parts without the final `vars`.
@@ -62,7 +62,7 @@ class Holder:
 
     def trains(self, role: str) -> bool | None:
         """Whether training may change a variable of this role."""
-        if role in STATISTICS:
+        if role in NON_TRAINED:
             return False
         told = self.variables is not None and role != "unknown" and not keras_layers.quantization(self.config)
         return self.trainable if told or self.trainable is False else None
@@ -79,7 +79,7 @@ def parse(text: str | bytes | None) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def holders(model: Mapping[str, Any]) -> list[Holder]:
+def holders(model: Mapping[str, Any]) -> list[LayerConfig]:
     """Every innermost layer of a model's config, in layer order.
 
     Groups are those that Keras 3 gives (`saving_lib._save_container_state`): class in snake case, numbered in the
@@ -100,7 +100,7 @@ def holders(model: Mapping[str, Any]) -> list[Holder]:
 
 def _walk(
     layer: Mapping[str, Any], group: tuple[str, ...], names: tuple[str, ...], trainable: bool | None, depth: int
-) -> Iterator[Holder]:
+) -> Iterator[LayerConfig]:
     config = _config(layer)
     class_name = _text(layer.get("class_name"))
     if depth > MAX_NESTING or class_name is None:
@@ -111,7 +111,7 @@ def _walk(
     sublayers = _layers(layer, config)
     known = keras_layers.modern(class_name, config)
     trainable = _trainable(config, trainable, default=True if sublayers else None)
-    here = Holder(group, names, class_name, config, trainable)
+    here = LayerConfig(group, names, class_name, config, trainable)
     if sublayers:
         for below, sublayer in _numbered(sublayers, (*group, "layers")):
             yield from _walk(sublayer, below, names, trainable, depth + 1)
@@ -136,7 +136,7 @@ def _wrapped(
     names: tuple[str, ...],
     trainable: bool | None,
     depth: int,
-) -> Iterator[Holder]:
+) -> Iterator[LayerConfig]:
     """The layers inside a wrapper or a recurrent layer that takes its cell as an argument."""
     inner, backward, cell = (_as_layer(config.get(word)) for word in ("layer", "backward_layer", "cell"))
     if known == "Bidirectional" and inner:

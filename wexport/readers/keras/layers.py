@@ -145,7 +145,7 @@ def _flag(config: Config, *names: str) -> bool:
 # -- what a Keras 3 group tells without a config -----------------------------------------------------------------
 
 
-def told(group_class: str | None, shapes: Sequence[Shape]) -> tuple[str, ...] | None:
+def infer_roles(group_class: str | None, shapes: Sequence[Shape]) -> tuple[str, ...] | None:
     """Roles that a group's class word, its number of variables and their shapes tell alone; None if they do not.
 
     group_class: the snake-case class, `cell` for a cell of whatever class, `attention part` for a

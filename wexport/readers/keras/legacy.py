@@ -20,7 +20,7 @@ from wexport.readers.hdf5.walk import Tree
 from wexport.readers.keras import config as keras_config
 from wexport.readers.keras import layers as keras_layers
 from wexport.readers.keras import variables
-from wexport.readers.keras.config import Holder
+from wexport.readers.keras.config import LayerConfig
 from wexport.readers.keras.variables import Stored, tensor_of
 
 _WEIGHTS, _OPTIMIZER, _TOP_LEVEL = "model_weights", "optimizer_weights", "top_level_model_weights"
@@ -97,7 +97,7 @@ class _Reading:
 
     tree: Tree
     root: str
-    config: Mapping[str, Sequence[Holder]]
+    config: Mapping[str, Sequence[LayerConfig]]
     keras3: bool
     tensors: list[Tensor] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -129,7 +129,7 @@ class _Reading:
         found = variables.tensors("" if of_model else layer, stored, holders, count=len(names), keras3=self.keras3)
         self.tensors += [replace(tensor, layer_index=index) for tensor in found]
 
-    def _stored(self, group: str, names: Sequence[str], holders: Sequence[Holder]) -> Iterator[Stored]:
+    def _stored(self, group: str, names: Sequence[str], holders: Sequence[LayerConfig]) -> Iterator[Stored]:
         for place, name in enumerate(names):
             path = _join(group, name)
             dataset = self.tree.datasets.get(path) or self._bfloat16(path, holders)
@@ -143,7 +143,7 @@ class _Reading:
                 self._taken.add(path)
                 yield Stored(dataset, name, place)
 
-    def _bfloat16(self, path: str, holders: Sequence[Holder]) -> Dataset | None:
+    def _bfloat16(self, path: str, holders: Sequence[LayerConfig]) -> Dataset | None:
         """A weight that Keras 3 wrote as two opaque bytes, which only the layer's dtype policy explains."""
         passed = self._passed.get(path)
         policies = {keras_layers.dtype_policy(holder.config) for holder in holders}
@@ -192,11 +192,11 @@ class _Reading:
         self.skipped.append(Skipped(what, name, True, detail))
 
 
-def _by_layer(config: str | None) -> dict[str, list[Holder]]:
+def _by_layer(config: str | None) -> dict[str, list[LayerConfig]]:
     """The config's layers by the name of the outermost one, or of any inner one that the model flattens."""
     model = keras_config.parse(config)
-    outer: dict[str, list[Holder]] = {}
-    inner: dict[str, list[Holder]] = {}
+    outer: dict[str, list[LayerConfig]] = {}
+    inner: dict[str, list[LayerConfig]] = {}
     for holder in keras_config.holders(model) if model else ():
         for depth, name in enumerate(holder.names):
             (inner if depth else outer).setdefault(name, []).append(holder)

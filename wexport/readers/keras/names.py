@@ -31,7 +31,7 @@ _KERAS1_NAME = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ParsedName:
     """A variable by its name in a layer's `weight_names`.
 
     inside: names of the layers between the file's layer and the variable, outermost first.
@@ -49,7 +49,7 @@ class Named:
     depthwise: bool = False
 
 
-def read(layer: str, weight_names: Sequence[str]) -> list[Named]:
+def read(layer: str, weight_names: Sequence[str]) -> list[ParsedName]:
     """What each name of one layer tells, seen together with its siblings."""
     split = [_split(layer, name) for name in weight_names]
     paths = _without_prefix(layer, [path for path, _ in split])
@@ -58,7 +58,7 @@ def read(layer: str, weight_names: Sequence[str]) -> list[Named]:
     for path, (_, word), direction in zip(paths, split, directions, strict=True):
         inside = path
         role, gate, keras1 = _role(word)
-        found.append(Named(inside, direction, role, gate, keras1))
+        found.append(ParsedName(inside, direction, role, gate, keras1))
     return _without_cells(_checked(found))
 
 
@@ -119,7 +119,7 @@ def _directions(paths: list[tuple[str, ...]]) -> list[str | None]:
     return found
 
 
-def _checked(named: list[Named]) -> list[Named]:
+def _checked(named: list[ParsedName]) -> list[ParsedName]:
     """Take back what a word alone does not tell: Keras 1's `W` is an Embedding's too, without `b` or `U` beside it."""
     beside: dict[tuple[str, ...], set[str]] = {}
     for here in named:
@@ -135,7 +135,7 @@ def _checked(named: list[Named]) -> list[Named]:
     return found
 
 
-def _without_cells(named: list[Named]) -> list[Named]:
+def _without_cells(named: list[ParsedName]) -> list[ParsedName]:
     """Drop the name of a recurrent layer's own cell, which is no layer that a user made."""
     below: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
     for here in named:
@@ -153,7 +153,7 @@ def _without_cells(named: list[Named]) -> list[Named]:
     return [replace(here, inside=here.inside[:-1]) if here.inside in cells else here for here in named]
 
 
-def layout(named: Named, shape: Shape, beside: Mapping[str, Shape]) -> Layout | None:
+def layout(named: ParsedName, shape: Shape, beside: Mapping[str, Shape]) -> Layout | None:
     """The layout that words and shapes prove without a config; None otherwise.
 
     beside: shape by role of the variables of the same layer.
@@ -195,7 +195,7 @@ def _recurrent_layout(role: str, shape: Shape, beside: Mapping[str, Shape]) -> L
     return roles.layout(f"ConvLSTM{len(recurrent) - 2}D", role, shape) if count == 4 else None
 
 
-def _kernel_layout(named: Named, shape: Shape, bias: Shape | None) -> Layout | None:
+def _kernel_layout(named: ParsedName, shape: Shape, bias: Shape | None) -> Layout | None:
     """A kernel whose bias shows which axis the units are on."""
     if bias is None or len(bias) != 1 or len(shape) < 2:
         return None

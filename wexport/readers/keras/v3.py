@@ -21,7 +21,7 @@ from wexport.model.tensors import Chunks, Layout, Model, Reader, Skipped, Tensor
 from wexport.readers.hdf5 import walk
 from wexport.readers.keras import config as keras_config
 from wexport.readers.keras import layers, layouts, legacy
-from wexport.readers.keras.config import Holder
+from wexport.readers.keras.config import LayerConfig
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_METADATA_BYTES = 1 << 20
@@ -285,7 +285,7 @@ def _natural(name: str) -> tuple[int, str]:
 class _Reading:
     """What makes tensors of groups: the config's layers by group, real names, and which groups are lists."""
 
-    holders: Mapping[Group, Holder]
+    holders: Mapping[Group, LayerConfig]
     names: Mapping[Group, str]
     lists: frozenset[Group]
 
@@ -294,7 +294,7 @@ class _Reading:
         shapes = [group.variables[number].shape for number in numbers]
         whole = numbers == list(range(len(numbers)))
         place = keras_config.place(group.path, self.lists)
-        told = layers.told(place.word, shapes) if whole else None
+        told = layers.infer_roles(place.word, shapes) if whole else None
         holder = self.holders.get(group.path)
         own = holder.variables if holder is not None else None
         words = own if own is not None and len(own) == len(numbers) and whole else told
@@ -312,13 +312,13 @@ class _Reading:
                 role=role,
                 variable_index=number,
                 slot_leaf=told[number] if told else str(number),
-                trainable=holder.trains(role) if holder else (False if role in roles.STATISTICS else None),
+                trainable=holder.trains(role) if holder else (False if role in roles.NON_TRAINED else None),
                 layout=self._layout(holder, place, role, shape, shapes),
             )
             found.append(tensor)
         return found
 
-    def _layer(self, path: Group, holder: Holder | None) -> str | None:
+    def _layer(self, path: Group, holder: LayerConfig | None) -> str | None:
         if holder is not None:
             return "/".join(holder.names)
         steps = [path[: depth + 1] for depth in range(len(path))]
@@ -328,7 +328,7 @@ class _Reading:
 
     @staticmethod
     def _layout(
-        holder: Holder | None, place: keras_config.Place, role: str, shape: Any, shapes: list[Any]
+        holder: LayerConfig | None, place: keras_config.Place, role: str, shape: Any, shapes: list[Any]
     ) -> Layout | None:
         if role == "unknown":
             return None

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from wexport.model.roles import STATISTICS
+from wexport.model.roles import NON_TRAINED
 from wexport.model.tensors import Layout, Node, Tensor
 from wexport.readers.hdf5.values import Dataset
 from wexport.readers.keras import config, layers, layouts, names
-from wexport.readers.keras.config import Holder
+from wexport.readers.keras.config import LayerConfig
 from wexport.readers.keras.layers import Shape
-from wexport.readers.keras.names import Named
+from wexport.readers.keras.names import ParsedName
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def tensor_of(dataset: Dataset) -> Tensor:
 
 
 def tensors(
-    layer: str, stored: Sequence[Stored], holders: Sequence[Holder], *, count: int, keras3: bool
+    layer: str, stored: Sequence[Stored], holders: Sequence[LayerConfig], *, count: int, keras3: bool
 ) -> list[Tensor]:
     """Tensors of one entry of `layer_names`, in the order of the config's layers if that is known.
 
@@ -56,12 +56,12 @@ def tensors(
 class _Placed:
     """A layer of the config and those of its variables that the file holds, by number."""
 
-    holder: Holder
+    holder: LayerConfig
     roles: tuple[str, ...]
     variables: dict[int, Stored]
 
 
-def _by_place(holders: Sequence[Holder], stored: Sequence[Stored], count: int) -> list[_Placed] | None:
+def _by_place(holders: Sequence[LayerConfig], stored: Sequence[Stored], count: int) -> list[_Placed] | None:
     """Each layer with its variables; None if the config's places and the file's do not fit.
 
     Layers whose variables are not known are taken to have none, which holds if the others account for all there are
@@ -72,7 +72,7 @@ def _by_place(holders: Sequence[Holder], stored: Sequence[Stored], count: int) -
     if not slots or len(slots) != count:
         return None
     # Trainable variables stand first, over all layers of a nested model.
-    slots.sort(key=lambda slot: slot[0].holder.trainable is False or slot[0].roles[slot[1]] in STATISTICS)
+    slots.sort(key=lambda slot: slot[0].holder.trainable is False or slot[0].roles[slot[1]] in NON_TRAINED)
     for variable in stored:
         item, number = slots[variable.place]
         if not _agrees(item.holder, item.roles[number], variable.name):
@@ -81,7 +81,7 @@ def _by_place(holders: Sequence[Holder], stored: Sequence[Stored], count: int) -
     return placed
 
 
-def _agrees(holder: Holder, role: str, name: str) -> bool:
+def _agrees(holder: LayerConfig, role: str, name: str) -> bool:
     word = names.read("/".join(holder.names), [name])[0]
     if word.gate is not None:
         return False
@@ -93,7 +93,7 @@ def _of_config(placed: Sequence[_Placed], keras3: bool) -> Iterator[Tensor]:
         holder = item.holder
         place = config.place(holder.group)
         shapes = [item.variables[number].dataset.shape for number in sorted(item.variables)]
-        told = layers.told(place.word, shapes) if len(shapes) == len(item.roles) else None
+        told = layers.infer_roles(place.word, shapes) if len(shapes) == len(item.roles) else None
         for number, variable in sorted(item.variables.items()):
             role = item.roles[number]
             shape = variable.dataset.shape
@@ -122,8 +122,8 @@ class _Family:
     holder: that layer in the config, if it can be told from its name.
     """
 
-    holder: Holder | None
-    members: list[tuple[Stored, Named]]
+    holder: LayerConfig | None
+    members: list[tuple[Stored, ParsedName]]
 
     def sort_as_saved(self) -> None:
         """Keras 3 numbers a quantised kernel first, though in `weight_names`, untrained, it stands behind the bias."""
@@ -140,10 +140,10 @@ class _Family:
             return ()
         own = [item for item, _ in self.members if "lora_" not in item.name.rsplit("/", 1)[-1]]
         word = config.place(self.holder.group).word
-        return layers.told(word, [item.dataset.shape for item in own]) or ()
+        return layers.infer_roles(word, [item.dataset.shape for item in own]) or ()
 
 
-def _of_names(layer: str, stored: Sequence[Stored], holders: Sequence[Holder], keras3: bool) -> Iterator[Tensor]:
+def _of_names(layer: str, stored: Sequence[Stored], holders: Sequence[LayerConfig], keras3: bool) -> Iterator[Tensor]:
     """Variables of a layer that the config does not tell of, or not enough."""
     for family in _families(layer, stored, holders):
         holder = family.holder
@@ -170,10 +170,10 @@ def _of_names(layer: str, stored: Sequence[Stored], holders: Sequence[Holder], k
             )
 
 
-def _families(layer: str, stored: Sequence[Stored], holders: Sequence[Holder]) -> list[_Family]:
+def _families(layer: str, stored: Sequence[Stored], holders: Sequence[LayerConfig]) -> list[_Family]:
     """Variables by the layer that owns them, in order of appearance."""
     by_path = {"/".join(holder.names): holder for holder in holders}
-    by_name: dict[str, Holder | None] = {}
+    by_name: dict[str, LayerConfig | None] = {}
     for holder in holders:
         name = holder.names[-1] if holder.names else ""
         by_name[name] = None if name in by_name else holder
@@ -188,7 +188,7 @@ def _families(layer: str, stored: Sequence[Stored], holders: Sequence[Holder]) -
 
 
 def _lineage(
-    layer: str, holders: Sequence[Holder], holder: Holder | None, words: Named
+    layer: str, holders: Sequence[LayerConfig], holder: LayerConfig | None, words: ParsedName
 ) -> tuple[tuple[Node, ...], str | None]:
     """The nodes and the direction for the slot."""
     if holder is not None:
@@ -203,12 +203,12 @@ def _lineage(
     return (*outer, *inner), words.direction
 
 
-def _trains(holders: Sequence[Holder], role: str) -> bool | None:
+def _trains(holders: Sequence[LayerConfig], role: str) -> bool | None:
     frozen = bool(holders) and all(holder.trainable is False for holder in holders)
     return False if frozen or role in ("moving_mean", "moving_variance") else None
 
 
-def _layout(holder: Holder | None, words: Named, shape: Shape, beside: dict[str, Shape]) -> Layout | None:
+def _layout(holder: LayerConfig | None, words: ParsedName, shape: Shape, beside: dict[str, Shape]) -> Layout | None:
     if holder is not None and holder.variables is not None:
         return layouts.layout(holder.class_name, holder.config, words.role, shape, gate=words.gate)
     return names.layout(words, shape, beside)
