@@ -80,7 +80,7 @@ def wexport_meaning(tensor: Tensor, model: Model) -> Meaning | None:
 
 @hookspec
 def wexport_statistics() -> Sequence[Statistic]:  # type: ignore[empty-body]
-    """TensorStatistics of one's own, for the table's column `extra`.
+    """Statistics of one's own, for the table's column `extra`.
 
     A whole plugin, for the stable rank ||W||_F^2 / ||W||_2^2 of matrices and of kernels seen as (inputs, units):
 

@@ -13,6 +13,7 @@ from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed, Opened, Rows, Task
 from wexport.model.tensors import Skipped
+from wexport.plugins import catalog
 from wexport.plugins.catalog import blame_plugins
 from wexport.plugins.messages import PluginSummary, Setup
 from wexport.processes import pool
@@ -137,7 +138,7 @@ class Readers:
 
     def provenance(self) -> dict[str, Any]:
         """What the table remembers of plugins, see `catalog.provenance`."""
-        return provenance(self.plugins())
+        return catalog.provenance(self.plugins())
 
     def measure(self, work: Work) -> Measured:
         """Begins to read at once; yields each model's rows in pieces, and then (result, None) when it has ended.

@@ -95,8 +95,8 @@ class Tensor:
     slot: the whole slot, where it follows another tensor's: a gradient has that of its weight.
     trainable: whether training may change it; None when the file does not tell.
     layout: None when unknown; the figures then follow the stored order.
-    figures: `stats.TensorStatistics` made while the values passed by, for what is never held whole; `chunks` is then not
-        asked.
+    figures: `stats.TensorStatistics` made while the values passed by, for what is never held whole; `chunks` is then
+        not asked.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""TensorStatistics per output unit, and units and inputs whose weights are all near zero.
+"""Statistics per output unit, and units and inputs whose weights are all near zero.
 
 A unit is an entry along the layout's unit axes; the gates of a recurrent layer are grouped, so that an (inputs, 4u)
 kernel has u units. Tensors without unit axes, or of one dimension, have none.

@@ -189,7 +189,7 @@ def observe(model: Any, inputs: Any, targets: Any = None, **options: Any) -> lis
 
 
 class _Passing:
-    """TensorStatistics of tensors that come batch by batch, one pass each."""
+    """Statistics of tensors that come batch by batch, one pass each."""
 
     def __init__(self, count: int, detail: bool) -> None:
         self._count, self._detail = count, detail
