@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
+
 GOOD = """
 import click
 import wexport
-from tests.conftest import ROOT
 
 @click.command()
 @click.argument("name")

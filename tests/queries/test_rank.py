@@ -87,7 +87,7 @@ def test_the_best_checkpoint_of_the_example_run(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def eight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[wexport.asking.connection.Connection, Path]]:
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[wexport.sessions.connection.Connection, Path]]:
     """A session over eight models, and its file of metrics, which each example writes anew."""
     folder = tmp_path_factory.mktemp("eight")
     rng = np.random.default_rng(8)
@@ -105,7 +105,7 @@ def eight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[wexport.as
     tolerance=st.sampled_from([0.0, 0.1, 1.0]),
 )
 def test_order_and_ties(
-    losses: list[float], tolerance: float, eight: tuple[wexport.asking.connection.Connection, Path]
+    losses: list[float], tolerance: float, eight: tuple[wexport.sessions.connection.Connection, Path]
 ) -> None:
     """A model is never placed behind one that is worse by more than the tolerance, and every model has a line."""
     connection, file = eight

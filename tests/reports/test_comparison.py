@@ -44,7 +44,7 @@ def test_the_blocks(models: Path, tmp_path: Path) -> None:
     assert found.models["model"].to_pylist() == names
     assert found.rank is not None
     assert found.rank["model"].to_pylist()[:5] == ["gru", "lstm", "cnn_seed_1", *reversed(names[3:])]
-    assert found.findings == wexport.checking.check(found.table)
+    assert found.findings == wexport.findings.checking.check(found.table)
     assert found.clusters.equals(wexport.query("clusters", found.table))
     assert found.ingested is not None
 

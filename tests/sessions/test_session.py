@@ -154,7 +154,7 @@ def test_closing_ends_the_process(table: Path) -> None:
 
 
 def can_forbid_writing() -> bool:
-    code = "from wexport.asking.readonly import forbid_writing; print(forbid_writing())"
+    code = "from wexport.processes.landlock import forbid_writing; print(forbid_writing())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return found.stdout.strip() == "True"
 
@@ -165,7 +165,7 @@ def test_a_read_only_process_reads_and_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("as it was")
     code = f"""
 import os, socket, threading
-from wexport.asking.readonly import forbid_writing
+from wexport.processes.landlock import forbid_writing
 forbid_writing()
 os.chdir({str(tmp_path)!r})
 assert open("old").read() == "as it was"

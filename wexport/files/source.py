@@ -31,7 +31,7 @@ class Source:
     optimizer: bool = False
     """Whether optimizer state is wanted."""
     external_data: bool = False
-    """Whether values may be read that the file says stand in others beside it, see `wexport.beside`."""
+    """Whether values may be read that the file says stand in others beside it, see `wexport.files.external`."""
     _exit: ExitStack = field(default_factory=ExitStack, repr=False)
     _shared: dict[str, Any] = field(default_factory=dict, repr=False)
 

@@ -163,7 +163,7 @@ def connect(
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the queries call them.
     memory: bytes that DuckDB may take; most of its work, not all, keeps to it.
     threads: as many as there are cores by default.
-    kinds: what the view `weights` shows, of `wexport.kinds.KINDS`: ["activation"] or ["gradient"] of models that were
+    kinds: what the view `weights` shows, of `KINDS`: ["activation"] or ["gradient"] of models that were
         run; by default weights.
 
     Raises TableError if there is no such table, if a file of it is damaged, or if two hold the same model; UsageError
