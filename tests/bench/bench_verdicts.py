@@ -21,8 +21,14 @@ from pathlib import Path
 from verdicts import asked, collection, page, scored
 from verdicts.collection import HALVES, MANIFEST, Entry
 
+import wexport
+
 PACKAGES = ("keras==3.15.1", "jax==0.10.2", "h5py", "ml_dtypes")
 HERE = Path(__file__).parent
+INTRODUCTION = """# How often is what wexport concludes true?
+
+Made by `python tests/bench/bench_verdicts.py` with wexport {version}, on models whose state and origin are known.
+`tests/bench/verdicts/README.md` says how they are made, what the columns mean, and what this does not prove."""
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wexport-bench")
 
 
@@ -55,19 +61,19 @@ def judged(folder: Path, half: str, entries: list[Entry], keep: Path | None) -> 
         odd = [model for model in asked.odd_ones(table) if any(e.model == model and not e.illness for e in entries)]
     sick = scored.sicknesses(entries, told, expected)
     loud, pairs = scored.alarms(entries, told), scored.relations(entries, said, expected)
-    yield f"# The {half} half\n"
+    yield f"\n## The {half} half\n"
     yield page.summary(half, sick, loud, healthy, pairs, expected)
-    yield "\n## Models\n"
+    yield "\n### Models\n"
     yield page.contents(entries)
-    yield "\n## Illnesses\n"
+    yield "\n### Illnesses\n"
     yield page.illnesses(sick, expected)
-    yield "\n## Findings\n"
+    yield "\n### Findings\n"
     yield page.findings(scored.findings(entries, told, expected))
-    yield "\n## Healthy models that are told to be sick\n"
+    yield "\n### Healthy models that are told to be sick\n"
     yield page.alarms(loud, healthy)
-    yield f"\n## Relations, by {'relate' if by_relate else 'duplicates and clusters'}\n"
+    yield f"\n### Relations, by {'relate' if by_relate else 'duplicates and clusters'}\n"
     yield page.relations(pairs)
-    yield "\n## False claims\n"
+    yield "\n### False claims\n"
     yield page.false_claims(pairs)
     yield f"\nHealthy models called the odd one out: {len(odd)}: {', '.join(odd[:20])}\n"
     for name in ("similarity", "aligned_similarity"):
@@ -94,7 +100,7 @@ def main() -> None:
     if not (options.models / MANIFEST).exists():
         train(options.models, options.python or environment(CACHE / "environment"))
     entries = collection.read(options.models / MANIFEST)
-    lines: list[str] = []
+    lines = [INTRODUCTION.format(version=wexport.__version__)]
     for half in HALVES if options.half == "both" else (options.half,):
         mine = [e for e in entries if e.half == half and e.architecture in (options.architecture or {e.architecture})]
         lines += judged(options.models, half, mine, options.tables)
