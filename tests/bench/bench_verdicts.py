@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from verdicts import asked, collection, page, scored
@@ -52,17 +52,17 @@ def train(folder: Path, python: Path) -> None:
 
 def judged(folder: Path, half: str, entries: list[Entry], keep: Path | None) -> Iterator[str]:
     """The page's parts about one half."""
-    expected, healthy = scored.Expected.read(), sum(entry.illness is None for entry in entries)
+    expected, healthy = scored.Expected.read(), [entry.model for entry in entries if entry.illness is None]
     with tempfile.TemporaryDirectory() as temporary:
         table = asked.ingest(folder, entries, (keep or Path(temporary)) / f"{half}.parquet")
-        told = asked.findings(table, entries)
-        by_relate = asked.has_relate()
-        said = asked.by_relate(folder, entries) if by_relate else asked.by_queries(table)
-        odd = [model for model in asked.odd_ones(table) if any(e.model == model and not e.illness for e in entries)]
-    sick = scored.sicknesses(entries, told, expected)
-    loud, pairs = scored.alarms(entries, told), scored.relations(entries, said, expected)
+        told, odd = asked.findings(table, entries), asked.odd_ones(table)
+        said = {"the table alone": asked.by_queries(table)}
+    if asked.has_relate():
+        said["`relate`"] = asked.by_relate(folder, entries)
+    sick, loud = scored.sicknesses(entries, told, expected), scored.alarms(entries, told)
+    pairs = {by: scored.relations(entries, rows, expected) for by, rows in said.items()}
     yield f"\n## The {half} half\n"
-    yield page.summary(half, sick, loud, healthy, pairs, expected)
+    yield page.summary(half, sick, loud, len(healthy), pairs, expected)
     yield "\n### Models\n"
     yield page.contents(entries)
     yield "\n### Illnesses\n"
@@ -70,21 +70,28 @@ def judged(folder: Path, half: str, entries: list[Entry], keep: Path | None) -> 
     yield "\n### Findings\n"
     yield page.findings(scored.findings(entries, told, expected))
     yield "\n### Healthy models that are told to be sick\n"
-    yield page.alarms(loud, healthy)
-    yield f"\n### Relations, by {'relate' if by_relate else 'duplicates and clusters'}\n"
-    yield page.relations(pairs)
-    yield "\n### False claims\n"
-    yield page.false_claims(pairs)
-    yield f"\nHealthy models called the odd one out: {len(odd)}: {', '.join(odd[:20])}\n"
+    yield page.alarms(loud, len(healthy))
+    wrongly = sorted(set(odd) & set(healthy))
+    yield f"\nHealthy models called the odd one out: {len(wrongly)}. {', '.join(wrongly[:20])}"
+    for by, found in pairs.items():
+        yield f"\n### Relations, by {by}\n"
+        yield page.relations(found)
+        yield from _figures(entries, said[by])
+        yield f"\n### False claims, by {by}\n"
+        yield page.false_claims(found)
+
+
+def _figures(entries: list[Entry], said: Mapping[asked.Pair, asked.Related]) -> Iterator[str]:
+    """What the figures beside the relations are worth."""
     for name in ("similarity", "aligned_similarity"):
         area, high, low = scored.separation(entries, said, lambda row, name=name: row.rest.get(name))
         if area is not None:
-            yield f"Descent told from strangers by {name}: AUROC {area:.4f} ({high} and {low} pairs)\n"
+            yield f"\nDescent told from strangers by {name}: AUROC {area:.4f} ({high} and {low} pairs)."
     if (spread := scored.uniformity(entries, said)) is not None:
         count, least, distance, chance = spread
         yield (
-            f"p-values of {count} pairs of healthy strangers: least {least:.2g}, Kolmogorov-Smirnov distance from "
-            f"uniform {distance:.3f} (by chance with p = {chance:.2g})\n"
+            f"\np-values of {count} pairs of healthy strangers: least {least:.2g}, Kolmogorov-Smirnov distance from "
+            f"uniform {distance:.3f} (by chance with p = {chance:.2g})."
         )
 
 

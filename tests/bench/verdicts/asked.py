@@ -106,11 +106,17 @@ def _name(said: str, names: Mapping[str, str]) -> str:
 
 
 def by_queries(table: Path) -> dict[Pair, Related]:
-    """Every pair, by the queries `duplicates`, `clusters` and `similarity`: identical, close, or nothing said."""
+    """Every pair, from the table alone: the relation that the query `similarity` tells.
+
+    Where it tells none: identical by `duplicates`, close by `clusters`, or nothing said.
+    """
+    rows = _rows("similarity", table)
+    if rows and "relation" in rows[0]:
+        return {pair(r["model_a"], r["model_b"]): Related(r["relation"], r["similarity"], r) for r in rows}
     group = {row["model"]: row["represented_by"] for row in _rows("clusters", table) if row["verdict"] == "close"}
     identical = [set(row["models"]) for row in _rows("duplicates", table) if row["finding"] == "identical models"]
     found = {}
-    for row in _rows("similarity", table):
+    for row in rows:
         a, b = row["model_a"], row["model_b"]
         if any({a, b} <= models for models in identical):
             relation = "identical"

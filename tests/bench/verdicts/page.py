@@ -10,7 +10,16 @@ from verdicts.asked import Told
 from verdicts.collection import Entry
 from verdicts.scored import LOUD, SEVERITIES, ByFinding, Expected, Relations, Sickness
 
-MOST_EXAMPLES = 12
+MOST_EXAMPLES = 6
+_GOALS = {
+    "healthy strangers of whom something is claimed": ("strangers", "distilled"),
+    "strangers, one of them sick, of whom something is claimed": ("strangers, one sick",),
+    "models of another architecture of whom something is claimed": ("other_architecture",),
+    "heads that are called close or the like": ("head_replaced", "two_heads"),
+    "models of one start that are called close or the like": ("same_start",),
+    "models with a planted illness that are called close or the like": ("same_but",),
+}
+"""False claims that matter most, and the truths that they are made of."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -111,29 +120,28 @@ def false_claims(found: Relations) -> str:
 
 
 def summary(
-    half: str, sick: Sequence[Sickness], told: Sequence[Told], healthy: int, pairs: Relations, expected: Expected
-) -> str:
+    half: str, sick: Sequence[Sickness], told: Sequence[Told], healthy: int, pairs: Mapping[str, Relations],
+    expected: Expected,
+) -> str:  # fmt: skip
     """The goals, in a line each."""
-    kinds = {each.entry.illness.kind for each in sick if each.entry.illness}
-    all_found = {
-        kind for kind in kinds
-        if all(s.found in LOUD for s in sick if s.entry.illness and s.entry.illness.kind == kind)
-    }  # fmt: skip
-    strangers = {kind: counts for kind, counts in pairs.grades.items() if kind.startswith(("strangers", "distilled"))}
-    count, false = (sum(sum(c.values()) for c in strangers.values()), sum(c["false"] for c in strangers.values()))
-    heads = [pairs.grades[kind] for kind in ("head_replaced", "two_heads") if kind in pairs.grades]
-    not_findable = sum(bool(expected.reason(kind)) for kind in kinds)
-    wrong, of = sum(counts["false"] for counts in heads), sum(sum(counts.values()) for counts in heads)
-    all_of = f"{len(all_found)} of {len(kinds)} ({not_findable} not findable)"
+    by_kind: dict[str, list[Sickness]] = defaultdict(list)
+    for each in sick:
+        assert each.entry.illness
+        by_kind[each.entry.illness.kind].append(each)
+    whole = sum(_found(models) == len(models) for models in by_kind.values())
+    not_findable = sum(bool(expected.reason(kind)) for kind in by_kind)
     rows = [
         ("sick models found by a finding of their illness", f"{_found(sick)} of {len(sick)}"),
-        ("illnesses found in every model that has them", all_of),
+        ("illnesses found in all that have them", f"{whole} of {len(by_kind)} ({not_findable} not findable)"),
         ("sick models with any warning or error", f"{sum(each.any in LOUD for each in sick)} of {len(sick)}"),
         ("healthy models with a warning or an error", f"{len({each.model for each in told})} of {healthy}"),
-        ("strangers of whom something is claimed", f"{false} of {count} pairs"),
-        ("heads that are called close or the like", f"{wrong} of {of} pairs"),
     ]
-    return table((half, "today"), rows)
+    for by, found in pairs.items():
+        for words, kinds in _GOALS.items():
+            of = [counts for kind, counts in found.grades.items() if kind in kinds]
+            false, count = sum(counts["false"] for counts in of), sum(sum(counts.values()) for counts in of)
+            rows.append((f"{words}, by {by}", f"{false} of {count} pairs"))
+    return table((half, "models or pairs"), rows)
 
 
 def _share(value: float | None) -> str:
