@@ -46,7 +46,7 @@ def train(folder: Path, python: Path) -> None:
     """Make the models that are not there yet."""
     # The networks are so small that more threads cost more than they bring.
     alone = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OPENBLAS_NUM_THREADS": "1"}
-    call = [python, "-m", "verdicts.make", folder.resolve()]
+    call: list[str | Path] = [python.absolute(), "-m", "verdicts.make", folder.resolve()]
     subprocess.run(call, cwd=HERE, env=os.environ | alone, check=True, stdout=sys.stderr)
 
 
@@ -84,7 +84,7 @@ def judged(folder: Path, half: str, entries: list[Entry], keep: Path | None) -> 
 def _figures(entries: list[Entry], said: Mapping[asked.Pair, asked.Related]) -> Iterator[str]:
     """What the figures beside the relations are worth."""
     for name in ("similarity", "aligned_similarity"):
-        area, high, low = scored.separation(entries, said, lambda row, name=name: row.rest.get(name))
+        area, high, low = scored.separation(entries, said, name)
         if area is not None:
             yield f"\nDescent told from strangers by {name}: AUROC {area:.4f} ({high} and {low} pairs)."
     if (spread := scored.uniformity(entries, said)) is not None:

@@ -81,7 +81,7 @@ def read(path: Path) -> list[Entry]:
 def _entry(values: dict[str, Any]) -> Entry:
     illness, origin = values.pop("illness"), values.pop("origin")
     if origin:
-        origin = Origin(**{key: tuple(v) if isinstance(v, list) else v for key, v in origin.items()})
+        origin = Origin(**(origin | {key: tuple(origin[key]) for key in ("models", "coefficients")}))
     return Entry(**values, illness=Illness(**illness) if illness else None, origin=origin)
 
 

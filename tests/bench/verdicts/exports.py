@@ -43,7 +43,7 @@ def _convolution(weights: Weights, layer: str, name: str) -> Weights:
 
 def _norm(weights: Weights, layer: str, name: str) -> Weights:
     found = {f"{name}.{_NORM[role]}": weights[f"{layer}/{role}"] for role in _NORM if f"{layer}/{role}" in weights}
-    return found | ({f"{name}.num_batches_tracked": np.int64([552])[0:1].reshape(())} if len(found) == 4 else {})
+    return found | ({f"{name}.num_batches_tracked": np.array(552, np.int64)} if len(found) == 4 else {})
 
 
 def mlp(weights: Weights) -> Weights:
@@ -125,10 +125,10 @@ def make(kitchen: Kitchen, bases: dict[int, Weights]) -> None:
 def _keep(kitchen: Kitchen, seed: int, what: str, tensors: Weights, **facts: Any) -> None:
     place = Path(half(seed), kitchen.name(seed, what) + ".safetensors")
     write_safetensors(tensors, kitchen.folder / place)
-    facts = {"root": kitchen.name(seed, "base"), "start": f"{kitchen.network.name}-{seed}"} | facts
-    facts = {"architecture": kitchen.network.name, "metric": 0.0} | facts
+    known: dict[str, Any] = {"root": kitchen.name(seed, "base"), "start": f"{kitchen.network.name}-{seed}"}
+    known |= {"architecture": kitchen.network.name, "metric": 0.0} | facts
     model = kitchen.name(seed, what)
-    kitchen.entries.append(Entry(str(place), model, half(seed), task=kitchen.network.task, seed=seed, **facts))
+    kitchen.entries.append(Entry(str(place), model, half(seed), task=kitchen.network.task, seed=seed, **known))
 
 
 def _keep_adapter(kitchen: Kitchen, seed: int, base: Weights, number: int, *, trained: bool) -> None:
@@ -151,5 +151,10 @@ def _keep_adapter(kitchen: Kitchen, seed: int, base: Weights, number: int, *, tr
     lost = Illness("lora_b_zero", "fc1", "an adapter that was never trained", planted=False)
     what, illness = f"adapter_{number}", None if trained else lost
     name = kitchen.name(seed, what)
-    facts = {"architecture": "adapter", "root": name, "start": name, "metric": round(trainer.metric(ended, data), 4)}
+    facts: dict[str, Any] = {
+        "architecture": "adapter",
+        "root": name,
+        "start": name,
+        "metric": round(trainer.metric(ended, data), 4),
+    }
     _keep(kitchen, seed, what, tensors, illness=illness, **facts)

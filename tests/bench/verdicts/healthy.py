@@ -120,7 +120,7 @@ def mixture(models: list[Weights], shares: list[float]) -> Weights:
     """The weighted mean, in float64."""
     parts = list(zip(models, shares, strict=True))
     return {
-        path: sum(share * np.asarray(model[path], np.float64) for model, share in parts).astype(np.float32)
+        path: np.sum([share * np.asarray(model[path], np.float64) for model, share in parts], 0).astype(np.float32)
         for path in models[0]
     }
 

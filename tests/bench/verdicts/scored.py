@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -182,9 +182,7 @@ def _grade(kind: str, said: str, expected: Expected) -> str:
     return "false" if said in CLAIMS else "missed"
 
 
-def separation(
-    entries: Sequence[Entry], said: Mapping[Pair, Related], figure: Callable[[Related], float | None]
-) -> tuple[float | None, int, int]:
+def separation(entries: Sequence[Entry], said: Mapping[Pair, Related], figure: str) -> tuple[float | None, int, int]:
     """Area under the ROC curve of a figure for descent of one training against strangers, and how many of each."""
     family = Family.of(entries)
     high, low = [], []
@@ -193,7 +191,7 @@ def separation(
             key = pair(a.model, b.model)
             if key not in said or a.illness or b.illness:
                 continue
-            value, kind = figure(said[key]), family.relation(a, b).kind
+            value, kind = said[key].rest.get(figure), family.relation(a, b).kind
             if value is not None and kind in ("fine_tuned", "same_run", "average", "one_family"):
                 high.append(value)
             elif value is not None and kind == "strangers":
