@@ -42,17 +42,14 @@ def _sick(kitchen: Kitchen, seed: int) -> None:
         )  # fmt: skip
     if not plants.kinds_of(kitchen.network.name):
         return
-    parent = PARENTS[seed]
-    base, facts = (
-        _base(kitchen, parent),
-        {"root": kitchen.name(parent, "base"), "start": f"{kitchen.network.name}-{parent}"},
-    )
+    parent = kitchen.name(PARENTS[seed], "base")
+    base, start = _base(kitchen, PARENTS[seed]), f"{kitchen.network.name}-{PARENTS[seed]}"
     for kind, edit in plants.kinds_of(kitchen.network.name).items():
         edited = {path: values.copy() for path, values in base.items()}
         layer, means = edit(kitchen, edited, np.random.default_rng([seed, zlib.crc32(kind.encode())]))
-        origin = Origin((kitchen.name(parent, "base"),), "same_but", detail=layer)
+        origin = Origin((parent,), "same_but", detail=layer)
         illness = Illness(kind, layer, means, planted=True)
-        kitchen.keep(seed, kind, edited, illness=illness, origin=origin, **facts)
+        kitchen.keep(seed, kind, edited, illness=illness, origin=origin, root=parent, start=start)
 
 
 def _base(kitchen: Kitchen, seed: int) -> Weights:
