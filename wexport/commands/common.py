@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def say(text: str) -> None:
+    """Print lines to standard error, safe for a terminal."""
     from wexport.terminal.text import safe
 
     print("\n".join(safe(line) for line in text.split("\n")), file=sys.stderr)

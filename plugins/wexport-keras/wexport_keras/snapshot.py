@@ -21,7 +21,7 @@ import keras
 
 import wexport
 from wexport import UsageError
-from wexport.files.atomic import atomic_write
+from wexport.tools import atomic_write
 from wexport_keras.describing import config_of, described
 from wexport_keras.inputs import Batches, batches_of
 from wexport_keras.observing import Observer
