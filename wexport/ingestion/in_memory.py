@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport.errors import PluginError, UsageError, WexportError
+from wexport.errors import MissingFileError, PluginError, UsageError, WexportError
 from wexport.files import shards
 from wexport.ingestion import inputs, worker
 from wexport.ingestion.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
@@ -105,7 +105,7 @@ def place_of(
         return {**found, "source": None, "source_bytes": None}
     path = Path(source)
     if not path.exists():
-        raise UsageError(f"{path}: does not exist", hint="source is the file that the model was loaded from")
+        raise MissingFileError(f"{path}: does not exist", hint="source is the file that the model was loaded from")
     return {**found, "source": inputs.source_name(path), "source_bytes": shards.total_size(path)}
 
 

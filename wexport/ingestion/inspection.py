@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport.errors import ReadError
+from wexport.errors import MissingModelError, ReadError
 from wexport.ingestion.inputs import Input, model_names
 from wexport.ingestion.reading import ModelResult, Options, Readers
 
@@ -42,7 +42,7 @@ def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
     chosen = Options(**{"jobs": 1, **options})
     file = Path(path)
     if not file.exists():
-        raise ReadError(f"{file}: does not exist", hint="check the path")
+        raise MissingModelError(f"{file}: does not exist", hint="check the path")
     if file.is_dir():
         raise ReadError(f"{file}: is a folder", hint="inspect takes one file; `wexport ingest` takes folders")
     (name,) = model_names([file])

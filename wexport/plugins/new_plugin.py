@@ -6,7 +6,7 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from wexport.errors import UsageError
+from wexport.errors import UsageError, unwritable
 from wexport.plugins.catalog import installed_plugins
 from wexport.version import __version__
 
@@ -37,7 +37,7 @@ def write(name: str, folder: Path | None = None) -> tuple[Path, list[str]]:
                     (target / relative).write_text(filled_in(path.read_text("utf-8"), name), "utf-8")
                     written.append(relative)
     except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}", hint="name another folder") from None
+        raise unwritable(target, error) from None
     return target, written
 
 

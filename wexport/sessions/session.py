@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wexport.errors import QueryError, TableError, UsageError, WexportError
+from wexport.errors import QueryError, UsageError, WexportError
 from wexport.model.kinds import checked
 from wexport.processes.child import Child, find
 
@@ -37,8 +37,6 @@ ROW_BYTES = 256 << 20
 """What a row may take."""
 START_SECONDS = 60.0
 _MORE_MEMORY = "ask for less, or give it more with --memory"
-
-_ERRORS = {error.__name__: error for error in (QueryError, TableError, UsageError)}
 
 
 class Session:
@@ -155,7 +153,7 @@ class Session:
             if kind == "done":
                 break
             if kind == "memory":
-                said = _Failure("QueryError", f"{what} {value}", _MORE_MEMORY, spent=True)
+                said = _Failure(QueryError, f"{what} {value}", _MORE_MEMORY, spent=True)
                 break
             if kind != "item":
                 raise QueryError(f"{what} failed: {value}")
@@ -163,7 +161,7 @@ class Session:
         if isinstance(said, _Failure):
             if said.spent:
                 self.close()
-            raise _ERRORS.get(said.kind, WexportError)(said.message, hint=said.hint)
+            raise said.kind(said.message, hint=said.hint)
         return said
 
     def _hear(self, child: Child, seconds: float, what: str) -> tuple[str, Any]:
@@ -267,7 +265,7 @@ def _mebibytes(count: int) -> str:
 class _Failure(NamedTuple):
     """An error on its way to the parent."""
 
-    kind: str
+    kind: type[WexportError]
     message: str
     hint: str
     spent: bool
@@ -321,7 +319,7 @@ def answer(task: tuple[Any, ...]) -> Iterator[bytes | _Failure]:
             _answers.pop(details[0], None)
         from wexport.sessions.statements import MORE_MEMORY
 
-        yield _Failure(type(error).__name__, str(error), error.hint, spent=error.hint == MORE_MEMORY)
+        yield _Failure(type(error), str(error), error.hint, spent=error.hint == MORE_MEMORY)
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

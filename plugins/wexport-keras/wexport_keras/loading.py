@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 import wexport
-from wexport import BudgetError, Model, ReadError, Source, UsageError, WexportError
+from wexport import BudgetError, MissingFileError, Model, ReadError, Source, UsageError, WexportError
 from wexport.keras_files import SavedModel, read_saved
 from wexport_keras.filling import MisfitError, fill
 from wexport_keras.legacy import as_meant, modernised
@@ -175,7 +175,7 @@ def _refusal(path: Path, found: list[Suspect]) -> UsageError:
 def _run(file: Path) -> dict[str, Any]:
     """What a Python file of the user's defines."""
     if not file.is_file():
-        raise UsageError(f"{file}: does not exist", hint="--code takes the Python file of the model's custom layers")
+        raise MissingFileError(f"{file}: does not exist", hint="--code takes the Python file of custom layers")
     spec = importlib.util.spec_from_file_location(f"wexport_code_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise UsageError(f"{file}: is no Python file")
