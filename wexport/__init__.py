@@ -36,6 +36,7 @@ _LAZY = {
     "diff": "wexport.differences.diff",
     "hookimpl": "wexport.hookspecs",
     "ingest": "wexport.ingestion.pipeline",
+    "ingest_model": "wexport.ingestion.pipeline",
     "inspect": "wexport.ingestion.inspection",
     "query": "wexport.queries.asking",
     "report": "wexport.reports.report",
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
     from wexport.findings.checking import Finding, check
     from wexport.hookspecs import hookimpl
     from wexport.ingestion.inspection import Inspection, inspect
-    from wexport.ingestion.pipeline import IngestResult, ingest
+    from wexport.ingestion.pipeline import IngestResult, ingest, ingest_model
     from wexport.ingestion.reading import ModelResult
     from wexport.library import Column, Parameter, Query
     from wexport.model.extensions import Meaning, Statistic
@@ -151,6 +152,7 @@ __all__ = [
     "diff",
     "hookimpl",
     "ingest",
+    "ingest_model",
     "inspect",
     "plot",
     "query",

@@ -29,6 +29,7 @@ from wexport.commands.plugins import plugins
 from wexport.commands.query import query
 from wexport.commands.report import report
 from wexport.commands.schema import schema
+from wexport.compatibility import with_new_options
 from wexport.errors import PluginError, UsageError, WexportError
 from wexport.version import __version__
 
@@ -97,7 +98,9 @@ class _Commands(click.Group):
         if args[0] in _KNOWN and self.get_command(ctx, args[0]) is None:
             raise UsageError(f"{args[0]} is a command of {_KNOWN[args[0]]}", hint=f"pip install {_KNOWN[args[0]]}")
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, _Foreign) else command, rest
+        if isinstance(command, _Foreign):
+            return name, command.load(), rest
+        return name, command, with_new_options(rest, lambda message: say(f"note: {message}"))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

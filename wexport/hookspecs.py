@@ -148,7 +148,7 @@ def wexport_queries() -> Sequence[Path | str]:  # type: ignore[empty-body]
 
 @hookspec(firstresult=True)
 def wexport_describe(living: object) -> Model | None:
-    """What `wexport.ingest` is to write of an object in memory, such as a model that is being trained.
+    """What `wexport.ingest_model` is to write of an object in memory, such as a model that is being trained.
 
     A whole plugin, for models that are a mapping of names to NumPy arrays:
 

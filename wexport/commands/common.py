@@ -74,7 +74,7 @@ def reading_options(command: F) -> F:
 def kind_option(command: F) -> F:
     """What is asked or drawn: by default weights."""
     option = click.option(
-        "--kind",
+        "--kinds",
         "kinds",
         type=click.Choice(KINDS),
         multiple=True,
@@ -99,7 +99,6 @@ def asking_options(command: F) -> F:
         ),
         click.option(
             "--timeout",
-            "seconds",
             type=float,
             default=300.0,
             show_default=True,

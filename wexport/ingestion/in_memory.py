@@ -1,4 +1,4 @@
-"""Models in memory as rows: what `ingest` does with an object that is no path.
+"""Models in memory as rows: what `ingest_model` writes.
 
 Nothing is isolated here: the values are the caller's own, and are measured where they are. So nothing is half done
 either: a tensor that cannot be read is an error, and the table stays as it was.
@@ -82,7 +82,8 @@ def name_of(given: object, options: Options) -> str:
     """What the model is called: as given, or as its framework calls it. Raises UsageError where neither tells."""
     name = options.name if options.name is not None else getattr(given, "name", None)
     if not isinstance(name, str) or not name:
-        raise UsageError("a model in memory needs a name", hint='wexport.ingest(model, "weights.parquet", name="mine")')
+        hint = 'wexport.ingest_model(model, "weights.parquet", name="mine")'
+        raise UsageError("a model in memory needs a name", hint=hint)
     return text.printable(name)
 
 

@@ -43,8 +43,8 @@ class Session:
     """A locked session over one table, in a process of its own, which starts at once and is waited for when it is
     first asked, or entered.
 
-    table, files, kinds: as for `connect`. seconds: for each query. memory: bytes, for the session. answer: bytes that
-    the answer of `ask` may take here.
+    table, files, kinds: as for `connect`. timeout: seconds for each query. memory: bytes, for the session. answer:
+    bytes that the answer of `ask` may take here.
     A context manager. Entering and asking raise TableError or UsageError as `connect` does. A query that fails, takes
     too long or crashes costs no other but those whose batches were under way. For one thread at a time.
     """
@@ -54,14 +54,14 @@ class Session:
         table: PathLike,
         files: Mapping[str, PathLike] | None = None,
         *,
-        seconds: float = SECONDS,
+        timeout: float = SECONDS,
         memory: int = MEMORY_BYTES,
         answer: int = ANSWER_BYTES,
         kinds: Sequence[str] = (),
     ) -> None:
-        if not seconds > 0 or not memory > 0:
+        if not timeout > 0 or not memory > 0:
             raise UsageError("a query needs some time and memory", hint="--timeout 300 --memory 4GiB are the defaults")
-        self._seconds, self._memory, self._answer = seconds, memory, answer
+        self._seconds, self._memory, self._answer = timeout, memory, answer
         self.kinds = checked(kinds)
         """What it is asked of instead of weights; empty for weights."""
         self._setup = {

@@ -115,4 +115,4 @@ def _run_one(
     whole = replace(weights, tensors=[*weights.tensors, *seen])
     # Into a folder each model goes as a part of its own, which is replaced anyway.
     append = append and not (out.endswith("/") or Path(out).is_dir())
-    return wexport.ingest(whole, out, name=name, source=path, detail=detail, append=append)
+    return wexport.ingest_model(whole, out, name=name, source=path, detail=detail, append=append)

@@ -185,7 +185,7 @@ class Snapshot(keras.callbacks.Callback):
             tensors += self._observer.outputs(self._batches)
             if self._targets is not None:
                 tensors += self._observer.gradients(self._batches)
-        wexport.ingest(
+        wexport.ingest_model(
             replace(weights, tensors=tensors),
             part,
             name=f"{self.run}/epoch_{step:04}",
