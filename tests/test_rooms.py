@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"errors", "version"},
     {"kinds", "replacing"},
+    {"files"},
     {"tensors"},
     {"beside", "library", "shards", "windows"},
     {

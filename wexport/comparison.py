@@ -14,7 +14,8 @@ from wexport.asking.querying import TABLE
 from wexport.asking.session import MEMORY_BYTES, SECONDS
 from wexport.checking import Finding, check
 from wexport.errors import ReadError, UsageError
-from wexport.ingestion import inputs, reuse
+from wexport.files import outputs
+from wexport.ingestion import inputs, places, reuse
 from wexport.ingestion.pipeline import IngestResult, Progress, ingest
 from wexport.ingestion.reading import Options
 
@@ -50,6 +51,7 @@ def compare(
     progress: Progress | None = None,
     seconds: float = SECONDS,
     memory: int = MEMORY_BYTES,
+    overwrite: bool = False,
     **options: Any,
 ) -> Comparison:
     """Compare model files, or the models in a table.
@@ -57,6 +59,7 @@ def compare(
     paths: files, folders or patterns, as for `ingest`; or one table.
     metrics: files of metrics, see the query `rank`. by: parameters of that query, such as {"metric": "val_accuracy"}.
     out: where the table of the files is kept; one that is up to date is used as it is.
+    overwrite: replace what stands at `out`, even a table of other models, or a file that wexport did not write.
     seconds, memory: what each query may take. options, progress: as for `ingest`.
 
     Raises UsageError for arguments that make no sense, ReadError if no file can be read, TableError if the table cannot
@@ -66,7 +69,7 @@ def compare(
     if by and not files:
         raise UsageError("there are no metrics to rank by", hint="name a metrics file with --metrics")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    table, ingested = _table(given, Path(out), os.fspath(out), progress, options)
+    table, ingested = _table(given, files, os.fspath(out), progress, overwrite, options)
     limits: dict[str, Any] = {"seconds": seconds, "memory": memory}
     with querying.session(table, None, **limits) as session:
         models = querying.ask(session, "models")
@@ -77,7 +80,12 @@ def compare(
 
 
 def _table(
-    given: Sequence[PathLike], out: Path, text: str, progress: Progress | None, options: dict[str, Any]
+    given: Sequence[PathLike],
+    metrics: Sequence[PathLike],
+    text: str,
+    progress: Progress | None,
+    overwrite: bool,
+    options: dict[str, Any],
 ) -> tuple[Path, IngestResult | None]:
     """The table to ask: the one given, the one that is up to date, or one made now."""
     tables = [path for path in given if _is_table(Path(path))]
@@ -85,12 +93,16 @@ def _table(
         return Path(given[0]), None
     if tables:
         raise UsageError(f"{tables[0]}: is a table, and one table alone can be compared", hint="name model files only")
-    if not (text.endswith(("/", os.sep)) or out.is_dir()):
+    out = Path(text)
+    if not places.is_folder(text):
+        outputs.claim(text, outputs.TABLE, inputs=metrics, overwrite=overwrite)
         found = [item for item in inputs.expand(given) if os.path.realpath(item.path) != os.path.realpath(out)]
-        if found and reuse.is_current(out, found, Options(**options)):
-            return out, None
-        reuse.refuse_losing(out, found)
-    result = ingest(given, text, progress=progress, **options)
+        if out.is_file() and outputs.TABLE.ours(out):
+            if found and reuse.is_current(out, found, Options(**options)):
+                return out, None
+            if not overwrite:
+                reuse.refuse_losing(out, found)
+    result = ingest(given, text, progress=progress, overwrite=overwrite, **options)
     if not result.with_status("ok", "partial", "empty", "unchanged"):
         failed = result.with_status("failed")
         if not failed:

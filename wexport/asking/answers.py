@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 from wexport import library, terminal
 from wexport.errors import UsageError
+from wexport.files.outputs import ANSWER_KEY, MARK
 from wexport.library import Query
 from wexport.replacing import written
 
@@ -82,26 +82,10 @@ def _write_batches(answer: Answer, file: IO[bytes]) -> None:
 
     # Figures are rarely equal: to look for equal ones takes most of the time.
     words = [field.name for field in answer.schema if str(field.type) == "string"]
-    with pq.ParquetWriter(file, answer.schema, compression="zstd", use_dictionary=words) as writer:
+    schema = answer.schema.with_metadata({**(answer.schema.metadata or {}), ANSWER_KEY: MARK})
+    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=words) as writer:
         for batch in answer:
-            writer.write_batch(batch)
-
-
-def refuse_overwriting(out: str | None, table: str, files: Iterable[str]) -> None:
-    """Raises UsageError if an answer would be written over what it is worked out from."""
-    if out is None or not Path(out).exists():
-        return
-    for read in _read(table, files):
-        if Path(read).exists() and Path(read).samefile(out):
-            raise UsageError(f"{out}: is what the query reads", hint="name another --out")
-
-
-def _read(table: str, files: Iterable[str]) -> Iterator[str | Path]:
-    import glob
-
-    yield from files
-    yield table
-    yield from Path(table).glob("*.parquet") if Path(table).is_dir() else map(Path, glob.glob(table, recursive=True))  # noqa: PTH207
+            writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
 
 def list_queries(form: str, others: Iterable[Query] = ()) -> None:

@@ -53,6 +53,13 @@ class Bytes(click.ParamType[int]):
         return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
+def overwrite_option(command: F) -> F:
+    """Of every command that writes."""
+    return click.option(
+        "--overwrite", is_flag=True, help="Replace what stands at the output's place, even if wexport did not write it."
+    )(command)
+
+
 def reading_options(command: F) -> F:
     """Options of every command that reads model files."""
     for option in (
@@ -88,6 +95,7 @@ def asking_options(command: F) -> F:
         click.option(
             "--format", "form", type=click.Choice(["table", "json", "csv", "markdown", "parquet"]), default="table"
         ),
+        overwrite_option,
         click.option("--out", "-o", metavar="FILE", help="Write the answer here instead of to standard output."),
         click.option(
             "--rows",

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wexport import shards
 from wexport.errors import UsageError
-from wexport.ingestion import inputs, living
+from wexport.files.outputs import TABLE
+from wexport.ingestion import inputs, living, places
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import ModelResult, Options, Readers
 from wexport.messages import PluginSummary
@@ -46,6 +48,7 @@ def ingest(
     run: str | None = None,
     step: int | None = None,
     source: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     **options: Any,
 ) -> IngestResult:
     """Read model files, or a model in memory, into a table.
@@ -54,6 +57,7 @@ def ingest(
         plugin is installed. That is read at once, in this process; its name is the option `name`, or its own.
     run, step, source: of a model in memory: the series that it is a checkpoint of, and the file it was loaded from.
     out: a Parquet file, or a folder (an existing one, or a path that ends in "/") for one part per model.
+    overwrite: replace a file at `out` that is no table of wexport's, too; never one that is read.
     progress: called as each file ends.
     options: the fields of `Options`.
 
@@ -62,11 +66,11 @@ def ingest(
     """
     begun = time.monotonic()
     chosen = _options(options)
-    folder = os.fspath(out).endswith(("/", os.sep)) or Path(out).is_dir()
+    folder = places.is_folder(out)
     target = Path(out)
     if living.is_living(paths):
         place = {"run": run, "step": step, "source": source}
-        result, rows, plugins = _ingest_living(paths, target, folder, chosen, place)
+        result, rows, plugins = _ingest_living(paths, out, folder, chosen, place, overwrite)
         if progress is not None:
             progress(result, 1, 1)
         broken = tuple(plugin for plugin in plugins if plugin.state != "ok")
@@ -79,6 +83,8 @@ def ingest(
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
     names = inputs.model_names([item.path for item in found], chosen.name)
     results = [ModelResult(name, item.path) for name, item in zip(names, found, strict=True)]
+    files = (file for item in found for file in (item.path, *shards.parts(item.path)))
+    places.claim(out, names, [*chosen.plugins, *files], overwrite=overwrite)
     work = list(zip(found, results, strict=True))
     ended = _Counter(progress, len(work))
     with Readers(chosen, len(found)) as readers:
@@ -96,17 +102,24 @@ def ingest(
 
 
 def _ingest_living(
-    given: object, target: Path, folder: bool, options: Options, place: Mapping[str, Any]
+    given: object,
+    out: str | os.PathLike[str],
+    folder: bool,
+    options: Options,
+    place: Mapping[str, Any],
+    overwrite: bool,
 ) -> tuple[ModelResult, int, tuple[PluginSummary, ...]]:
     """How the model ended, the table's number of rows, and the plugins. place: run, step and source, as given."""
     found = living.read(given, options)
     name = living.name_of(given, options)
+    source = [] if place["source"] is None else [place["source"]]
+    places.claim(out, [name], [*options.plugins, *source], overwrite=overwrite)
     columns = living.place_of(name, options, **place)
     result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
     from wexport.ingestion.outputs import write_living
 
     measured = living.measure(found, result, options, columns)
-    rows = write_living(target, name, measured, options, found.shaping, folder=folder, source=columns["source"])
+    rows = write_living(Path(out), name, measured, options, found.shaping, folder=folder, source=columns["source"])
     return result, rows, tuple(info.summary() for info in found.plugins.infos)
 
 
@@ -130,7 +143,9 @@ def _is_output(item: Input, target: Path, folder: bool) -> bool:
         return False
     path = Path(os.path.realpath(item.path))
     into = Path(os.path.realpath(target))
-    return path == into or (folder and path.suffix == ".parquet" and path.parent == into)
+    if folder:
+        return path.suffix == ".parquet" and path.parent == into
+    return path == into and (path.suffix == ".parquet" or TABLE.ours(path))
 
 
 class _Counter:

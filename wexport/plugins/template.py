@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import resources
 from pathlib import Path
 
 from wexport.errors import UsageError
 from wexport.plugins.roster import roster
+from wexport.replacing import written
 from wexport.version import __version__
 
 # The template is a plugin as it stands, for the format `myformat`; making one is replacing that word, as it is written.
@@ -17,28 +19,30 @@ _WORD = re.compile(
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
-def write(name: str, folder: Path | None = None) -> tuple[Path, list[str]]:
+def write(name: str, folder: Path | None = None, *, overwrite: bool = False) -> tuple[Path, list[str]]:
     """Write the plugin for a format into a folder, `wexport-NAME` by default; returns the folder and the files in it.
 
-    Raises UsageError if the name is none that a package can have, if a reader has it, or if the folder exists.
+    overwrite: write into a folder that exists, over files of the same names. Raises UsageError if the name is none that
+    a package can have, if a reader has it, or if the folder exists.
     """
     _check_name(name)
     target = folder or Path(f"wexport-{name}")
-    if target.exists():
-        raise UsageError(f"{target}: exists already", hint="nothing is overwritten; name another folder")
+    if os.path.lexists(target) and not (overwrite and target.is_dir()):
+        raise UsageError(f"{target}: exists already", hint="name another folder, or write into it with --overwrite")
     template = resources.files("wexport") / "templates" / "plugin"
-    written = []
+    names = []
     try:
         with resources.as_file(template) as source:
             for path in sorted(source.rglob("*")):
                 if path.is_file() and path.suffix != ".pyc":
                     relative = filled_in(path.relative_to(source).as_posix(), name)
                     (target / relative).parent.mkdir(parents=True, exist_ok=True)
-                    (target / relative).write_text(filled_in(path.read_text("utf-8"), name), "utf-8")
-                    written.append(relative)
+                    with written(target / relative) as file:
+                        file.write(filled_in(path.read_text("utf-8"), name).encode())
+                    names.append(relative)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}", hint="name another folder") from None
-    return target, written
+    return target, names
 
 
 def filled_in(text: str, name: str) -> str:

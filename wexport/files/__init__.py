@@ -1,0 +1,1 @@
+"""Files: where outputs may go."""
