@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import click
 
 from wexport.commands.common import overwrite_option
+from wexport.errors import UsageError
+from wexport.files import outputs
+from wexport.files.atomic import atomic_write
 
 
 @click.command()
@@ -14,8 +18,29 @@ from wexport.commands.common import overwrite_option
 @overwrite_option
 def demo(folder: Path, overwrite: bool) -> None:
     """Write the example models into FOLDER, to have something to try."""
-    from wexport.demo import write
-
     names = write(folder, overwrite=overwrite)
     print(f"wrote {len(names)} files into {folder}")
     print(f"try: wexport ingest {folder} --out weights.parquet")
+
+
+def write(folder: Path, *, overwrite: bool = False) -> list[str]:
+    """Copy the example models into a folder, made if need be; returns the names of the files.
+
+    overwrite: replace files of their names. Raises UsageError if the folder holds others of their names without it.
+    """
+    with resources.as_file(resources.files("wexport") / "examples") as examples:
+        names = sorted(path.relative_to(examples).as_posix() for path in examples.rglob("*") if path.is_file())
+        due = [name for name in names if not _is_same(folder / name, examples / name)]
+        outputs.claim_all([folder / name for name in due], outputs.EXAMPLE, overwrite=overwrite, option="folder")
+        try:
+            for name in due:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(folder / name) as file:
+                    file.write((examples / name).read_bytes())
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
+    return names
+
+
+def _is_same(path: Path, example: Path) -> bool:
+    return path.is_file() and path.read_bytes() == example.read_bytes()

@@ -31,6 +31,12 @@ class _Asking(click.Command):
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load queries from a Python file.")
 @click.option("--about", is_flag=True, help="What the query's parameters and columns are, and how to read it.")
 @click.option("--sql", "show_sql", is_flag=True, help="The query's SQL, which also runs in the duckdb CLI.")
+@click.option(
+    "--views",
+    "show_views",
+    is_flag=True,
+    help="The SQL of the views and macros that queries read, for the duckdb CLI: duckdb -init views.sql -f QUERY.sql.",
+)
 @kind_option
 @asking_options
 def query(
@@ -42,6 +48,7 @@ def query(
     plugins: tuple[str, ...],
     about: bool,
     show_sql: bool,
+    show_views: bool,
     form: str,
     out: str | None,
     rows: int,
@@ -53,36 +60,40 @@ def query(
     QUESTION is a query of the library (without one, they are listed), or any SQL that reads.
     TABLE is weights.parquet by default; it may be a folder of parts or a quoted pattern.
     """
-    from wexport.asking import answers, querying
+    from wexport import library
+    from wexport.queries import asking, printing
 
+    if show_views:
+        print(library.views(), end="")
+        return
     if question is None:
         if about or show_sql or parameters or files:
             raise UsageError("no query is named", hint="`wexport query` lists them")
-        answers.list_queries(form, querying.plugin_queries(plugins).values())
+        printing.list_queries(form, asking.plugin_queries(plugins).values())
         return
-    named = querying.named_query(question, plugins)
+    named = asking.named_query(question, plugins)
     if about or show_sql:
         if named is None:
             raise UsageError("SQL of your own has no page", hint="`wexport query` lists the queries that have one")
-        answers.describe(named) if about else print(named.sql, end="")
+        printing.describe(named) if about else print(named.sql, end="")
         return
     if more:
         raise UsageError(f"{more[0]}: one table at a time", hint="quote a pattern: 'parts/*.parquet'")
-    if table is None and not Path(querying.TABLE).exists():
+    if table is None and not Path(asking.TABLE).exists():
         raise TableError(
-            f"no table is named, and there is no {querying.TABLE} here",
-            hint=f"wexport query {named.name if named else 'SQL'} TABLE; `wexport ingest *.h5 --out {querying.TABLE}` "
+            f"no table is named, and there is no {asking.TABLE} here",
+            hint=f"wexport query {named.name if named else 'SQL'} TABLE; `wexport ingest *.h5 --out {asking.TABLE}` "
             "makes one",
         )
-    table = table or querying.TABLE
+    table = table or asking.TABLE
     given, tables = pairs("--param", parameters), pairs("--with", files)
     if named:
-        querying.typed(named, given)  # before a process is started
+        asking.typed(named, given)  # before a process is started
     if out is not None:
         kind = outputs.PARQUET_ANSWER if form == "parquet" else outputs.TEXT
         read = [*outputs.table_inputs(table), *tables.values(), *plugins]
         outputs.claim(out, kind, inputs=read, overwrite=overwrite)
-    with querying.session(table, tables, **limits) as session:
-        answers.show(querying.stream(session, named or question, given), form, out, rows)
+    with asking.session(table, tables, **limits) as session:
+        printing.show(asking.stream(session, named or question, given), form, out, rows)
     if named and form == "table" and out is None:
         say(f"how to read it: wexport query {named.name} --about")

@@ -1,1 +1,0 @@
-"""Files: where outputs may go."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wexport.errors import TableError, UsageError, WexportError
-from wexport.replacing import is_stream, real, sweep
+from wexport.files.atomic import is_stream, real, sweep
 from wexport.version import __version__
 
 PathLike = str | os.PathLike[str]

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport import shards
 from wexport.errors import UsageError
+from wexport.files import shards
 from wexport.files.outputs import TABLE
-from wexport.ingestion import inputs, living, places
+from wexport.ingestion import in_memory, inputs, places
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import ModelResult, Options, Readers
-from wexport.messages import PluginSummary
-from wexport.plugins.roster import absolute
+from wexport.plugins.catalog import absolute
+from wexport.plugins.messages import PluginSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def ingest(
     chosen = _options(options)
     folder = places.is_folder(out)
     target = Path(out)
-    if living.is_living(paths):
+    if in_memory.is_living(paths):
         place = {"run": run, "step": step, "source": source}
         result, rows, plugins = _ingest_living(paths, out, folder, chosen, place, overwrite)
         if progress is not None:
@@ -89,14 +89,14 @@ def ingest(
     ended = _Counter(progress, len(work))
     with Readers(chosen, len(found)) as readers:
         if folder:
-            from wexport.ingestion.outputs import write_parts
+            from wexport.ingestion.writing import write_parts
 
             rows, written = write_parts(target, work, chosen, readers, ended)
         else:
             measured = readers.measure(work)
-            from wexport.ingestion.outputs import write_table  # Arrow loads while the first files are read
+            from wexport.ingestion.writing import write_table  # Arrow loads while the first files are read
 
-            rows, written = write_table(target, work, chosen, readers.shaping(), measured, ended)
+            rows, written = write_table(target, work, chosen, readers.provenance(), measured, ended)
         broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
     return IngestResult(target, results, rows, time.monotonic() - begun, written, broken)
 
@@ -110,16 +110,16 @@ def _ingest_living(
     overwrite: bool,
 ) -> tuple[ModelResult, int, tuple[PluginSummary, ...]]:
     """How the model ended, the table's number of rows, and the plugins. place: run, step and source, as given."""
-    found = living.read(given, options)
-    name = living.name_of(given, options)
+    found = in_memory.read(given, options)
+    name = in_memory.name_of(given, options)
     source = [] if place["source"] is None else [place["source"]]
     places.claim(out, [name], [*options.plugins, *source], overwrite=overwrite)
-    columns = living.place_of(name, options, **place)
+    columns = in_memory.place_of(name, options, **place)
     result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
-    from wexport.ingestion.outputs import write_living
+    from wexport.ingestion.writing import write_living
 
-    measured = living.measure(found, result, options, columns)
-    rows = write_living(Path(out), name, measured, options, found.shaping, folder=folder, source=columns["source"])
+    measured = in_memory.measure(found, result, options, columns)
+    rows = write_living(Path(out), name, measured, options, found.provenance, folder=folder, source=columns["source"])
     return result, rows, tuple(info.summary() for info in found.plugins.infos)
 
 

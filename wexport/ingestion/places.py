@@ -30,6 +30,6 @@ def claim(out: PathLike, models: Sequence[str], read: Iterable[PathLike], *, ove
     if not is_folder(out):
         outputs.claim(out, TABLE, inputs=read, overwrite=overwrite)
         return
-    from wexport.dataset import part_path  # loads Arrow
+    from wexport.table.stored import part_path  # loads Arrow
 
     outputs.claim_all([part_path(Path(out), model) for model in models], TABLE, inputs=read, overwrite=overwrite)

@@ -11,12 +11,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from wexport.asking.session import Session
 from wexport.errors import UsageError
 from wexport.files import outputs
+from wexport.files.atomic import atomic_write
 from wexport.plot import style
 from wexport.plot.data import Table
-from wexport.replacing import written
+from wexport.sessions.session import Session
 
 KINDS = {
     "histogram": "wexport.plot.histograms:histogram",
@@ -95,5 +95,5 @@ def save(made: Figure, path: str | os.PathLike[str], *, overwrite: bool = False)
         ".pdf": {"Creator": outputs.MARK, "CreationDate": None},
         ".png": {"Software": outputs.MARK},
     }[suffix]
-    with written(target) as file, style.settings():
+    with atomic_write(target) as file, style.settings():
         made.savefig(file, format=suffix[1:], metadata=metadata)
