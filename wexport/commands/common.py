@@ -42,7 +42,7 @@ def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-class Bytes(click.ParamType[int]):
+class Bytes(click.ParamType):  # type: ignore[type-arg]  # no type is named in square brackets before click 8.4
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:

@@ -41,7 +41,14 @@ def show(answer: Answer, form: str, out: str | None = None, rows: int = 0) -> No
 
 def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
     """A batch by rows; columns may have the same name."""
-    return list(zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns), strict=True))
+    return list(zip(*map(_values, batch.columns), strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    if str(column.type).startswith("map<"):  # pyarrow makes mappings of them itself from version 20
+        values = [None if pairs is None else dict(pairs) for pairs in values]
+    return values
 
 
 def _first(answer: Answer, rows: int) -> tuple[list[tuple[Any, ...]], int]:
