@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from wexport import roles
-from wexport.dataset import TableWriter
 from wexport.ingestion.worker import row_of
-from wexport.schema import COLUMNS, SCHEMA_VERSION
-from wexport.tensors import Layout, Model, Tensor
+from wexport.model import roles
+from wexport.model.tensors import Layout, Model, Tensor
+from wexport.table.schema import COLUMNS, SCHEMA_VERSION
+from wexport.table.writer import TableWriter
 from wexport.version import __version__
 
 METADATA = {

@@ -22,41 +22,42 @@ from wexport.version import __version__
 
 # Imported when first used: `wexport --help`, and a plugin that needs two names, should not wait for Arrow.
 _LAZY = {
-    "check": "wexport.checking",
-    "compare": "wexport.comparison",
-    "connect": "wexport.asking.connection",
-    "diff": "wexport.differences",
+    "check": "wexport.findings.checking",
+    "compare": "wexport.reports.comparison",
+    "connect": "wexport.sessions.connection",
+    "diff": "wexport.differences.diff",
     "hookimpl": "wexport.hookspecs",
     "ingest": "wexport.ingestion.pipeline",
-    "inspect": "wexport.inspection",
-    "query": "wexport.asking.querying",
-    "report": "wexport.reporting",
-    "similarity": "wexport.similar",
-    "Layout": "wexport.tensors",
-    "Meaning": "wexport.additions",
-    "Model": "wexport.tensors",
-    "Node": "wexport.tensors",
-    "Reader": "wexport.tensors",
-    "Skipped": "wexport.tensors",
-    "Source": "wexport.tensors",
-    "Statistic": "wexport.additions",
-    "Tensor": "wexport.tensors",
+    "inspect": "wexport.ingestion.inspection",
+    "query": "wexport.queries.asking",
+    "report": "wexport.reports.report",
+    "similarity": "wexport.analysis.similarity",
+    "Layout": "wexport.model.tensors",
+    "Meaning": "wexport.model.extensions",
+    "Model": "wexport.model.tensors",
+    "Node": "wexport.model.tensors",
+    "Reader": "wexport.model.tensors",
+    "Skipped": "wexport.model.tensors",
+    "Source": "wexport.model.tensors",
+    "Statistic": "wexport.model.extensions",
+    "Tensor": "wexport.model.tensors",
 }
 
 if TYPE_CHECKING:
     from wexport import plot
-    from wexport.additions import Meaning, Statistic
-    from wexport.asking.connection import connect
-    from wexport.asking.querying import query
-    from wexport.checking import check
-    from wexport.comparison import compare
-    from wexport.differences import diff
+    from wexport.analysis.similarity import similarity
+    from wexport.differences.diff import diff
+    from wexport.files.source import Source
+    from wexport.findings.checking import check
     from wexport.hookspecs import hookimpl
+    from wexport.ingestion.inspection import inspect
     from wexport.ingestion.pipeline import ingest
-    from wexport.inspection import inspect
-    from wexport.reporting import report
-    from wexport.similar import similarity
-    from wexport.tensors import Layout, Model, Node, Reader, Skipped, Source, Tensor
+    from wexport.model.extensions import Meaning, Statistic
+    from wexport.model.tensors import Layout, Model, Node, Reader, Skipped, Tensor
+    from wexport.queries.asking import query
+    from wexport.reports.comparison import compare
+    from wexport.reports.report import report
+    from wexport.sessions.connection import connect
 
 
 def __getattr__(name: str) -> Any:

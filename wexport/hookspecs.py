@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pluggy
 
-from wexport.additions import Meaning, Statistic
-from wexport.tensors import Model, Reader, Tensor
+from wexport.model.extensions import Meaning, Statistic
+from wexport.model.tensors import Model, Reader, Tensor
 
 PROJECT = "wexport"
 ENTRY_POINT_GROUP = "wexport"
@@ -80,7 +80,7 @@ def wexport_meaning(tensor: Tensor, model: Model) -> Meaning | None:
 
 @hookspec
 def wexport_statistics() -> Sequence[Statistic]:  # type: ignore[empty-body]
-    """Figures of one's own, for the table's column `extra`.
+    """Statistics of one's own, for the table's column `extra`.
 
     A whole plugin, for the stable rank ||W||_F^2 / ||W||_2^2 of matrices and of kernels seen as (inputs, units):
 

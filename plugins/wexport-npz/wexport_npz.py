@@ -15,8 +15,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 import wexport
-from wexport import archives, chunks, roles, torch_modules
-from wexport.windows import Window
+from wexport import state_dict
+from wexport.files import archives
+from wexport.files.slices import FileSlice
+from wexport.model import chunks, roles
 
 ARRAY_MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 16
@@ -43,7 +45,7 @@ def open_(source: wexport.Source) -> wexport.Model:
     unpacks to too much.
     """
     if source.head.startswith(ARRAY_MAGIC):
-        return _model("npy", [_array(source, Window(source.file, 0, source.size), "values")])
+        return _model("npy", [_array(source, FileSlice(source.file, 0, source.size), "values")])
     archive = archives.open_archive(source)
     return _model("npz", [_member(source, archive, name) for name in archive.members])
 
@@ -58,7 +60,7 @@ def _member(source: wexport.Source, archive: archives.Archive, name: str) -> wex
         return wexport.Skipped("unreadable array", own, True, str(error))
 
 
-def _array(source: wexport.Source, window: Window, name: str) -> wexport.Tensor | wexport.Skipped:
+def _array(source: wexport.Source, window: FileSlice, name: str) -> wexport.Tensor | wexport.Skipped:
     where = f"{source.path}: {name}"
     shape, fortran, dtype = _header(window, where)
     if dtype.hasobject:
@@ -82,7 +84,7 @@ def _array(source: wexport.Source, window: Window, name: str) -> wexport.Tensor 
     )
 
 
-def _header(window: Window, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(window: FileSlice, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran order, and type; the window then stands at the first value."""
     try:
         version = npy.read_magic(window)
@@ -98,7 +100,7 @@ def _header(window: Window, where: str) -> tuple[tuple[int, ...], bool, np.dtype
     return shape, fortran, dtype
 
 
-def _in_order(window: Window, start: int, dtype: np.dtype[Any], size: int, where: str) -> Any:
+def _in_order(window: FileSlice, start: int, dtype: np.dtype[Any], size: int, where: str) -> Any:
     def read_at(offset: int, count: int) -> bytes:
         window.seek(offset)
         return window.read(count) or b""
@@ -106,7 +108,7 @@ def _in_order(window: Window, start: int, dtype: np.dtype[Any], size: int, where
     return chunks.of_bytes(read_at, start, dtype, size, where)
 
 
-def _in_fortran_order(window: Window, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+def _in_fortran_order(window: FileSlice, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """The first axis varies fastest in the file, so the values are collected through a memory map."""
 
     def read(limit: int) -> Iterator[NDArray[Any]]:
@@ -126,8 +128,8 @@ def _as_float64(read: Any) -> Any:
 
 def _model(container: str, found: Sequence[wexport.Tensor | wexport.Skipped]) -> wexport.Model:
     tensors = [item for item in found if isinstance(item, wexport.Tensor)]
-    if torch_modules.looks_like_torch(tensor.name for tensor in tensors):
-        tensors = torch_modules.describe(tensors, ordered=False)
+    if state_dict.looks_like_torch(tensor.name for tensor in tensors):
+        tensors = state_dict.describe(tensors, ordered=False)
     else:
         tensors = [roles.by_name(tensor) for tensor in tensors]
     if all(tensor.role == "unknown" for tensor in tensors):

@@ -17,7 +17,9 @@ import ml_dtypes
 import numpy as np
 
 import wexport
-from wexport import chunks, roles, shards, torch_modules
+from wexport import state_dict
+from wexport.files import shards
+from wexport.model import chunks, roles
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 25_000_000
@@ -74,9 +76,9 @@ def open_(source: wexport.Source) -> wexport.Model:
         tensors, skipped, metadata = _sharded(source)
     else:
         tensors, skipped, metadata = _one_file(source)
-    if torch_modules.looks_like_torch(tensor.name for tensor in tensors):
+    if state_dict.looks_like_torch(tensor.name for tensor in tensors):
         # The library sorts tensors by size of type and name, so the order of the file is not the model's.
-        tensors = torch_modules.describe(tensors, ordered=False)
+        tensors = state_dict.describe(tensors, ordered=False)
     else:
         tensors = [roles.by_name(tensor) for tensor in tensors]
     framework = FRAMEWORKS.get(metadata.get("format", ""))

@@ -14,15 +14,15 @@ import ml_dtypes
 import numpy as np
 import xxhash
 
+from wexport.model.tensors import Layout, Tensor
 from wexport.stats import measure, moments
 from wexport.stats.blocks import BLOCK
 from wexport.stats.distribution import DistributionSums
 from wexport.stats.grid import GridSums
 from wexport.stats.histogram import Counter
 from wexport.stats.streams import streams_of
-from wexport.stats.units import LiveInputs, UnitFigures, fold_of
+from wexport.stats.units import LiveInputs, UnitStatistics, fold_of
 from wexport.stats.workspace import Workspace
-from wexport.tensors import Layout, Tensor
 
 DENSE = Layout(unit_axes=(1,), input_axes=(0,))
 LSTM = Layout(unit_axes=(1,), input_axes=(0,), gates=("i", "f", "c", "o"), gate_axis=1)
@@ -75,7 +75,7 @@ def stages(array: np.ndarray, layout: Layout) -> dict[str, Callable[[], object]]
     unit_fold, input_fold = fold_of(streams, layout.unit_axes), fold_of(streams, layout.input_axes)
     assert unit_fold
     assert input_fold
-    units, grid = UnitFigures(unit_fold, flat.size, listed=True), GridSums(streams)
+    units, grid = UnitStatistics(unit_fold, flat.size, listed=True), GridSums(streams)
     sums, counter = DistributionSums(flat.size, exact=False), Counter(array.dtype, flat.size)
     hasher = xxhash.xxh3_128()
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wexport.schema import BULKY
+from wexport.table.schema import BULKY
 
 MOVED = ("l1_norm", "l2_norm", "abs_mean", "abs_max", "std", "q01", "q05", "q25", "q75", "q95", "q99", "min", "max")
 

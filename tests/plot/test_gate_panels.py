@@ -18,9 +18,9 @@ from tests.conftest import EXAMPLES
 from tests.plot.test_histograms import HOSTILE
 from tests.tables import write_table
 from wexport import plot
-from wexport.asking.session import Session
 from wexport.errors import UsageError
 from wexport.plot import gate_panels, style
+from wexport.sessions.session import Session
 
 
 @pytest.fixture(scope="module")

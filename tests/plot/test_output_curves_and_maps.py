@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from tests import running
 from tests.tables import write_table
 from wexport import plot
-from wexport.asking.session import Session
 from wexport.errors import UsageError
+from wexport.sessions.session import Session
 
 ONE = running.MODELS[0]
 

@@ -19,10 +19,10 @@ from tests.conftest import EXAMPLES
 from tests.plot.test_histograms import HOSTILE
 from tests.tables import write_table
 from wexport import plot
-from wexport.asking.session import Session
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.profiles import in_order
+from wexport.sessions.session import Session
 
 KERNELS = [(5, 5, 1, 8), (3, 3, 8, 12), (108, 16), (16, 6)]
 

@@ -15,10 +15,10 @@ from matplotlib.text import Text
 from tests import running
 from tests.tables import write_table
 from wexport import plot
-from wexport.asking.session import Session
 from wexport.cli import cli
 from wexport.errors import UsageError
 from wexport.plot.matrices import matrix_of
+from wexport.sessions.session import Session
 
 ONE, TWO = running.MODELS
 

@@ -11,7 +11,7 @@ import click
 from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, pairs, say
 
 if TYPE_CHECKING:
-    from wexport.checking import Finding
+    from wexport.findings.checking import Finding
 
 
 @click.command()
@@ -64,12 +64,13 @@ def check(
     The exit code is 0 if nothing as severe as --fail-on was found, 1 if something was, 2 for wrong usage, 3 if the
     table cannot be read.
     """
-    from wexport import checking, terminal
+    from wexport.findings import checking
+    from wexport.terminal import tables
 
     found = checking.check(table, pairs("--param", parameters), rules=rules, **limits)
-    with terminal.redirected(out):
+    with tables.redirected(out):
         if form == "junit":
-            from wexport import junit
+            from wexport.findings import junit
 
             own = dict.fromkeys(each.query for each in found if each.query not in checking.QUERIES)
             print(junit.report(found, [*checking.QUERIES, *own], fail_on), end="")
@@ -77,19 +78,20 @@ def check(
             _print_table(found, rows)
         else:
             names = [field.name for field in fields(checking.Finding)]
-            terminal.show(names, [list(asdict(each).values()) for each in found], form)
+            tables.show(names, [list(asdict(each).values()) for each in found], form)
     counts = [f"{sum(each.severity == level for each in found)} {level}" for level in checking.SEVERITIES]
     say(f"findings: {', '.join(counts)}")
     sys.exit(EXIT_SOME_FAILED if checking.reaches(found, fail_on) else 0)
 
 
 def _print_table(found: list[Finding], rows: int) -> None:
-    from wexport import checking, terminal
+    from wexport.findings import checking
+    from wexport.terminal import tables
 
     grouped = checking.groups(found) if rows else [checking.Group(1, each) for each in found]
     shown = grouped[:rows] if rows else grouped
     if shown:
-        terminal.show(
+        tables.show(
             ["severity", "finding", "model", "slot or layer", "seen", "threshold", "what to do", "query"],
             [
                 [

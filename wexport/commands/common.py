@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from wexport.errors import UsageError
-from wexport.kinds import KINDS
+from wexport.model.kinds import KINDS
 
 EXIT_SOME_FAILED, EXIT_USAGE, EXIT_NOTHING_DONE, EXIT_INTERRUPTED = 1, 2, 3, 130
 SHOWN_ROWS = 40
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def say(text: str) -> None:
-    from wexport.terminal import safe
+    from wexport.terminal.text import safe
 
     print("\n".join(safe(line) for line in text.split("\n")), file=sys.stderr)
 

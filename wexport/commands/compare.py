@@ -15,8 +15,8 @@ from wexport.commands.common import EXIT_SOME_FAILED, Bytes, listed, pairs, read
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.checking import Finding
-    from wexport.comparison import Comparison
+    from wexport.findings.checking import Finding
+    from wexport.reports.comparison import Comparison
 
 LINES = {"models": 10, "findings": 6, "clusters": 8, "rank": 10}
 """How many lines of each block are shown, so that one screen holds them all."""
@@ -69,7 +69,7 @@ def compare(
     PATHS are model files, folders, quoted patterns, or - for a list on standard input; or one table.
     """
     from wexport.commands.ingest import reading, report_problems
-    from wexport.comparison import compare as run
+    from wexport.reports.comparison import compare as run
 
     with reading() as ended:
         found = run(listed(paths), metrics=metrics, by=pairs("--by", by), out=out, progress=ended, **options)
@@ -80,8 +80,9 @@ def compare(
     else:
         _print(found, metrics)
     if page is not None:
-        from wexport.reporting import write
-        from wexport.terminal import safe, stderr
+        from wexport.reports.report import write
+        from wexport.terminal.tables import stderr
+        from wexport.terminal.text import safe
 
         write(found, page, seconds=options["seconds"], memory=options["memory"])
         stderr().print(f"wrote {safe(page)}")
@@ -92,7 +93,7 @@ def compare(
 def _print(found: Comparison, metrics: Sequence[str]) -> None:
     import pyarrow.compute as pc
 
-    from wexport.terminal import safe
+    from wexport.terminal.text import safe
 
     table = safe(found.table)
     parameters = sum(count or 0 for count in found.models["parameters"].to_pylist())
@@ -115,7 +116,7 @@ def _print(found: Comparison, metrics: Sequence[str]) -> None:
 
 def _findings(findings: Sequence[Finding], table: str) -> None:
     """The findings that are more than information, the same in several models on one line."""
-    from wexport.checking import groups
+    from wexport.findings.checking import groups
 
     severities = [each.severity for each in findings]
     counts = ", ".join(_counted(severities.count(name), name) for name in dict.fromkeys(severities))
@@ -154,11 +155,11 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A line a row; what does not fit is cut at the end of the widest column."""
     from rich.cells import cell_len, set_cell_size
 
-    from wexport import terminal
+    from wexport.terminal import tables
 
-    cells = [list(columns), *([terminal.cell_text(value) for value in row] for row in rows)]
+    cells = [list(columns), *([tables.cell_text(value) for value in row] for row in rows)]
     widths = [max(cell_len(row[place]) for row in cells) for place in range(len(columns))]
-    room = terminal.stdout().width - 2 * len(columns)
+    room = tables.stdout().width - 2 * len(columns)
     while sum(widths) > room and max(widths) > NARROWEST:
         widest = widths.index(max(widths))
         widths[widest] = max(NARROWEST, widths[widest] - (sum(widths) - room))
@@ -175,7 +176,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _print_json(found: Comparison) -> None:
-    from wexport import terminal
+    from wexport.terminal import tables
 
     answers = {
         "models": found.models.to_pylist(),
@@ -183,4 +184,4 @@ def _print_json(found: Comparison) -> None:
         "clusters": found.clusters.to_pylist(),
         "rank": None if found.rank is None else found.rank.to_pylist(),
     }
-    print(json.dumps({"table": str(found.table), **terminal.plain(answers)}, indent=1))
+    print(json.dumps({"table": str(found.table), **tables.plain(answers)}, indent=1))

@@ -11,8 +11,8 @@ import click
 from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, reading_options, say
 
 if TYPE_CHECKING:
-    from wexport.comparing.outcomes import FileSide, TensorDiff
-    from wexport.differences import Diff
+    from wexport.differences.diff import Diff
+    from wexport.differences.results import FileSide, TensorDiff
 
 
 @click.command()
@@ -41,8 +41,8 @@ def diff(a: str, b: str, tolerance: float, rtol: float, show_all: bool, form: st
     The exit code is 0 if all values are the same (within the tolerance), 1 if any differ, 2 for wrong usage, 3 if a
     file cannot be read.
     """
-    from wexport.comparing.outcomes import IDENTICAL
-    from wexport.differences import diff as run
+    from wexport.differences.diff import diff as run
+    from wexport.differences.results import IDENTICAL
 
     found = run(a, b, tolerance=tolerance, relative_tolerance=rtol, **options)
     shown = [each for each in found.tensors if show_all or each.status != IDENTICAL]
@@ -55,19 +55,20 @@ def diff(a: str, b: str, tolerance: float, rtol: float, show_all: bool, form: st
 
 
 def _print(found: Diff, shown: list[TensorDiff], form: str, rows: int) -> None:
-    from wexport import terminal
+    from wexport.terminal import tables
+    from wexport.terminal.text import safe
 
     if form == "csv":
         flat = [_flat(each) for each in shown]
-        terminal.show(_COLUMNS, [list(row.values()) for row in flat], form)
+        tables.show(_COLUMNS, [list(row.values()) for row in flat], form)
     else:
         cut = shown[:rows] if rows and form == "table" else shown
         if cut:
-            terminal.show(*_columns_of(cut), form)
+            tables.show(*_columns_of(cut), form)
         if len(cut) < len(shown):
             print(f"... and {len(shown) - len(cut):,} more rows (--rows 0 shows all)")
     # Beside data for a program, words would be in the way.
-    tell = say if form == "csv" else lambda text: print(terminal.safe(text))
+    tell = say if form == "csv" else lambda text: print(safe(text))
     tell(f"a: {found.a.path} ({_written(found.a)})")
     tell(f"b: {found.b.path} ({_written(found.b)})")
     for note in found.notes[:SHOWN_ROWS]:
@@ -98,7 +99,7 @@ def _written(file: FileSide) -> str:
 
 def _columns_of(shown: list[TensorDiff]) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows, without columns that have nothing to say."""
-    from wexport.terminal import figure
+    from wexport.terminal.text import figure
 
     rows = []
     for each in shown:

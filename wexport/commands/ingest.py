@@ -69,11 +69,11 @@ def reading(*, quiet: bool = False) -> Iterator[Callable[[ModelResult, int, int]
 
 
 def _summary(result: IngestResult) -> None:
-    from wexport import terminal
+    from wexport.terminal import tables, text
 
     models = [model for model in result.models if model.status != "skipped"]
     shown = sorted(models, key=lambda model: model.status != "failed")[:SHOWN_MODELS]
-    terminal.show(
+    tables.show(
         ["model", "format", "tensors", "parameters", "size", "status"],
         [
             [
@@ -81,7 +81,7 @@ def _summary(result: IngestResult) -> None:
                 model.format,
                 model.tensors or None,
                 model.parameters or None,
-                terminal.size(model.source_bytes) if model.source_bytes else "",
+                text.size(model.source_bytes) if model.source_bytes else "",
                 model.status,
             ]
             for model in shown
@@ -96,9 +96,9 @@ def _summary(result: IngestResult) -> None:
     read = len(result.with_status("ok", "partial", "empty"))
     print(f"{read:,} of {len(models):,} models read in {result.seconds:.1f} s{f' ({told})' if told else ''}")
     if result.written:
-        print(f"{result.rows:,} rows in {terminal.safe(result.out)}")
+        print(f"{result.rows:,} rows in {text.safe(result.out)}")
     elif not result.with_status("unchanged"):
-        print(f"{terminal.safe(result.out)} was not written")
+        print(f"{text.safe(result.out)} was not written")
 
 
 def report_problems(result: IngestResult, quiet: bool) -> None:

@@ -15,8 +15,8 @@ from wexport.commands.common import reading_options, say
 @reading_options
 def inspect(path: str, as_json: bool, **options: Any) -> None:
     """Show what is in one model file: layers, shapes, figures, histograms."""
-    from wexport.inspection import inspect as run
-    from wexport.listing import as_text, to_json
+    from wexport.commands.listing import as_text, to_json
+    from wexport.ingestion.inspection import inspect as run
 
     inspection = run(path, **options)
     if as_json:

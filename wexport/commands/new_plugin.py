@@ -15,7 +15,7 @@ def new_plugin(name: str, folder: Path | None) -> None:
 
     FOLDER is wexport-NAME by default. It installs and its tests pass as it is; the format in it is made up.
     """
-    from wexport.plugins.template import write
+    from wexport.plugins.new_plugin import write
 
     target, files = write(name, folder)
     print(f"wrote {', '.join(files)} into {target}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from wexport.messages import PluginSummary
+    from wexport.plugins.messages import PluginSummary
 
 
 @click.command()
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 @click.option("--plugin", "files", multiple=True, metavar="FILE.py", help="Load a plugin from a Python file.")
 def plugins(as_json: bool, files: tuple[str, ...]) -> None:
     """List the plugins, what each reads and adds, and what is wrong with those that do not load."""
-    from wexport import terminal
-    from wexport.plugins.roster import roster
+    from wexport.plugins.catalog import installed_plugins
+    from wexport.terminal import tables
 
-    found = roster(files)
+    found = installed_plugins(files)
     if as_json:
-        terminal.show(
+        tables.show(
             ["name", "version", "origin", "state", "reason", "hooks", "readers", "statistics", "queries"],
             [
                 [
@@ -45,7 +45,7 @@ def plugins(as_json: bool, files: tuple[str, ...]) -> None:
         for each in found
         for first, line in _numbered(each)
     ]
-    terminal.show(["plugin", "gives", "name", "what", "version", "origin", "state"], rows)
+    tables.show(["plugin", "gives", "name", "what", "version", "origin", "state"], rows)
 
 
 def _numbered(plugin: PluginSummary) -> Iterator[tuple[bool, tuple[str, str, str]]]:

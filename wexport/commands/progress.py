@@ -22,7 +22,8 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Shown]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from wexport.terminal import safe, stderr
+    from wexport.terminal.tables import stderr
+    from wexport.terminal.text import safe
 
     with Progress(
         TextColumn(what),

@@ -51,33 +51,33 @@ def query(
     QUESTION is a query of the library (without one, they are listed), or any SQL that reads.
     TABLE is weights.parquet by default; it may be a folder of parts or a quoted pattern.
     """
-    from wexport.asking import answers, querying
+    from wexport.queries import asking, printing
 
     if question is None:
         if about or show_sql or parameters or files:
             raise UsageError("no query is named", hint="`wexport query` lists them")
-        answers.list_queries(form, querying.plugin_queries(plugins).values())
+        printing.list_queries(form, asking.plugin_queries(plugins).values())
         return
-    named = querying.named_query(question, plugins)
+    named = asking.named_query(question, plugins)
     if about or show_sql:
         if named is None:
             raise UsageError("SQL of your own has no page", hint="`wexport query` lists the queries that have one")
-        answers.describe(named) if about else print(named.sql, end="")
+        printing.describe(named) if about else print(named.sql, end="")
         return
     if more:
         raise UsageError(f"{more[0]}: one table at a time", hint="quote a pattern: 'parts/*.parquet'")
-    if table is None and not Path(querying.TABLE).exists():
+    if table is None and not Path(asking.TABLE).exists():
         raise TableError(
-            f"no table is named, and there is no {querying.TABLE} here",
-            hint=f"wexport query {named.name if named else 'SQL'} TABLE; `wexport ingest *.h5 --out {querying.TABLE}` "
+            f"no table is named, and there is no {asking.TABLE} here",
+            hint=f"wexport query {named.name if named else 'SQL'} TABLE; `wexport ingest *.h5 --out {asking.TABLE}` "
             "makes one",
         )
-    table = table or querying.TABLE
+    table = table or asking.TABLE
     given, tables = pairs("--param", parameters), pairs("--with", files)
     if named:
-        querying.typed(named, given)  # before a process is started
-    answers.refuse_overwriting(out, table, tables.values())
-    with querying.session(table, tables, **limits) as session:
-        answers.show(querying.stream(session, named or question, given), form, out, rows)
+        asking.typed(named, given)  # before a process is started
+    printing.refuse_overwriting(out, table, tables.values())
+    with asking.session(table, tables, **limits) as session:
+        printing.show(asking.stream(session, named or question, given), form, out, rows)
     if named and form == "table" and out is None:
         say(f"how to read it: wexport query {named.name} --about")

@@ -31,8 +31,8 @@ def report(table: str, out: str, by: tuple[str, ...], **options: Any) -> None:
 
     The page needs no network and no other file. TABLE is weights.parquet by default.
     """
-    from wexport.reporting import report as run
-    from wexport.terminal import safe, size
+    from wexport.reports.report import report as run
+    from wexport.terminal.text import safe, size
 
     with progress("drawing layers") as drawn:
         written = run(table, out, by=pairs("--by", by), progress=drawn, **options)

@@ -9,10 +9,10 @@ import click
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv", "markdown"]), default="table")
 def schema(form: str) -> None:
     """Show the table's columns, with units and meaning."""
-    from wexport import terminal
-    from wexport.schema import COLUMNS
+    from wexport.table.schema import COLUMNS
+    from wexport.terminal import tables
 
-    terminal.show(
+    tables.show(
         ["column", "type", "unit", "meaning"],
         [[column.name, _type_name(str(column.type)), column.unit, column.doc] for column in COLUMNS],
         form,

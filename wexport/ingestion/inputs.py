@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wexport import shards
 from wexport.errors import UsageError
+from wexport.files import shards
+from wexport.table.text import printable
 
 _SUFFIX = re.compile(r"(\.[A-Za-z][A-Za-z0-9]{0,11}\.index\.json|(\.weights)?\.[A-Za-z][A-Za-z0-9]{0,11})$")
 _GLOB = re.compile(r"[*?\[]")
@@ -171,8 +172,3 @@ def series_pattern(text: str) -> re.Pattern[str]:
 def source_name(path: Path) -> str:
     """The file as the table names it: its absolute path, links not followed."""
     return printable(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links
-
-
-def printable(text: str) -> str:
-    r"""Text that any table can hold: bytes that were not UTF-8, kept as surrogates, are written as \\udcNN."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import UsageError
-from wexport.ingestion import inputs, living
+from wexport.ingestion import in_memory, inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import ModelResult, Options, Readers
-from wexport.messages import PluginSummary
-from wexport.plugins.roster import absolute
+from wexport.plugins.catalog import absolute
+from wexport.plugins.messages import PluginSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def ingest(
     chosen = _options(options)
     folder = os.fspath(out).endswith(("/", os.sep)) or Path(out).is_dir()
     target = Path(out)
-    if living.is_living(paths):
+    if in_memory.is_living(paths):
         place = {"run": run, "step": step, "source": source}
         result, rows, plugins = _ingest_living(paths, target, folder, chosen, place)
         if progress is not None:
@@ -83,14 +83,14 @@ def ingest(
     ended = _Counter(progress, len(work))
     with Readers(chosen, len(found)) as readers:
         if folder:
-            from wexport.ingestion.outputs import write_parts
+            from wexport.ingestion.writing import write_parts
 
             rows, written = write_parts(target, work, chosen, readers, ended)
         else:
             measured = readers.measure(work)
-            from wexport.ingestion.outputs import write_table  # Arrow loads while the first files are read
+            from wexport.ingestion.writing import write_table  # Arrow loads while the first files are read
 
-            rows, written = write_table(target, work, chosen, readers.shaping(), measured, ended)
+            rows, written = write_table(target, work, chosen, readers.provenance(), measured, ended)
         broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
     return IngestResult(target, results, rows, time.monotonic() - begun, written, broken)
 
@@ -99,14 +99,14 @@ def _ingest_living(
     given: object, target: Path, folder: bool, options: Options, place: Mapping[str, Any]
 ) -> tuple[ModelResult, int, tuple[PluginSummary, ...]]:
     """How the model ended, the table's number of rows, and the plugins. place: run, step and source, as given."""
-    found = living.read(given, options)
-    name = living.name_of(given, options)
-    columns = living.place_of(name, options, **place)
+    found = in_memory.read(given, options)
+    name = in_memory.name_of(given, options)
+    columns = in_memory.place_of(name, options, **place)
     result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
-    from wexport.ingestion.outputs import write_living
+    from wexport.ingestion.writing import write_living
 
-    measured = living.measure(found, result, options, columns)
-    rows = write_living(target, name, measured, options, found.shaping, folder=folder, source=columns["source"])
+    measured = in_memory.measure(found, result, options, columns)
+    rows = write_living(target, name, measured, options, found.provenance, folder=folder, source=columns["source"])
     return result, rows, tuple(info.summary() for info in found.plugins.infos)
 
 

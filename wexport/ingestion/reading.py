@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wexport import isolate, shards
+from wexport.files import shards
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
-from wexport.isolate import Done, Item
-from wexport.messages import Failed, Opened, PluginSummary, Rows, Setup, Task
-from wexport.plugins.roster import shaping, without_culprits
-from wexport.tensors import Skipped
+from wexport.ingestion.messages import Failed, Opened, Rows, Task
+from wexport.model.tensors import Skipped
+from wexport.plugins import catalog
+from wexport.plugins.catalog import blame_plugins
+from wexport.plugins.messages import PluginSummary, Setup
+from wexport.processes import pool
+from wexport.processes.pool import Done, Item
 
 LARGE_BYTES, SHARE_BYTES = 32 << 20, 128 << 20
 """A file of more than the first may be measured by several children, each taking some of its tensors, the share of each
@@ -105,7 +108,7 @@ class Readers:
         self._options = options
         self._pattern = inputs.series_pattern(options.series) if options.series is not None else None
         self._jobs = _job_count(options.jobs)
-        self._pool = isolate.Pool(
+        self._pool = pool.Pool(
             "wexport.ingestion.worker:measure_file",
             jobs=self._jobs,
             prepare="wexport.ingestion.worker:prepare",
@@ -117,7 +120,7 @@ class Readers:
                 external_data=options.external_data,
             ),
             budget_of=self._budget,
-            spare=without_culprits(),
+            spare=blame_plugins(),
         )
         self._told: set[str] = set()
         self._pool.warm(files)
@@ -133,9 +136,9 @@ class Readers:
         found: tuple[PluginSummary, ...] = self._pool.greeting()
         return found
 
-    def shaping(self) -> dict[str, Any]:
-        """What the table remembers of plugins, see `roster.shaping`."""
-        return shaping(self.plugins())
+    def provenance(self) -> dict[str, Any]:
+        """What the table remembers of plugins, see `catalog.provenance`."""
+        return catalog.provenance(self.plugins())
 
     def measure(self, work: Work) -> Measured:
         """Begins to read at once; yields each model's rows in pieces, and then (result, None) when it has ended.

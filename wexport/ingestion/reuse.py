@@ -24,11 +24,11 @@ def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
         return False  # a table does not remember how it was read, but for what shapes its numbers
     if options.external_data:
         return False  # nor what the files beside the models were like
-    from wexport import dataset
-    from wexport.ingestion.outputs import metadata_of
-    from wexport.plugins.roster import shaping_now
+    from wexport.ingestion.writing import metadata_of
+    from wexport.plugins.catalog import provenance_now
+    from wexport.table import stored
 
-    if dataset.read_metadata(table) != metadata_of(options, shaping_now()):
+    if stored.read_metadata(table) != metadata_of(options, provenance_now()):
         return False
     written = table.stat().st_mtime_ns
     due = dict(zip(inputs.model_names([item.path for item in found], options.name), found, strict=True))
@@ -56,9 +56,9 @@ def _models(table: Path) -> dict[str, tuple[str | None, int | None]]:
     """The models of a table: the file of each, and its size; None for one that was in memory."""
     import pyarrow.parquet as pq
 
-    from wexport import dataset
+    from wexport.table import stored
 
-    dataset.read_metadata(table)
+    stored.read_metadata(table)
     columns = pq.read_table(table, columns=["model", "source", "source_bytes"]).to_pydict()
     return {
         model: (source, size)

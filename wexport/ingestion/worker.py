@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wexport import roles, stats
-from wexport.children import at_stage
+from wexport import stats
 from wexport.errors import PluginError, ReadError, WexportError
-from wexport.ingestion.inputs import printable
-from wexport.messages import Failed, Opened, PluginSummary, Rows, Setup, Task
+from wexport.files.source import Source
+from wexport.ingestion.messages import Failed, Opened, Rows, Task
+from wexport.model.slots import slot_names
+from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
-from wexport.plugins.extra import Extra
-from wexport.tensors import Model, Skipped, Source, Tensor
+from wexport.plugins.messages import PluginSummary, Setup
+from wexport.plugins.statistics import Extra
+from wexport.processes.child import breadcrumb
+from wexport.table.text import printable
 
 MAX_CONFIG_BYTES = 16 << 10
 BATCH_BYTES = 256 << 10
@@ -34,7 +37,7 @@ def prepare(setup: Setup) -> tuple[PluginSummary, ...]:
 
 def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
     """Everything that the table holds of one file, in pieces of bounded size."""
-    at_stage()
+    breadcrumb()
     try:
         with Source(task.path, _setup.optimizer, _setup.external_data) as source:
             yield from _measure(task, source)
@@ -49,7 +52,7 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         foreign = not task.named and not task.path.name.lower().endswith(tuple(plugin_host.suffixes(_plugins.readers)))
         yield Failed(str(error), error.hint, foreign)
         return
-    at_stage("", f"reader {reader.name} read it")
+    breadcrumb("", f"reader {reader.name} read it")
     try:
         model = reader.open(source)
     except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
@@ -65,7 +68,7 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
             f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
         )
     tensors = _plugins.completed(model)
-    slots = roles.slots(tensors)
+    slots = slot_names(tensors)
     left_out = [f"plugin {name} is left out: {reason}" for name, reason in _setup.without]
     yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes))
     rows: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ that it drew; nothing is shown. `figure` makes a whole figure, `save` writes it.
     wexport.plot.save(wexport.plot.figure("histogram", "weights.parquet", slot="dense/kernel"), "kernel.svg")
 
 Weights are drawn, or outputs or gradients of models that were run: `figure(..., kinds=["gradient"])`, or a table that
-is `wexport.asking.session.Session("weights.parquet", kinds=["gradient"])`.
+is `wexport.sessions.session.Session("weights.parquet", kinds=["gradient"])`.
 """
 
 from wexport.plot.figures import KINDS, figure, save

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from wexport.errors import UsageError
 from wexport.plot.quantities import WEIGHT, Quantity
-from wexport.schema import COLUMNS
+from wexport.table.schema import COLUMNS
 
 _UNITS = {
     column.name: column.unit

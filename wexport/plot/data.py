@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from wexport.asking.connection import PathLike
-from wexport.asking.session import Session, opened
 from wexport.errors import UsageError
-from wexport.terminal import safe
+from wexport.sessions.connection import PathLike
+from wexport.sessions.session import Session, opened
+from wexport.terminal.text import safe
 
 Table = PathLike | Session
 """A table to draw from: a file, folder or pattern, or an open session over one."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from wexport.asking.session import Session
 from wexport.errors import UsageError
+from wexport.files.atomic import atomic_write
 from wexport.plot import style
 from wexport.plot.data import Table
-from wexport.replacing import written
+from wexport.sessions.session import Session
 
 KINDS = {
     "histogram": "wexport.plot.histograms:histogram",
@@ -78,5 +78,5 @@ def save(made: Figure, path: str | os.PathLike[str]) -> None:
         raise UsageError(f"{target}: {suffix or 'no suffix'} is no kind of picture", hint=f"use {', '.join(SUFFIXES)}")
     # Without dates, the same table gives the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[suffix]
-    with written(target) as file, style.settings():
+    with atomic_write(target) as file, style.settings():
         made.savefig(file, format=suffix[1:], metadata=metadata)

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from wexport.asking.session import opened
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
@@ -22,6 +21,7 @@ from wexport.plot.picks import Picks, models_words, pick
 from wexport.plot.quantities import WEIGHT, Quantity
 from wexport.plot.scales import LOST, Scale, colour_bar
 from wexport.plot.tiles import Tiling, canvas
+from wexport.sessions.session import opened
 
 COLOURS = ("diverging", "grey", "rgb")
 PANELS, PANELS_A_ROW = 6, 3

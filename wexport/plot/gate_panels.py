@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, StepPatch
 from matplotlib.ticker import MaxNLocator
 
-from wexport.asking.session import Session, opened
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
 from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
 from wexport.plot.overlays import BAND, labels, overlay
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
+from wexport.sessions.session import Session, opened
 
 BARS = 40
 ROLES = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from wexport.asking.session import Session, opened
 from wexport.errors import UsageError
 from wexport.plot.data import ORDER, Table, listed
 from wexport.plot.matrices import Floats, whole_values
 from wexport.plot.quantities import Quantity, quantity_of
+from wexport.sessions.session import Session, opened
 
 # What plots draw by default are weights, of which there are no outputs: then these are of kind activation.
 _OF_LAYERS = """

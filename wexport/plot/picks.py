@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from wexport.asking.session import opened
 from wexport.errors import UsageError
 from wexport.plot.data import ORDER, Table, fetch, listed
 from wexport.plot.quantities import Quantity, quantity_of
+from wexport.sessions.session import opened
 
 # Without the long columns first: a slot may be in a thousand models, of which a few are drawn.
 _PLACES = f"""

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from wexport.asking.session import opened
 from wexport.errors import UsageError
 from wexport.plot import columns, style
 from wexport.plot.data import ORDER, Table, there_is
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
+from wexport.sessions.session import opened
 
 Floats = NDArray[np.float64]
 Place = tuple[str, str, str]

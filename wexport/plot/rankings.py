@@ -13,12 +13,12 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from wexport import library
-from wexport.asking.connection import PathLike
-from wexport.asking.session import Session
 from wexport.errors import UsageError
 from wexport.plot import columns, style
 from wexport.plot.data import Table
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
+from wexport.sessions.connection import PathLike
+from wexport.sessions.session import Session
 
 Floats = NDArray[np.float64]
 

@@ -12,12 +12,12 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from wexport.asking.session import opened
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table, listed, unless_any_fits
 from wexport.plot.pairs import Pairs, cosine, paired
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
+from wexport.sessions.session import opened
 
 DENSE = 4_000
 """Pairs of one slot above which counts in hexagons are drawn, not points."""

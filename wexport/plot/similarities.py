@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from wexport.asking.session import opened
+from wexport.analysis.similarity import MIN_COVERAGE, measure
 from wexport.errors import UsageError
 from wexport.plot import dendrograms, style
 from wexport.plot.data import Table, unless_any_fits
 from wexport.plot.dendrograms import Floats, Merge
-from wexport.similar import MIN_COVERAGE, measure
+from wexport.sessions.session import opened
 
 NAMED, VALUED = 50, 12
 """Up to so many models each has its name, and each cell its value."""

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from wexport.errors import UsageError
-from wexport.terminal import safe
+from wexport.terminal.text import safe
 
 # Okabe and Ito (2008), without yellow, which is too pale for lines on white; black comes last.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from wexport.asking.session import opened
 from wexport.errors import UsageError
 from wexport.plot import columns, style
 from wexport.plot.data import Table, listed, there_is
 from wexport.plot.profiles import grey
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
+from wexport.sessions.session import opened
 
 Floats = NDArray[np.float64]
 

@@ -12,10 +12,10 @@ from typing import Any
 import pluggy
 
 from wexport import hookspecs, library
-from wexport.additions import Statistic
 from wexport.errors import PluginError, UsageError
 from wexport.library import Query
-from wexport.tensors import Reader
+from wexport.model.extensions import Statistic
+from wexport.model.tensors import Reader
 from wexport.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -16,18 +16,19 @@ from types import ModuleType
 from typing import Any
 
 from wexport import hookspecs
-from wexport.additions import Statistic
-from wexport.children import at_stage
 from wexport.errors import PluginError, ReadError, UnknownFormatError, UsageError, WexportError
-from wexport.messages import LOADING
+from wexport.files.source import Source
+from wexport.model.extensions import Statistic
+from wexport.model.tensors import Model, Reader, Tensor
 from wexport.plugins import contributions
-from wexport.plugins.alarm import OutOfTime, within
 from wexport.plugins.info import PluginInfo
-from wexport.plugins.known import looks_like
-from wexport.tensors import Model, Reader, Source, Tensor
+from wexport.plugins.messages import LOADING
+from wexport.plugins.signatures import looks_like
+from wexport.processes.alarm import OutOfTime, within
+from wexport.processes.child import breadcrumb
 from wexport.version import __version__
 
-SHIPPED = ("wexport.readers.keras_legacy", "wexport.readers.keras3", "wexport.readers.raw_hdf5")
+SHIPPED = ("wexport.readers.keras.legacy", "wexport.readers.keras.v3", "wexport.readers.raw_hdf5")
 
 LOAD_SECONDS, SNIFF_SECONDS = 30.0, 5.0
 """What a plugin may take to load, and its reader to look at a file; shipped ones are not timed."""
@@ -132,10 +133,10 @@ class Plugins:
         try:
             if not info.timed:
                 return float(reader.sniff(source))
-            at_stage(info.name, f"its reader {reader.name} looked at a file")
+            breadcrumb(info.name, f"its reader {reader.name} looked at a file")
             with within(SNIFF_SECONDS):
                 confidence = float(reader.sniff(source))
-            at_stage()
+            breadcrumb()
             if not 0 <= confidence <= 1:  # NaN too
                 raise ValueError(f"sniff returned {confidence}, which is not from 0 to 1")
             return confidence
@@ -150,7 +151,7 @@ class Plugins:
             raise
         except BaseException as error:  # a plugin may raise anything, or try to exit; the file goes to the others
             self.notes.append(f"reader {reader.name} failed while looking at the file: {type(error).__name__}: {error}")
-        at_stage()
+        breadcrumb()
         return 0.0
 
     def _broken(self) -> str:
@@ -216,7 +217,7 @@ def _add(
         if not info.timed:
             info = _loaded(info, find, plugins)
         else:
-            at_stage(name, LOADING)
+            breadcrumb(name, LOADING)
             with within(LOAD_SECONDS):
                 info = _loaded(info, find, plugins)
     except (GeneratorExit, KeyboardInterrupt):
@@ -225,7 +226,7 @@ def _add(
         info = replace(info, state="broken", reason=f"took longer than {LOAD_SECONDS:g} s to load")
     except BaseException as error:  # whatever a plugin raises at import is its own, an attempt to exit included
         info = replace(info, state="broken", reason=_reason(error))
-    at_stage()
+    breadcrumb()
     plugins.infos.append(info)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wexport.additions import Statistic
 from wexport.library import Query
-from wexport.messages import PluginSummary
-from wexport.tensors import Reader
+from wexport.model.extensions import Statistic
+from wexport.model.tensors import Reader
+from wexport.plugins.messages import PluginSummary
 
 
 @dataclass(frozen=True, slots=True)

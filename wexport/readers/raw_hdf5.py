@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wexport.files.source import Source
 from wexport.hookspecs import hookimpl
-from wexport.readers.hdf5_walk import open_file, signature_offset
-from wexport.tensors import Model, Node, Reader, Source, Tensor
+from wexport.model.tensors import Model, Node, Reader, Tensor
+from wexport.readers.hdf5.walk import open_file, signature_offset
 
 
 def _sniff(source: Source) -> float:

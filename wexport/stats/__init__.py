@@ -1,7 +1,16 @@
 """The figures of a tensor: `measure` makes them in one pass over its chunks."""
 
-from wexport.stats.figures import PROBABILITIES, Distribution, Figures, GateFigures, Grid, Histogram, Sample, Units
 from wexport.stats.one_pass import BLOCK_BYTES, SAMPLE_SIZE, SORTED, Pass, dtype_named, measure
+from wexport.stats.results import (
+    PROBABILITIES,
+    Distribution,
+    GateStatistics,
+    Grid,
+    Histogram,
+    Sample,
+    TensorStatistics,
+    Units,
+)
 
 __all__ = [
     "BLOCK_BYTES",
@@ -9,12 +18,12 @@ __all__ = [
     "SAMPLE_SIZE",
     "SORTED",
     "Distribution",
-    "Figures",
-    "GateFigures",
+    "GateStatistics",
     "Grid",
     "Histogram",
     "Pass",
     "Sample",
+    "TensorStatistics",
     "Units",
     "dtype_named",
     "measure",

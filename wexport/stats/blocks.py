@@ -1,6 +1,6 @@
 """A reader's chunks cut anew at places that depend on the tensor alone.
 
-Figures are summed up block by block, and a sum of floats depends on where it is cut. Because blocks never follow the
+Statistics are summed up block by block, and a sum of floats depends on where it is cut. Because blocks never follow the
 reader's chunks, every figure is bitwise the same whatever chunks the reader yields.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.errors import PluginError
+from wexport.model.tensors import Tensor
 from wexport.stats.streams import Streams
-from wexport.tensors import Tensor
 
 BLOCK = 1 << 18
 """Values in a block, at most: few enough for its float64 copies to stay in a shared cache, enough for the cost of some

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.model.tensors import Layout
 from wexport.stats.streams import gate_order, streams_of
-from wexport.tensors import Layout
 
 Array = NDArray[Any]
 Room = Callable[[int, "np.dtype[Any]"], Array]

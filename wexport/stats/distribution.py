@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.stats import moments
-from wexport.stats.figures import PROBABILITIES
 from wexport.stats.histogram import Cells, Counter, Ordered
+from wexport.stats.results import PROBABILITIES
 from wexport.stats.workspace import Prepared
 
 _QUANTILES = tuple(f"q{round(100 * probability):02}" for probability in PROBABILITIES)

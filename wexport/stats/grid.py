@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.stats.figures import Grid
 from wexport.stats.folds import ScaledSums, fold_columns
+from wexport.stats.results import Grid
 from wexport.stats.streams import Streams
 from wexport.stats.workspace import Prepared
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.stats.figures import Histogram
+from wexport.stats.results import Histogram
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.errors import PluginError, UsageError
+from wexport.model.tensors import Tensor
 from wexport.stats import blocks
 from wexport.stats.distribution import DistributionSums
-from wexport.stats.figures import Figures, GateFigures
 from wexport.stats.grid import GridSums
+from wexport.stats.results import GateStatistics, TensorStatistics
 from wexport.stats.sample import SampleValues
 from wexport.stats.streams import Streams, streams_of
-from wexport.stats.units import LiveInputs, UnitFigures, fold_of
+from wexport.stats.units import LiveInputs, UnitStatistics, fold_of
 from wexport.stats.workspace import Workspace
-from wexport.tensors import Tensor
 
 Array = NDArray[Any]
 
@@ -37,7 +37,7 @@ SORTED = 1 << 16
 
 def measure(
     tensor: Tensor, *, sample_size: int = SAMPLE_SIZE, detail: bool = True, block_bytes: int = BLOCK_BYTES
-) -> Figures:
+) -> TensorStatistics:
     """The figures of one tensor.
 
     sample_size: values kept of a larger tensor. detail: whether sample, grid and units are wanted.
@@ -106,7 +106,7 @@ class Pass:
             self._workspace = workspaces[dtype]
         self._sums = [DistributionSums(streams.size, exact=size <= SORTED) for _ in range(streams.count)]
         units = fold_of(streams, streams.unit_axes) if size else None
-        self._units = UnitFigures(units, size, listed=detail) if units else None
+        self._units = UnitStatistics(units, size, listed=detail) if units else None
         inputs = fold_of(streams, streams.input_axes) if size else None
         self._inputs = LiveInputs(inputs) if inputs else None
         self._sample = SampleValues(tensor, sample_size) if detail else None
@@ -133,7 +133,7 @@ class Pass:
                 self._sample.add(chunk)
             self._cutter.add(chunk, self._take)
 
-    def figures(self) -> Figures:
+    def figures(self) -> TensorStatistics:
         """The figures, once all values have passed; to be asked once. Raises PluginError if some are missing."""
         if self._due:
             raise blocks.broken(self._tensor, blocks.miscounted(self._due))
@@ -155,11 +155,11 @@ class Pass:
         if self._grid:
             self._grid.add(gate, block, start)
 
-    def _figures(self, content_hash: str) -> Figures:
+    def _figures(self, content_hash: str) -> TensorStatistics:
         pairs = zip(self._streams.gates, self._sums, strict=False)  # a tensor without gates has one sum all the same
-        gates = tuple(GateFigures(gate=name, **sums.figures()) for name, sums in pairs)
+        gates = tuple(GateStatistics(gate=name, **sums.figures()) for name, sums in pairs)
         units = self._units
-        return Figures(
+        return TensorStatistics(
             **reduce(DistributionSums.absorb, self._sums).figures(),
             content_hash=content_hash,
             unit_count=units.fold.groups if units else None,

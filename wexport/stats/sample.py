@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.stats.figures import Sample
+from wexport.model.tensors import Layout, Tensor
+from wexport.stats.results import Sample
 from wexport.stats.streams import stored_positions, streams_of
-from wexport.tensors import Layout, Tensor
 
 Positions = NDArray[np.int64]
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.tensors import Layout
+from wexport.model.tensors import Layout
 
 Positions = NDArray[np.int64]
 

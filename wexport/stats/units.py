@@ -1,4 +1,4 @@
-"""Figures per output unit, and units and inputs whose weights are all near zero.
+"""Statistics per output unit, and units and inputs whose weights are all near zero.
 
 A unit is an entry along the layout's unit axes; the gates of a recurrent layer are grouped, so that an (inputs, 4u)
 kernel has u units. Tensors without unit axes, or of one dimension, have none.
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport.stats.figures import Units
 from wexport.stats.folds import Fold, ScaledSums
 from wexport.stats.histogram import NEAR_ZERO
+from wexport.stats.results import Units
 from wexport.stats.streams import Streams
 from wexport.stats.workspace import Prepared
 
@@ -38,7 +38,7 @@ def fold_of(streams: Streams, axes: tuple[int, ...]) -> Fold | None:
     return fold if 0 < fold.groups <= COUNTED else None
 
 
-class UnitFigures:
+class UnitStatistics:
     """Sums per unit over all streams of a tensor."""
 
     def __init__(self, fold: Fold, value_count: int, *, listed: bool) -> None:

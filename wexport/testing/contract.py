@@ -17,11 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wexport import roles, stats
+from wexport import stats
 from wexport.errors import WexportError
-from wexport.inspection import inspect
+from wexport.files.source import Source
+from wexport.ingestion.inspection import inspect
+from wexport.model.slots import slot_names
+from wexport.model.tensors import Model, Reader
 from wexport.plugins import host as plugin_host
-from wexport.tensors import Model, Reader, Source
 from wexport.testing import checks, trials
 
 _LIMITS = (1, 7, 64, 4096, 1 << 20)
@@ -136,7 +138,7 @@ class ReaderTests:
     def test_slots_are_unique(self) -> None:
         with self.opened() as model:
             kinds = [tensor.kind for tensor in model.tensors]
-            checks.no_two_are_alike(list(zip(kinds, roles.slots(model.tensors), strict=True)), "tensors have the slot")
+            checks.no_two_are_alike(list(zip(kinds, slot_names(model.tensors), strict=True)), "tensors have the slot")
 
     def test_optimizer_state_comes_only_when_it_is_asked_for(self) -> None:
         with self.opened(optimizer=True) as model:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport import isolate
 from wexport.errors import PluginError, UsageError, WexportError
+from wexport.files.source import Source
 from wexport.ingestion.pipeline import ingest
 from wexport.ingestion.reading import ModelResult
+from wexport.model.tensors import Reader
 from wexport.plugins import host as plugins
-from wexport.tensors import Reader, Source
+from wexport.processes.pool import Item, Pool
 from wexport.testing import checks
 from wexport.testing.mutants import mutants
 
@@ -110,9 +111,9 @@ def faults(
     """Reads files by one reader, in child processes; returns (place in `files`, what was wrong) of those that broke.
 
     A file may give a model, whole and well formed, or an error of wexport's that names it; anything else is a fault,
-    but for losses of the process (`isolate.LOST`) that are tolerated.
+    but for losses of the process (`pool.LOST`) that are tolerated.
     """
-    pool = isolate.Pool(
+    pool = Pool(
         "wexport.testing.trials:try_file",
         jobs=min(2, os.cpu_count() or 1),
         prepare="wexport.testing.trials:prepare",
@@ -122,7 +123,7 @@ def faults(
     pool.warm(len(files))
     found = []
     for event in pool.run(files):
-        if isinstance(event, isolate.Item):
+        if isinstance(event, Item):
             found.append((event.task, event.value))
         elif event.failure is not None and event.failure not in tolerated:
             found.append((event.task, f"the child process is lost ({event.failure!r}): {event.reason}"))

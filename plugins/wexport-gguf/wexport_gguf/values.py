@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wexport
-from wexport import chunks
-from wexport.tensors import Chunks
+from wexport.model import chunks
+from wexport.model.tensors import Chunks
 from wexport_gguf.header import Entry, Header
 
 _PLAIN: dict[int, np.dtype[Any]] = {

@@ -21,7 +21,7 @@ from keras import layers as k
 from wexport_keras.observing import Observer
 
 from wexport.errors import UsageError
-from wexport.tensors import Tensor
+from wexport.model.tensors import Tensor
 
 HERE = Path(__file__).parent
 OTHERS = ["numpy", *(name for name in ("torch", "tensorflow") if importlib.util.find_spec(name))]

@@ -109,16 +109,16 @@ def test_training_that_goes_on_goes_on_here(tmp_path: Path) -> None:
 
 
 _KILLED = """
-import os, sys, numpy as np, keras, wexport_keras, wexport.dataset
+import os, sys, numpy as np, keras, wexport_keras, wexport.table.writer
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
 model.compile("sgd", "mse")
-commit, count = wexport.dataset.TableWriter.commit, []
+commit, count = wexport.table.writer.TableWriter.commit, []
 def killed(writer):
     count.append(1)
     if len(count) == 3:
         os._exit(9)
     commit(writer)
-wexport.dataset.TableWriter.commit = killed
+wexport.table.writer.TableWriter.commit = killed
 x = np.ones((8, 4), "float32")
 model.fit(x, x[:, :3], epochs=5, verbose=0, callbacks=[wexport_keras.Snapshot(sys.argv[1])])
 """
@@ -174,7 +174,7 @@ def test_training_outlives_what_cannot_be_written(tmp_path: Path) -> None:
 
     patch = pytest.MonkeyPatch()
     acts = Each(
-        at1=lambda: patch.setattr("wexport.dataset.TableWriter.commit", full),
+        at1=lambda: patch.setattr("wexport.table.writer.TableWriter.commit", full),
         at2=patch.undo,
         at3=lambda: shutil.rmtree(run),
     )

@@ -17,8 +17,9 @@ import numpy as np
 from keras.src.saving import saving_lib
 
 from wexport import UsageError, WexportError
-from wexport.readers import keras3
-from wexport.tensors import Model, Skipped, Tensor
+from wexport.model.slots import slot_names
+from wexport.model.tensors import Model, Skipped, Tensor
+from wexport.readers.keras import v3
 
 FORMAT = "keras-live"
 
@@ -37,9 +38,7 @@ class Described:
 
     def slots(self) -> list[str]:
         """The slot of each tensor."""
-        from wexport import roles
-
-        return roles.slots(list(self.model.tensors))
+        return slot_names(list(self.model.tensors))
 
     def prefixes(self) -> dict[int, list[str]]:
         """By the identity of each variable, how its slot begins for the objects around it, outermost first."""
@@ -70,7 +69,7 @@ def described(model: Any, config: Mapping[str, Any] | None = None) -> Described:
     store = Store.of(model)
     laid_out = store.laid_out()
     metadata = {"keras_version": keras.__version__}
-    found = keras3.model_of(laid_out, config_of(model) if config is None else config, metadata, FORMAT)
+    found = v3.model_of(laid_out, config_of(model) if config is None else config, metadata, FORMAT)
     found = Model(
         tensors=found.tensors,
         format=FORMAT,

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from wexport import roles
-from wexport.tensors import Model, Tensor
+from wexport.model.slots import slot_names
+from wexport.model.tensors import Model, Tensor
 from wexport_keras.describing import Store, described
 
 Group = list[tuple[str, Tensor]]
@@ -54,7 +54,7 @@ def _pairs(mine: Model, stored: Model) -> Iterator[tuple[str, Tensor]]:
 
 
 def _groups(tensors: Sequence[Tensor]) -> dict[str, Group]:
-    slots = roles.slots(list(tensors))
+    slots = slot_names(list(tensors))
     of_layer = sorted(zip(slots, tensors, strict=True), key=lambda pair: _layer(pair[0]))  # stable within a layer
     return {layer: list(pairs) for layer, pairs in groupby(of_layer, lambda pair: _layer(pair[0]))}
 

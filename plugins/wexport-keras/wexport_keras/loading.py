@@ -14,10 +14,14 @@ from typing import Any
 import keras
 
 import wexport
-from wexport import ReadError, UsageError, WexportError, archives
+from wexport import ReadError, UsageError, WexportError
 from wexport.errors import BudgetError
-from wexport.readers import hdf5_walk, keras3, keras_config, keras_legacy
-from wexport.tensors import Model, Source
+from wexport.files import archives
+from wexport.files.source import Source
+from wexport.model.tensors import Model
+from wexport.readers.hdf5 import walk
+from wexport.readers.keras import config as keras_config
+from wexport.readers.keras import legacy, v3
 from wexport_keras.filling import MisfitError, fill
 from wexport_keras.legacy import as_meant, modernised
 from wexport_keras.trust import Suspect, suspects
@@ -88,18 +92,18 @@ def _read(source: Source) -> _Saved:
     """What is in a file. Raises ReadError for one that holds no whole model, and as the readers do."""
     config: Any
     unpacked = 0
-    if keras3.sniff(source) and source.head.startswith(archives.SIGNATURES):
+    if v3.sniff(source) and source.head.startswith(archives.SIGNATURES):
         archive = archives.open_archive(source)
-        config = keras_config.parse(archive.read(keras3.CONFIG, keras_config.MAX_CONFIG_BYTES))
+        config = keras_config.parse(archive.read(v3.CONFIG, keras_config.MAX_CONFIG_BYTES))
         compiled = (config or {}).get("compile_config")
         config = {name: value for name, value in config.items() if name != "compile_config"} if config else None
-        weights = keras3.open_(source)
+        weights = v3.open_(source)
         unpacked = sum(member.file_size for member in archive.members.values())
-    elif keras_legacy.sniff(source):
-        tree = hdf5_walk.open_file(source)
+    elif legacy.sniff(source):
+        tree = walk.open_file(source)
         config = keras_config.parse(tree.text("", "model_config"))
         compiled = keras_config.parse(tree.text("", "training_config"))
-        weights = keras_legacy.open_(source)
+        weights = legacy.open_(source)
     else:
         config = None
     if config is None:
@@ -128,7 +132,7 @@ def _look_over(saved: _Saved, *, trust: bool) -> None:
     most = (1 << 30) + 200 * path.stat().st_size
     if saved.unpacked > most:
         raise BudgetError(f"{path}: unpacks to {saved.unpacked:,} bytes, {most:,} are allowed")
-    reader = (keras3 if zipped else keras_legacy).READER.name
+    reader = (v3 if zipped else legacy).READER.name
     read = wexport.inspect(path, reader=reader, detail="summary", optimizer=True).result
     said = [f"{one.name}: {one.what}" for one in read.problems]
     said += [f"{name}: soft link" for name in read.left_out.get("soft link", ())]

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 
 from wexport import UsageError
+from wexport.model.tensors import Layout, Tensor
 from wexport.stats import Pass
-from wexport.tensors import Layout, Tensor
 from wexport_keras import describing
 from wexport_keras.backends import Run, backend
 from wexport_keras.capturing import Seen
@@ -189,7 +189,7 @@ def observe(model: Any, inputs: Any, targets: Any = None, **options: Any) -> lis
 
 
 class _Passing:
-    """Figures of tensors that come batch by batch, one pass each."""
+    """Statistics of tensors that come batch by batch, one pass each."""
 
     def __init__(self, count: int, detail: bool) -> None:
         self._count, self._detail = count, detail

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from wexport import UsageError
-from wexport.roles import snake_case
+from wexport.model.roles import snake_case
 from wexport_keras.describing import Described
 
 _DIRECTIONS = {"forward_layer": "forward", "backward_layer": "backward"}

@@ -21,7 +21,7 @@ import keras
 
 import wexport
 from wexport import UsageError
-from wexport.replacing import written
+from wexport.files.atomic import atomic_write
 from wexport_keras.describing import config_of, described
 from wexport_keras.inputs import Batches, batches_of
 from wexport_keras.observing import Observer
@@ -246,7 +246,7 @@ class Snapshot(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(rows)
         whole = text.getvalue().encode()
-        with written(self.folder / METRICS, durable=True) as file:
+        with atomic_write(self.folder / METRICS, durable=True) as file:
             file.write(whole)
         self._text = whole
 

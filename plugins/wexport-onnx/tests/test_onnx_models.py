@@ -14,6 +14,7 @@ from wexport_onnx import READER
 
 import wexport
 import wexport.testing
+from wexport.model.slots import slot_names
 
 EXPORTED = sorted(path.name for path in MODELS.glob("*.onnx") if path.with_suffix(".json").exists())
 ALL = sorted(path.name for path in MODELS.glob("*.onnx"))
@@ -125,7 +126,7 @@ def dequantised(tensor: wexport.Tensor, stored: dict[str, Any]) -> Any:
 
 def test_slots_are_those_of_keras_models() -> None:
     with opened(MODELS / "tf2onnx_words.onnx") as model:
-        slots = wexport.roles.slots(model.tensors)
+        slots = slot_names(model.tensors)
     sides = ("kernel", "recurrent_kernel", "bias")
     assert slots == [
         "embedding/embeddings",
@@ -142,9 +143,7 @@ def test_slots_are_those_of_keras_models() -> None:
 
 def test_slots_are_those_of_torch_s_own_files() -> None:
     """The modules' names, as a state dict has them, so that a model and its export are joined by slot."""
-    found = {
-        name: wexport.roles.slots(read(MODELS / f"torch_{name}_script.onnx").tensors) for name in ("images", "words")
-    }
+    found = {name: slot_names(read(MODELS / f"torch_{name}_script.onnx").tensors) for name in ("images", "words")}
     assert {"conv1/kernel", "bn1/moving_mean", "block/0/kernel", "fc1/bias"} <= set(found["images"])
     assert {"lstm/l0/forward/kernel", "lstm/l1/backward/bias", "gru/recurrent_kernel"} <= set(found["words"])
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wexport
-from wexport import chunks
-from wexport.beside import Beside
+from wexport.files.external import ExternalFiles
+from wexport.model import chunks
 from wexport_onnx.wire import BYTES, MAX_TEXT_BYTES, VARINT, Wire, unpack
 
 MAX_RANK = 32
@@ -101,7 +101,7 @@ class Store:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._source = wire.source
-        self._beside: Beside | None = None
+        self._beside: ExternalFiles | None = None
 
     def tensor(self, start: int, end: int, name: str | None = None) -> wexport.Tensor | wexport.Skipped:
         """The tensor whose message stands from `start` to `end`; what cannot be one is told with its reason.
@@ -224,7 +224,7 @@ class Store:
         if length is not None:
             _check(length, needed, f"{where}: its part of {location}")
         if self._beside is None:
-            self._beside = Beside(self._source)
+            self._beside = ExternalFiles(self._source)
         beside = self._beside
         there = beside.size(location)
         if begin + needed > there:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import wexport
-from wexport import roles
+from wexport.model import roles
 from wexport_onnx import paths
 from wexport_onnx.graph import Walk
 from wexport_onnx.nouns import Part
@@ -143,7 +143,7 @@ def _meant(stored: Stored, use: Use, places: _Places, walk: Walk) -> Iterator[we
             role=part.role,
             variable_index=use.number,
             slot_leaf=part.leaf or (None if told else paths.parameter(use.name, path)),
-            trainable=False if part.role in roles.STATISTICS else None,
+            trainable=False if part.role in roles.NON_TRAINED else None,
             layout=_layout(layer, part, use, own.shape) if told else None,
         )
 

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from wexport import roles
-from wexport.readers import keras_names
-from wexport.readers.keras_names import Named
-from wexport.tensors import Node, Tensor
+from wexport.model import roles
+from wexport.model.tensors import Node, Tensor
+from wexport.readers.keras import names as keras_names
+from wexport.readers.keras.names import ParsedName
 from wexport_tf.graph import Variable
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -128,12 +128,14 @@ def _with_layers(names: Sequence[str], tensors: Sequence[Tensor]) -> list[Tensor
     return found
 
 
-def _of_keras(named: Named) -> Named:
+def _of_keras(named: ParsedName) -> ParsedName:
     """Without what only a file of Keras 1 may be read into: a variable `W` of TensorFlow's is anybody's."""
     return replace(named, role="unknown", gate=None, keras1=False) if named.keras1 else named
 
 
-def _with_layer(top: str, name: str, tensor: Tensor, named: Named, beside: Mapping[str, tuple[int, ...]]) -> Tensor:
+def _with_layer(
+    top: str, name: str, tensor: Tensor, named: ParsedName, beside: Mapping[str, tuple[int, ...]]
+) -> Tensor:
     path = [part for part in (top, *named.inside) if part]
     start = f"{named.direction}_"
     lineage = [part for part in path if named.direction is None or not part.startswith(start)]
@@ -147,7 +149,7 @@ def _with_layer(top: str, name: str, tensor: Tensor, named: Named, beside: Mappi
         direction=named.direction,
         role=named.role,
         slot_leaf=None if known else name.rpartition("/")[2],
-        trainable=False if named.role in roles.STATISTICS else tensor.trainable,
+        trainable=False if named.role in roles.NON_TRAINED else tensor.trainable,
         layout=None if cell else keras_names.layout(named, tensor.shape, beside),
     )
 

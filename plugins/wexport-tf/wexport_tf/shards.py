@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 
 import wexport
-from wexport import chunks
-from wexport.shards import checkpoint_part
+from wexport.files.shards import checkpoint_part
+from wexport.model import chunks
 from wexport_tf import wire
 from wexport_tf.bundle import Bundle, Entry, Extent, slice_key
 

@@ -10,7 +10,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from wexport import Tensor, roles
+from wexport import Tensor
+from wexport.model import roles
 from wexport_torch.inert import Record, get
 from wexport_torch.places import SCRIPT
 

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from wexport import BudgetError, HostileFileError, ReadError, Source, archives
-from wexport.windows import Window
+from wexport import BudgetError, HostileFileError, ReadError, Source
+from wexport.files import archives
+from wexport.files.slices import FileSlice
 from wexport_torch.inert import Outside
 from wexport_torch.machine import Machine, Program
 from wexport_torch.storages import LegacyStorages, Storages, ZipStorages, storage
@@ -111,7 +112,7 @@ def _load_legacy(source: Source) -> Loaded:
 def _pickle(source: Source, at: int, machine: Machine | None = None) -> tuple[Any, int]:
     """The value of the pickle at an offset, and the offset behind it."""
     size = min(MAX_PICKLE_BYTES, max(0, source.size - at))
-    program = Program(Window(source.file, at, size), size)
+    program = Program(FileSlice(source.file, at, size), size)
     try:
         value = (machine or Machine(str(source.path))).run(program)
     except ReadError:
@@ -153,8 +154,8 @@ def _places(source: Source, stored: list[Outside], keys: Any, at: int) -> dict[s
     return places
 
 
-def _whole(source: Source) -> Window:
-    return Window(source.file, 0, source.size)
+def _whole(source: Source) -> FileSlice:
+    return FileSlice(source.file, 0, source.size)
 
 
 _SAVE_AGAIN = "the file is damaged, or no model; save it again with torch.save"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from wexport import Model, ReadError, Skipped, Source, Tensor
-from wexport.torch_modules import describe
+from wexport.state_dict import describe
 from wexport_torch import choice, classes, layouts, places, stored, values
 from wexport_torch.choice import Choice
 from wexport_torch.layouts import Loaded

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wexport import HostileFileError, ReadError
-from wexport.archives import Archive
-from wexport.windows import Window
+from wexport.files.archives import Archive
+from wexport.files.slices import FileSlice
 from wexport_torch import element_types
 from wexport_torch.element_types import ElementType
 from wexport_torch.inert import Named, Outside, same
@@ -41,7 +41,7 @@ class Storages(Protocol):
     def size(self, key: str) -> int:
         """Bytes that a storage has in the file. Raises ReadError for one that is not there."""
 
-    def window(self, key: str) -> Window:
+    def window(self, key: str) -> FileSlice:
         """A storage as a file of its own. Raises ReadError for one that is not there, or not whole."""
 
 
@@ -80,7 +80,7 @@ class ZipStorages:
 
     def __init__(self, archive: Archive, root: str) -> None:
         self._archive, self._folder = archive, f"{root}/data/"
-        self._windows: OrderedDict[str, Window] = OrderedDict()
+        self._windows: OrderedDict[str, FileSlice] = OrderedDict()
         order = archive.read(f"{root}/byteorder", 64)
         self.big_endian = order is not None and order.strip() == b"big"
         members = [info for info in archive.members.values() if info.filename.startswith(self._folder)]
@@ -99,7 +99,7 @@ class ZipStorages:
             raise ReadError(f"its storage {key!r} is not in the file")
         return info.file_size
 
-    def window(self, key: str) -> Window:
+    def window(self, key: str) -> FileSlice:
         found = self._windows.pop(key, None)
         if found is None:
             found = self._archive.window(self._folder + key)
@@ -122,15 +122,15 @@ class LegacyStorages:
 
     big_endian = False  # torch swaps bytes where it writes on such a machine
 
-    def __init__(self, whole: Window, places: dict[str, tuple[int, int]]) -> None:
+    def __init__(self, whole: FileSlice, places: dict[str, tuple[int, int]]) -> None:
         self._whole, self._places = whole, places
 
     def size(self, key: str) -> int:
         return self._place(key)[1]
 
-    def window(self, key: str) -> Window:
+    def window(self, key: str) -> FileSlice:
         offset, size = self._place(key)
-        return Window(self._whole.base, self._whole.start + offset, max(0, min(size, self._whole.size - offset)))
+        return FileSlice(self._whole.base, self._whole.start + offset, max(0, min(size, self._whole.size - offset)))
 
     def _place(self, key: str) -> tuple[int, int]:
         if key not in self._places:

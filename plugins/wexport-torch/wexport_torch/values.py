@@ -11,8 +11,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from wexport import ReadError, Tensor, chunks
-from wexport.tensors import Chunks
+from wexport import ReadError, Tensor
+from wexport.model import chunks
+from wexport.model.tensors import Chunks
 from wexport_torch.storages import Storages
 from wexport_torch.stored import Stored
 

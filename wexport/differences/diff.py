@@ -1,0 +1,192 @@
+"""Two model files compared value by value."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wexport.differences.results import (
+    CHANGED,
+    IDENTICAL,
+    NOT_COMPARED,
+    ONLY_A,
+    ONLY_B,
+    OTHER_DTYPE,
+    OTHER_SHAPE,
+    ROUNDED,
+    SAME,
+    STATUSES,
+    WITHIN,
+    At,
+    FileSide,
+    Opened,
+    Task,
+    TensorDiff,
+)
+from wexport.errors import ReadError, UsageError
+from wexport.ingestion.messages import Failed
+from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
+from wexport.plugins.catalog import absolute, blame_plugins
+from wexport.plugins.messages import Setup
+from wexport.processes.pool import MEMORY_BYTES, Done, Pool
+
+_WORDS = {
+    IDENTICAL: "identical",
+    OTHER_DTYPE: "equal but for their dtype",
+    WITHIN: "equal within the tolerance",
+    ROUNDED: "equal after rounding",
+    CHANGED: "changed",
+    OTHER_SHAPE: "of another shape",
+    ONLY_A: "only in a",
+    ONLY_B: "only in b",
+    NOT_COMPARED: "not compared",
+}
+_HINTS = {
+    "timed out": "give it longer with --timeout SECONDS",
+    "memory": "a file asks for more than any of its tensors should; it may be damaged or hostile",
+    "crashed": "one of the files is damaged or hostile; copy or save it again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """How two model files differ.
+
+    tensors: every tensor of either file, what needs looking at first; in the model's order within one status.
+    notes: what else the files say of themselves and their layers, where it differs: versions, trainable flags, layers'
+        configs. No note makes a difference.
+    """
+
+    a: FileSide
+    b: FileSide
+    tensors: Sequence[TensorDiff]
+    notes: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether every value of either file has its equal, within the tolerance, in the other.
+
+        A counter that only one file keeps makes no difference: it belongs to training (torch's BatchNorm has one,
+        Keras' has none). False too if there is anything that could not be read, as nobody knows then.
+        """
+        return all(map(_no_difference, self.tensors)) and not self.a.problems and not self.b.problems
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Tensors (pairs, where there are two) by status; every status is there."""
+        found = Counter(each.status for each in self.tensors)
+        return {status: found[status] for status in STATUSES}
+
+    def summary(self) -> str:
+        """One sentence, such as "different: 12 tensors identical, 3 changed, 1 only in b"."""
+        counts = self.counts
+        told = [f"{counts[status]:,} {words}" for status, words in _WORDS.items() if counts[status]]
+        count, _, rest = (told or ["0 compared"])[0].partition(" ")
+        told[:1] = [f"{count} {'tensor' if count == '1' else 'tensors'} {rest}"]
+        if problems := len(self.a.problems) + len(self.b.problems):
+            told.append(f"{problems:,} that could not be read")
+        methods = Counter(each.method for each in self.tensors if each.method)
+        by = [f"{methods[key]:,} by {words}" for key, words in _METHODS.items() if methods[key]]
+        return f"{'same' if self.same else 'different'}: {', '.join(told)}" + (
+            f" (matched {', '.join(by)})" if by else ""
+        )
+
+
+def _no_difference(each: TensorDiff) -> bool:
+    return each.status in SAME or (each.status in (ONLY_A, ONLY_B) and each.side.role == "count")
+
+
+_METHODS = {"order": "order and shape", "content": "content"}
+"""How pairs were found that slots do not tell."""
+
+
+def diff(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    tolerance: float = 0.0,
+    relative_tolerance: float = 0.0,
+    optimizer: bool = False,
+    external_data: bool = False,
+    reader: str | None = None,
+    plugins: Sequence[str] = (),
+    timeout: float | None = None,
+) -> Diff:
+    """Compare two model files value by value, in the canonical layout, in a child process.
+
+    a, b: files of any readable formats; they need not be of the same.
+    tolerance, relative_tolerance: values count as equal if |a - b| <= tolerance + relative_tolerance * max(|a|, |b|).
+    optimizer: the optimizer's state too. external_data: values that a file says stand in others, if these lie in its
+    own folder. reader: the reader to use for both. plugins: paths of Python files with readers. timeout: seconds for
+    each of the two; None is 30, and one more for each 10 MB.
+
+    Memory does not depend on the tensors' sizes, save that large tensors stored in different orders are put into
+    temporary files. Raises ReadError if a file cannot be read or neither holds numbers, UsageError for arguments that
+    make no sense.
+    """
+    for name, value in (("tolerance", tolerance), ("relative tolerance", relative_tolerance)):
+        if not 0 <= value < math.inf:
+            raise UsageError(f"{name} {value} is not a number from 0 on")
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout {timeout} is not a positive number of seconds")
+    task = Task(_file(a), _file(b), tolerance, relative_tolerance)
+    setup = Setup(absolute(plugins), reader, optimizer, external_data=external_data)
+    opened, tensors = _collected(task, setup, timeout)
+    if not tensors and not opened.a.problems and not opened.b.problems:
+        raise ReadError(f"neither {task.a} nor {task.b} holds any numbers", hint="name two model files")
+    tensors.sort(key=lambda each: STATUSES.index(each.status))
+    layers = [(each.side.layer or each.name, note) for each in tensors for note in each.notes]
+    of_layers = dict.fromkeys(f"{layer}: {note}" for layer, note in layers)
+    return Diff(opened.a, opened.b, tensors, (*opened.notes, *of_layers))
+
+
+def _file(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    if not file.exists():
+        raise ReadError(f"{file}: does not exist", hint="check the path")
+    if file.is_dir():
+        raise ReadError(f"{file}: is a folder", hint="diff takes two files; `wexport compare` takes folders")
+    return file
+
+
+def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened, list[TensorDiff]]:
+    """Run the task in a child process and gather what it says."""
+    sizes = task.a.stat().st_size + task.b.stat().st_size
+    seconds = 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
+    pool = Pool(
+        "wexport.differences.child:compare_files",
+        jobs=1,
+        prepare="wexport.differences.child:prepare",
+        setup=setup,
+        budget_of=lambda task: (task, seconds),
+        memory=2 * MEMORY_BYTES,  # two files are open
+        spare=blame_plugins(),
+    )
+    opened: Opened | None = None
+    tensors: list[TensorDiff] = []
+    now = ""
+    events: Any = pool.run([task])
+    with contextlib.closing(events):
+        for event in events:
+            if isinstance(event, Done):
+                if event.failure is not None:
+                    raise ReadError(
+                        f"{task.a} and {task.b}: {event.reason}{f' while {now}' if now else ''}",
+                        hint=_HINTS.get(event.failure, ""),
+                    )
+            elif isinstance(event.value, Failed):
+                raise ReadError(event.value.reason, hint=event.value.hint)
+            elif isinstance(event.value, At):
+                now = event.value.what
+            elif isinstance(event.value, Opened):
+                opened = event.value
+            else:
+                tensors.append(event.value)
+    assert opened is not None
+    return opened, tensors

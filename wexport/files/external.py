@@ -1,0 +1,93 @@
+"""Files that a model says lie beside it: opened by name, inside the model's own folder and nowhere else.
+
+A name comes from the model file, that is, from a stranger. So it may not be absolute, lead upwards or through a
+symbolic link, and what it leads to must be a regular file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from wexport.errors import HostileFileError, ReadError
+from wexport.files.source import Source
+
+MAX_NAME = 1024
+
+
+class ExternalFiles:
+    """The files beside one model. One is open at a time, however many there are; closed with the model's source."""
+
+    def __init__(self, source: Source) -> None:
+        self._model = source.path
+        self._folder = source.path.parent
+        self._name = ""
+        self._open: Source | None = None
+        self._sizes: dict[str, int] = {}
+        source.closing(self)
+
+    def size(self, name: str) -> int:
+        """Bytes in the file called `name`.
+
+        Raises HostileFileError for a name that leads out of the folder, ReadError for a file that is not there or
+        cannot be read.
+        """
+        if name not in self._sizes:
+            self._sizes[name] = self._source(name).size
+        return self._sizes[name]
+
+    def read_at(self, name: str, offset: int, count: int) -> bytes:
+        """Up to `count` bytes of the file called `name` from `offset`; raises as `size` does."""
+        return self._source(name).read_at(offset, count)
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.__exit__(None, None, None)
+            self._open = None
+
+    def _source(self, name: str) -> Source:
+        if self._open is None or self._name != name:
+            self.close()
+            path = self._inside(name)
+            opened = Source(path)
+            try:
+                # What was looked at must be what is open now: names may be given to other files in between.
+                if not os.path.samestat(os.fstat(opened.file.fileno()), path.lstat()):
+                    raise HostileFileError(f"{self._model}: {name!r} was replaced while it was opened")
+            except OSError:
+                opened.__exit__(None, None, None)
+                raise ReadError(f"{path}: went away while it was opened") from None
+            except BaseException:
+                opened.__exit__(None, None, None)
+                raise
+            self._open, self._name = opened, name
+        return self._open
+
+    def _inside(self, name: str) -> Path:
+        """The path of a file in the folder; no part of it below the folder is a link."""
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        windows = PureWindowsPath(name)
+        if not parts or "\0" in name or len(name) > MAX_NAME or parts[0] == "/" or windows.drive or ".." in parts:
+            raise HostileFileError(
+                f"{self._model}: names the file {name[:200]!r}, which does not lie in the model's own folder",
+                hint="a model from elsewhere should not ask for such a file",
+            )
+        path = self._folder
+        for part in parts:
+            path = path / part
+            try:
+                mode = path.lstat().st_mode
+            except (OSError, ValueError):
+                raise ReadError(
+                    f"{self._model}: the file {name!r}, which holds some of its values, is not there",
+                    hint=f"put it beside {self._model.name}",
+                ) from None
+            if stat.S_ISLNK(mode):
+                raise HostileFileError(
+                    f"{self._model}: the file {name!r}, which holds some of its values, is a symbolic link",
+                    hint="links are not followed, as they may lead anywhere; copy the file itself into the folder",
+                )
+        if not stat.S_ISREG(mode):
+            raise HostileFileError(f"{self._model}: {name!r}, which holds some of its values, is not a regular file")
+        return path

@@ -1,0 +1,51 @@
+"""What the parent and its children say to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wexport.model.tensors import Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file, or one of several shares of its tensors. named: the user named it, so it must be readable."""
+
+    path: Path
+    named: bool = True
+    share: int = 0
+    shares: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the file turned out to be."""
+
+    reader: str
+    format: str
+    tensor_count: int
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of the table by column, so that the parent need not touch each, what could not be read, and faults of
+    plugins.
+    """
+
+    count: int
+    columns: dict[str, list[Any]]
+    problems: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The file cannot be read. foreign: it is no model, and nobody said that it was."""
+
+    reason: str
+    hint: str = ""
+    foreign: bool = False

@@ -1,0 +1,221 @@
+"""A child process, from both sides: how it is started and spoken to, and what it does.
+
+Children are plain `python -c` processes that speak over their standard input and output, so nothing depends on fork,
+and a caller's script needs no `if __name__ == "__main__"`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+_KINDS = ("start", "ready", "task", "item", "done", "memory", "error")
+_FRAME = struct.Struct("<BQ")
+STAGE_BYTES = 256
+
+
+class Child:
+    """A child process, seen from the parent.
+
+    start: what it is to do: `function` and `prepare`, as "module:name"; `setup` for `prepare`, whose answer is the
+    child's greeting; `memory` in bytes, and `work`, the words for what may take that much. many_threads: whether
+    numeric libraries may use all cores. staged: whether it may leave word of what it is about to do, for `stage`.
+    """
+
+    def __init__(self, start: dict[str, Any], *, many_threads: bool = False, staged: bool = False) -> None:
+        environment = dict(os.environ)
+        # One thread a child where the tasks are what runs side by side. And no filter library is ever loaded by a file.
+        if not many_threads:
+            for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+                environment[name] = "1"
+        environment["HDF5_PLUGIN_PRELOAD"] = "::"
+        # glibc would give the memory of each buffer back and fetch it anew: a third of the time of large files.
+        environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 << 20))
+        environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(Path(__file__).parents[2]), *filter(None, [environment.get("PYTHONPATH")])]
+        )
+        self.start = start
+        self.deadline: float | None = None
+        self.timed_out = False
+        self.heap_grew = False
+        # Where the child leaves word of what it is about to do; it has no name, and goes with its last descriptor.
+        self._stage = tempfile.TemporaryFile() if staged and os.name == "posix" else None  # noqa: SIM115  # see `finish`
+        # -P keeps the current folder, which may be full of strangers' files, off the import path.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from wexport.processes.child import child; child()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=(self._stage.fileno(),) if self._stage else (),
+            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, which then ends its children
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._in, self._out = self._process.stdin, self._process.stdout
+        stage = self._stage.fileno() if self._stage else None
+        _write(self._in, "start", {**start, "parent": os.getpid(), "stage": stage})
+
+    def send(self, task: Any) -> None:
+        """Hand out a task."""
+        _write(self._in, "task", task)
+
+    def receive(self) -> tuple[str, bytes]:
+        """What the child says next, its value still pickled."""
+        return _read(self._out)
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.kill()
+
+    def finish(self) -> None:
+        """End a child that has nothing left to do, and free its pipes."""
+        for stream in (self._in, self._out):
+            with contextlib.suppress(OSError):
+                stream.close()
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        if self._stage is not None:
+            self._stage.close()
+
+    def stage(self) -> tuple[str, ...]:
+        """The words that the child left last with `breadcrumb`; empty if it left none."""
+        if self._stage is None:
+            return ()
+        text = os.pread(self._stage.fileno(), STAGE_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace")
+        return tuple(text.split("\0")) if text else ()
+
+    def exit_reason(self) -> str:
+        """How the process ended, in words."""
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._process.wait()
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"its process died of {signal.Signals(-code).name}"
+        return f"its process ended with exit code {code}"
+
+
+def _write(stream: IO[bytes], kind: str, value: Any) -> None:
+    data = pickle.dumps(value, protocol=5)
+    stream.write(_FRAME.pack(_KINDS.index(kind), len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> tuple[str, bytes]:
+    """What comes next: its kind, and its value, still pickled. Raises EOFError when the other side is gone."""
+    header = stream.read(_FRAME.size)
+    if len(header) < _FRAME.size:
+        raise EOFError
+    number, size = _FRAME.unpack(header)
+    data = stream.read(size)
+    if len(data) < size or number >= len(_KINDS):
+        raise EOFError
+    return _KINDS[number], data
+
+
+# -- the child's side --------------------------------------------------------------------------------------------------
+
+
+_stage: int | None = None
+
+
+def breadcrumb(*words: str) -> None:
+    """Leave word of what this process is about to do, for a parent that finds it dead; none in any other process."""
+    if _stage is not None:
+        os.pwrite(_stage, "\0".join(words).encode("utf-8", "replace")[:STAGE_BYTES].ljust(STAGE_BYTES, b"\0"), 0)
+
+
+def child() -> None:
+    """A child process: takes tasks from standard input until it closes, and answers on standard output."""
+    global _stage
+    incoming, outgoing = _private_streams()
+    start = pickle.loads(_read(incoming)[1])
+    _stage = start["stage"]
+    _die_with(start["parent"])
+    function = find(start["function"])
+    greeting = find(start["prepare"])(start["setup"])
+    held = _private_memory()
+    _limit_memory(held, start["memory"])
+    _write(outgoing, "ready", greeting)
+    while True:
+        try:
+            task = pickle.loads(_read(incoming)[1])
+        except EOFError:
+            return
+        try:
+            for value in function(task):
+                _write(outgoing, "item", value)
+            # A heap that one file has blown up and scattered would be missing for the next: such a child is replaced.
+            _write(outgoing, "done", _private_memory() > held + start["memory"] // 4)
+        except MemoryError:
+            allowed = start["memory"] >> 20
+            _write(outgoing, "memory", f"asked for more than the {allowed} MiB that {start['work']} may take")
+        except Exception as error:  # the boundary: whatever a reader raises is told as this task's failure
+            _write(outgoing, "error", f"{type(error).__name__}: {error}")
+
+
+def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes to the parent, moved away from where a library or plugin might read or print."""
+    incoming = os.fdopen(os.dup(0), "rb")
+    outgoing = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return incoming, outgoing
+
+
+def find(name: str) -> Callable[..., Any]:
+    """The function that "module:name" names."""
+    module, _, attribute = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def _die_with(parent: int) -> None:
+    """On Linux, have the kernel kill this process with its parent: a hung reader would not notice that it is alone."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _limit_memory(held: int, allowance: int) -> None:
+    """Cap this process's private memory at what it holds now and `allowance` more; no core file when it dies.
+
+    RLIMIT_DATA counts private writable memory on Linux. Where it does not, the readers' own guards are what holds.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if held:
+        resource.setrlimit(resource.RLIMIT_DATA, (held + allowance, held + allowance))
+
+
+def _private_memory() -> int:
+    """Bytes of private writable memory, as RLIMIT_DATA counts them; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:")), 0)

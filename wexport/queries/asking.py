@@ -1,0 +1,224 @@
+"""Questions to a table: a query of the library by its name, or any SQL that reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wexport import library
+from wexport.errors import PluginError, UsageError
+from wexport.library import Parameter, Query
+from wexport.processes.child import find
+from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from wexport.sessions.connection import PathLike
+
+TABLE = "weights.parquet"
+
+PYTHON_FORMS: Mapping[str, str] = {
+    "similarity": "wexport.analysis.similarity:similar_pairs",
+    "clusters": "wexport.analysis.clusters:model_groups",
+    "predictors": "wexport.analysis.predictors:predictors",
+}
+"""Queries with a second form in Python, for what SQL takes too long for: "module:function", called with a session and
+all of the query's parameters, typed. It answers with the columns of the SQL form, which stays what `--sql` shows."""
+INNER_FORMS: Mapping[str, str] = {"drift": "wexport.analysis.drift:drift"}
+"""The same, worked out where the table is read, since what it reads is far more than what it answers; see
+`Session.batches` for how it is called."""
+
+ONE_KIND = frozenset({"health", "freeze", "penalties", "stability", "untrained", "outputs", "gradients"})
+"""Queries that are of one kind by themselves, weights or what they are called after: they can be asked of no other."""
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+_CONSTANTS = {"NULL": None, "true": True, "false": False}
+
+
+class Answer(Protocol):
+    """The rows of an answer, batch by batch."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+
+
+def query(
+    question: str,
+    table: PathLike = TABLE,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    files: Mapping[str, PathLike] | None = None,
+    plugins: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    seconds: float = SECONDS,
+    memory: int = MEMORY_BYTES,
+) -> pa.Table:
+    """Ask a table a question.
+
+    question: the name of a query in the library or of a plugin, or SQL that reads.
+    table: a file that `ingest` wrote, a folder of parts, or a pattern.
+    parameters: of the query.
+    files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the SQL calls them.
+    plugins: paths of Python files with queries.
+    kinds: ["activation"] or ["gradient"] asks of the outputs or gradients of models that were run, not of weights.
+        Those of `ONE_KIND` are refused: what they find is said of one kind alone.
+    seconds, memory: what the query may take.
+
+    Raises UsageError for an unknown name or parameter, QueryError if the SQL is refused or fails, TableError if there
+    is no such table.
+    """
+    named = named_query(question, plugins)  # before a process is started
+    with Session(table, files, seconds=seconds, memory=memory, kinds=kinds) as session:
+        return ask(session, named or question, parameters)
+
+
+def session(table: PathLike, files: Mapping[str, PathLike] | None = None, **limits: Any) -> Session:
+    """A session, with what its answers will need loaded while its process starts."""
+    started = Session(table, files, **limits)
+    import pyarrow  # noqa: F401
+
+    return started
+
+
+def ask(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+    """The answer to a question, as `query` gives it, in a session that is open."""
+    sql, named, given = _prepared(session, question, parameters)
+    if named and named.name in PYTHON_FORMS:
+        return _python_form(named)(session, given)
+    return session.ask(sql, given, INNER_FORMS.get(named.name) if named else None)
+
+
+def stream(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> Answer:
+    """The answer to a question batch by batch, so that it need not fit in memory."""
+    sql, named, given = _prepared(session, question, parameters)
+    if named and named.name in PYTHON_FORMS:
+        answer: Answer = _python_form(named)(session, given).to_reader()
+        return answer
+    return session.batches(sql, given, INNER_FORMS.get(named.name) if named else None)
+
+
+def _prepared(
+    session: Session, question: str | Query, parameters: Mapping[str, Any] | None
+) -> tuple[str, Query | None, dict[str, Any]]:
+    """The SQL of a question, the query it is, and its parameters, typed."""
+    named = named_query(question) if isinstance(question, str) else question
+    given = dict(parameters or {})
+    if named is None:
+        return str(question), None, {name: _guessed(value) for name, value in given.items()}
+    if named.name in ONE_KIND and session.kinds:
+        raise UsageError(
+            f"{named.name} is not asked of {' and '.join(session.kinds)} rows",
+            hint="leave --kind out; outputs and gradients have queries of these names",
+        )
+    given = typed(named, given)
+    if named.name in PYTHON_FORMS:
+        given = {**{parameter.name: default(parameter) for parameter in named.parameters}, **given}
+    return named.sql, named, given
+
+
+def _python_form(named: Query) -> Callable[[Session, Mapping[str, Any]], Any]:
+    return find(PYTHON_FORMS[named.name])
+
+
+def plugin_queries(files: Sequence[str] = ()) -> dict[str, Query]:
+    """The queries of plugins by name: those of the installed ones, and of Python files named by path.
+
+    They are asked in a process of their own; where there are none, none is started. Raises PluginError for a file that
+    is no plugin.
+    """
+    from wexport.plugins.catalog import any_installed, installed_plugins
+
+    if not files and not any_installed():
+        return {}
+    found = installed_plugins(files)
+    for plugin in found:
+        if plugin.state != "ok" and plugin.from_file:
+            raise PluginError(f"plugin {plugin.name} is broken: {plugin.reason}", hint="`wexport plugins` lists them")
+    return {query.name: query for plugin in found for query in plugin.queries}
+
+
+def named_query(question: str, plugins: Sequence[str] = ()) -> Query | None:
+    """The query of that name, or None where the text is SQL. plugins: paths of Python files with queries.
+
+    Raises UsageError for a word that is neither.
+    """
+    text = question.strip()
+    if re.fullmatch(r"[\w-]+", text):
+        return library.get(text, None if text in library.load() else plugin_queries(plugins))
+    if not re.search(r"[\s('\"]", text) and (Path(text).suffix or "/" in text or "*" in text):
+        raise UsageError(
+            f"{text}: looks like a table, and the question comes first",
+            hint=f"wexport query models {text}; `wexport query` lists what can be asked",
+        )
+    return None
+
+
+def typed(named: Query, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as the query's types; texts are converted. Raises UsageError for one that does not fit."""
+    return {name: _typed(named, name, value) for name, value in given.items()}
+
+
+def _typed(named: Query, name: str, value: Any) -> Any:
+    kind = named.parameter(name).type
+    if value is None:
+        return None
+    found = _converted(kind, value)
+    if found is None:
+        raise UsageError(
+            f"parameter {name} of query {named.name} is {kind}, and {value!r} is not",
+            hint=f"wexport query {named.name} --about",
+        )
+    return found
+
+
+def _converted(kind: str, value: Any) -> Any:
+    """The value as that type of SQL, or None if it is no such value."""
+    if kind == "BOOLEAN":
+        return value if isinstance(value, bool) else _BOOLEANS.get(str(value).lower())
+    if kind == "VARCHAR[]":
+        return [item.strip() for item in value.split(",")] if isinstance(value, str) else [str(item) for item in value]
+    if kind == "BIGINT":
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+        number = int(text) if _INTEGER.fullmatch(text) else None
+        return number if number is not None and -(2**63) <= number < 2**63 else None
+    if kind == "DOUBLE":
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return None
+    return str(value)
+
+
+def default(parameter: Parameter) -> Any:
+    """A parameter's default as a Python value."""
+    return _value(parameter.default.partition("::")[0] if "'" not in parameter.default else parameter.default)
+
+
+def _value(text: str) -> Any:
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text.startswith("["):
+        return [_value(item.strip()) for item in re.findall(r"'(?:[^']|'')*'|[^\[\],\s]+", text)]
+    if text.startswith("'"):
+        return text.strip("'").replace("''", "'")
+    return int(text) if _INTEGER.fullmatch(text) else float(text)
+
+
+def _guessed(value: Any) -> Any:
+    """A parameter of free SQL, whose type nothing tells: a text that is a plain number becomes one."""
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        try:
+            number = kind(value)
+        except ValueError:
+            continue
+        if str(number) == value:
+            return number
+    return value

@@ -1,0 +1,63 @@
+"""Metrics files as their users have them, gathered into one: a row a model, epoch and metric.
+
+The queries read a single file, wide or long, by themselves. Gathering is for several, and for the files of Keras'
+CSVLogger, which name no model: the folder that one lies in tells whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wexport.errors import UsageError
+from wexport.queries import asking
+
+if TYPE_CHECKING:
+    from wexport.sessions.connection import PathLike
+
+_ENTRIES = "SELECT named_as AS model, epoch, metric, cell AS value FROM metric_entries('{name}') ORDER BY entry, metric"
+_MODELS = "SELECT model, any_value(source) AS source, any_value(run) AS run FROM weights GROUP BY model ORDER BY model"
+
+
+def gather(table: PathLike, paths: Sequence[PathLike], target: Path, **limits: Any) -> Path:
+    """Write what metrics files say into one Parquet file, with the columns model, epoch, metric, value (as text).
+
+    table: the models that they are about. paths: CSV, TSV, JSON, JSON lines or Parquet files. limits: of the session,
+    `seconds` and `memory`. A file that names no models belongs to the run, or else the one model, whose files lie in
+    its folder, or below; where that does not tell, `model` stays empty. Returns `target`.
+
+    Raises UsageError for a file that cannot be read, TableError if there is no such table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not paths:
+        raise UsageError("there is no metrics file", hint="name a CSV, JSON or Parquet file")
+    files = {f"metrics_{number}": path for number, path in enumerate(paths)}
+    with asking.session(table, files, **limits) as session:
+        models = session.ask(_MODELS).to_pylist()
+        parts = []
+        for name, path in files.items():
+            part = session.ask(_ENTRIES.format(name=name))
+            if part["model"].null_count:
+                owner = pa.scalar(_owner(Path(path), models), pa.string())
+                part = part.set_column(0, "model", part["model"].fill_null(owner) if owner.is_valid else part["model"])
+            parts.append(part)
+    pq.write_table(pa.concat_tables(parts), target)
+    return target
+
+
+def _owner(path: Path, models: Sequence[Mapping[str, Any]]) -> str | None:
+    """The run or model whose files lie in the folder of a file, or below it; None where there are several or none."""
+    folder = path.absolute().parent
+    stored = [model for model in models if model["source"] is not None]  # others were in memory
+    beside = [model for model in stored if Path(model["source"]).parent == folder]
+    below = [model for model in stored if folder in Path(model["source"]).parents]
+    for near in (beside, below):
+        runs = {model["run"] for model in near if model["run"] is not None}
+        if len(runs) == 1:
+            return str(runs.pop())
+        if len(near) == 1:
+            return str(near[0]["model"])
+    return None

@@ -1,0 +1,141 @@
+"""Answers to queries as text, JSON, CSV, Markdown or Parquet; the library as a list and a page."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from wexport import library
+from wexport.errors import UsageError
+from wexport.files.atomic import atomic_write
+from wexport.library import Query
+from wexport.terminal import tables, text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from wexport.queries.asking import Answer
+
+COUNTED_ROWS = 1_000_000
+"""How many rows beyond those shown are counted before it is only said that there are more."""
+MOST_ROWS = 100_000
+"""How many rows the table format shows at most: it holds them all to make columns as wide as they need to be."""
+PAGE_WIDTH = 100
+
+
+def show(answer: Answer, form: str, out: str | None = None, rows: int = 0) -> None:
+    """Print an answer, or write it to `out`, while it comes. rows: how many the table format shows; 0 for all."""
+    if form == "parquet":
+        _write_parquet(answer, out)
+    elif form == "table":
+        shown, more = _first(answer, rows)
+        with tables.redirected(out):
+            _show_table(answer.schema.names, shown, more)
+    else:
+        with tables.redirected(out):
+            tables.show_rows(answer.schema.names, map(_rows, answer), form)
+
+
+def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
+    """A batch by rows; columns may have the same name."""
+    return list(zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns), strict=True))
+
+
+def _first(answer: Answer, rows: int) -> tuple[list[tuple[Any, ...]], int]:
+    """The rows to show, and how many more there are, at most one more than are counted."""
+    shown: list[tuple[Any, ...]] = []
+    more = 0
+    for batch in answer:
+        wanted = max((rows or MOST_ROWS) - len(shown), 0)
+        shown += _rows(batch.slice(0, wanted))
+        more += max(batch.num_rows - wanted, 0)
+        if more > COUNTED_ROWS:
+            break
+    return shown, more
+
+
+def _show_table(names: list[str], shown: list[tuple[Any, ...]], more: int) -> None:
+    if not shown:
+        print(f"no rows (columns: {text.safe(', '.join(names))})")
+        return
+    tables.show(names, shown)
+    if more:
+        count = f"more than {COUNTED_ROWS:,}" if more > COUNTED_ROWS else f"{more:,}"
+        way = "--rows 0 shows all" if len(shown) < MOST_ROWS else "--format csv has all"
+        print(f"... and {count} more row{'s' if more > 1 else ''} ({way})")
+
+
+def _write_parquet(answer: Answer, out: str | None) -> None:
+    if out is not None:
+        with atomic_write(out) as file:
+            _write_batches(answer, file)
+    elif sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal", hint="add --out FILE, or pipe it")
+    else:
+        _write_batches(answer, sys.stdout.buffer)
+
+
+def _write_batches(answer: Answer, file: IO[bytes]) -> None:
+    import pyarrow.parquet as pq
+
+    # Figures are rarely equal: to look for equal ones takes most of the time.
+    words = [field.name for field in answer.schema if str(field.type) == "string"]
+    with pq.ParquetWriter(file, answer.schema, compression="zstd", use_dictionary=words) as writer:
+        for batch in answer:
+            writer.write_batch(batch)
+
+
+def refuse_overwriting(out: str | None, table: str, files: Iterable[str]) -> None:
+    """Raises UsageError if an answer would be written over what it is worked out from."""
+    if out is None or not Path(out).exists():
+        return
+    for read in _read(table, files):
+        if Path(read).exists() and Path(read).samefile(out):
+            raise UsageError(f"{out}: is what the query reads", hint="name another --out")
+
+
+def _read(table: str, files: Iterable[str]) -> Iterator[str | Path]:
+    import glob
+
+    yield from files
+    yield table
+    yield from Path(table).glob("*.parquet") if Path(table).is_dir() else map(Path, glob.glob(table, recursive=True))  # noqa: PTH207
+
+
+def list_queries(form: str, others: Iterable[Query] = ()) -> None:
+    """Print the library, and queries of plugins: a line a query, by what they are about."""
+    queries = [*library.load().values(), *others]
+    if form != "table":
+        if form == "parquet":
+            raise UsageError("the list of queries is not written as Parquet", hint="--format json")
+        tables.show(
+            ["query", "group", "question", "parameters"],
+            [[query.name, query.group, query.question, [each.name for each in query.parameters]] for query in queries],
+            form,
+        )
+        return
+    group, width = "", max(len(query.name) for query in queries)
+    for query in queries:
+        if query.group != group:
+            group = query.group
+            print(f"{group}")
+        print(f"  {query.name:{width}}  {query.question}")
+    print("\nwexport query NAME TABLE asks one; wexport query NAME --about tells how to read its answer")
+    print('wexport query "SELECT ..." TABLE asks anything else of weights, tensors, gates, units, histogram, sample')
+
+
+def describe(query: Query) -> None:
+    """Print a query's page: its parameters, columns, how to read it, what it does not prove."""
+    print(f"{query.name}: {query.question}\n")
+    if query.parameters:
+        tables.show(
+            ["parameter", "type", "default", "meaning"],
+            [[each.name, each.type, each.default, each.doc] for each in query.parameters],
+        )
+    tables.show(["column", "unit", "meaning"], [[each.name, each.unit, each.doc] for each in query.columns])
+    width = min(PAGE_WIDTH, tables.stdout().width)
+    print(textwrap.fill(f"How to read it: {query.reading}", width), end="\n\n")
+    print(textwrap.fill(f"What it does not prove: {query.limits}", width))

@@ -1,0 +1,118 @@
+"""From model files to what people ask first: what they are, what is wrong, who is close to whom, which does best."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wexport.errors import ReadError, UsageError
+from wexport.findings.checking import Finding, check
+from wexport.ingestion import inputs, reuse
+from wexport.ingestion.pipeline import IngestResult, Progress, ingest
+from wexport.ingestion.reading import Options
+from wexport.queries import asking
+from wexport.queries.asking import TABLE
+from wexport.sessions.session import MEMORY_BYTES, SECONDS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from wexport.sessions.connection import PathLike
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `compare` found: the answers of the queries `models`, `clusters` and `rank`, and what `check` finds.
+
+    table: the file or folder asked. ingested: how each model file ended; None where nothing had to be read.
+    models: a row a model. findings: the worst first, information too. clusters: which models are close, which stands
+    apart. rank: the order by the user's metric; None without metrics.
+    """
+
+    table: Path
+    ingested: IngestResult | None
+    models: pa.Table
+    findings: list[Finding]
+    clusters: pa.Table
+    rank: pa.Table | None
+
+
+def compare(
+    paths: PathLike | Iterable[PathLike],
+    *,
+    metrics: PathLike | Sequence[PathLike] = (),
+    by: Mapping[str, Any] | None = None,
+    out: PathLike = TABLE,
+    progress: Progress | None = None,
+    seconds: float = SECONDS,
+    memory: int = MEMORY_BYTES,
+    **options: Any,
+) -> Comparison:
+    """Compare model files, or the models in a table.
+
+    paths: files, folders or patterns, as for `ingest`; or one table.
+    metrics: files of metrics, see the query `rank`. by: parameters of that query, such as {"metric": "val_accuracy"}.
+    out: where the table of the files is kept; one that is up to date is used as it is.
+    seconds, memory: what each query may take. options, progress: as for `ingest`.
+
+    Raises UsageError for arguments that make no sense, ReadError if no file can be read, TableError if the table cannot
+    be read or written, or holds other models, QueryError if a question cannot be answered.
+    """
+    files = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
+    if by and not files:
+        raise UsageError("there are no metrics to rank by", hint="name a metrics file with --metrics")
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    table, ingested = _table(given, Path(out), os.fspath(out), progress, options)
+    limits: dict[str, Any] = {"seconds": seconds, "memory": memory}
+    with asking.session(table, None, **limits) as session:
+        models = asking.ask(session, "models")
+        clusters = asking.ask(session, "clusters")
+        findings = check(session)
+    rank = _rank(table, files, by or {}, limits) if files else None
+    return Comparison(table, ingested, models, findings, clusters, rank)
+
+
+def _table(
+    given: Sequence[PathLike], out: Path, text: str, progress: Progress | None, options: dict[str, Any]
+) -> tuple[Path, IngestResult | None]:
+    """The table to ask: the one given, the one that is up to date, or one made now."""
+    tables = [path for path in given if _is_table(Path(path))]
+    if len(given) == len(tables) == 1:
+        return Path(given[0]), None
+    if tables:
+        raise UsageError(f"{tables[0]}: is a table, and one table alone can be compared", hint="name model files only")
+    if not (text.endswith(("/", os.sep)) or out.is_dir()):
+        found = [item for item in inputs.expand(given) if os.path.realpath(item.path) != os.path.realpath(out)]
+        if found and reuse.is_current(out, found, Options(**options)):
+            return out, None
+        reuse.refuse_losing(out, found)
+    result = ingest(given, text, progress=progress, **options)
+    if not result.with_status("ok", "partial", "empty", "unchanged"):
+        failed = result.with_status("failed")
+        if not failed:
+            raise UsageError("there is no model among the files", hint="name model files, a folder or a quoted pattern")
+        raise ReadError(
+            f"none of {len(failed):,} files can be read, the first: {failed[0].reason}", hint=failed[0].hint
+        )
+    return out, result
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a path is a table rather than models: a Parquet file, or a folder of nothing else but metrics."""
+    if path.is_dir():
+        suffixes = {file.suffix for file in path.iterdir() if not file.name.startswith(".")}
+        return ".parquet" in suffixes and suffixes <= {".parquet", ".csv"}
+    return path.suffix == ".parquet"
+
+
+def _rank(table: Path, metrics: Sequence[PathLike], by: Mapping[str, Any], limits: Mapping[str, Any]) -> pa.Table:
+    from wexport.queries.metrics import gather
+
+    with tempfile.TemporaryDirectory(prefix="wexport-") as folder:
+        gathered = gather(table, metrics, Path(folder) / "metrics.parquet", **limits)
+        with asking.session(table, {"metrics": gathered}, **limits) as session:
+            return asking.ask(session, "rank", by)

@@ -1,0 +1,247 @@
+"""DuckDB over one table, able to read that table and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from wexport import library
+from wexport.errors import UsageError
+from wexport.model.kinds import checked
+from wexport.sessions.statements import as_query_error, first_line, literal, name_of, reading_statement
+from wexport.sessions.table_files import as_pattern, check_files, table_files
+
+PathLike = str | os.PathLike[str]
+
+_READ = {
+    ".csv": "read_csv_auto",
+    ".tsv": "read_csv_auto",
+    ".json": "read_json_auto",
+    ".jsonl": "read_json_auto",
+    ".ndjson": "read_json_auto",
+    ".parquet": "read_parquet",
+}
+_TABLE_VARIABLE, _KINDS_VARIABLE = "weights_parquet", "kinds"
+"""Variables by which the views know the table's files, and what is asked for weights; no parameter may change them."""
+
+
+class Connection:
+    """A DuckDB session that reads one table, and files named with it; it writes nothing and loads nothing.
+
+    Its views: `weights`, `tensors`, `gates`, `units`, `histogram`, `sample`; `queries/views.sql` makes them. One
+    statement at a time, and only one that reads: SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN.
+    A context manager.
+    """
+
+    def __init__(self, duck: duckdb.DuckDBPyConnection, files: Sequence[str], kinds: Sequence[str] = ()) -> None:
+        self._duck = duck
+        self._files = list(files)
+        self._kinds = list(kinds)
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session; answers that were not fetched are gone."""
+        for cursor in self._cursors:
+            cursor.close()
+        self._duck.close()
+
+    def sql(self, text: str, parameters: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyRelation:
+        """The answer to a query, as DuckDB gives it: `.df()`, `.pl()`, `.to_arrow_table()`, `.fetchall()`, `.show()`.
+
+        parameters: variables that the query reads by `getvariable('name')`, for this query alone.
+        Raises QueryError if the statement may do anything but read, or is wrong; what goes wrong when the answer is
+        fetched is DuckDB's own error.
+        """
+        cursor = self._cursor(parameters)
+        # It must outlive the answer, which is worked out, from the variables too, when it is fetched.
+        self._cursors.append(cursor)
+        return _relation(cursor, text)
+
+    def ask(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The whole answer to a query, worked out on all cores. Raises QueryError as `sql` does."""
+        with contextlib.closing(self._cursor(parameters)) as cursor:
+            try:
+                return _relation(cursor, text).to_arrow_table()
+            except duckdb.Error as error:
+                raise as_query_error(error) from None
+
+    def batches(
+        self,
+        text: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        rows: int = 1 << 13,
+        tables: Mapping[str, pa.Table] | None = None,
+    ) -> pa.RecordBatchReader:
+        """The answer to a query in batches of about `rows` rows, worked out as they are fetched.
+
+        tables: more that the query may read, by name. Raises QueryError as `sql` does, now or when a batch is fetched.
+        """
+        cursor = self._cursor(parameters)
+        for name, table in (tables or {}).items():
+            cursor.register(name, table)
+        relation = _relation(cursor, text)
+        try:
+            # The second name is that of DuckDB 1.3.
+            stream = relation.to_arrow_reader if "to_arrow_reader" in dir(relation) else relation.fetch_arrow_reader
+            reader = stream(rows)
+        except duckdb.Error as error:
+            raise as_query_error(error) from None
+        names = _different(reader.schema.names)
+        schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+        return pa.RecordBatchReader.from_batches(schema, _fetched(reader, names, cursor))
+
+    def _cursor(self, parameters: Mapping[str, Any] | None) -> duckdb.DuckDBPyConnection:
+        """A connection to the same database with variables of its own."""
+        cursor = self._duck.cursor()
+        cursor.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(self._files)}")
+        if self._kinds:
+            cursor.execute(f"SET VARIABLE {_KINDS_VARIABLE} = {literal(self._kinds)}")
+        for name, value in (parameters or {}).items():
+            if name_of(name, "parameter", "use letters, digits and _").lower() in (_TABLE_VARIABLE, _KINDS_VARIABLE):
+                raise UsageError(f"{name} is no parameter", hint="name the table itself, or the kind with --kind")
+            try:
+                cursor.execute(f'SET VARIABLE "{name}" = {literal(value)}')
+            except duckdb.Error as error:
+                raise UsageError(f"parameter {name}: {value!r} cannot be used: {first_line(error)}") from None
+        return cursor
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """Names of columns, none of them twice: an answer may be read by name."""
+    found: dict[str, None] = {}
+    for name in names:
+        tries = (f"{name}_{number}" for number in itertools.count(1))
+        found[name if name not in found else next(each for each in tries if each not in found)] = None
+    return list(found)
+
+
+def _fetched(
+    reader: pa.RecordBatchReader, names: Sequence[str], cursor: duckdb.DuckDBPyConnection
+) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in reader:
+            yield batch.rename_columns(names)
+    except (duckdb.Error, OSError, pa.ArrowException) as error:  # OSError: as Arrow streams tell errors
+        raise as_query_error(error) from None
+    finally:
+        cursor.close()
+
+
+def _relation(cursor: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
+    statement = reading_statement(cursor, text)
+    try:
+        return cursor.sql(statement)
+    except duckdb.Error as error:
+        raise as_query_error(error) from None
+
+
+def connect(
+    table: PathLike,
+    files: Mapping[str, PathLike] | None = None,
+    *,
+    memory: int | None = None,
+    threads: int | None = None,
+    kinds: Sequence[str] = (),
+) -> Connection:
+    """Open a table for queries.
+
+    table: a file that `ingest` wrote, a folder of parts, or a pattern.
+    files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the queries call them.
+    memory: bytes that DuckDB may take; most of its work, not all, keeps to it.
+    threads: as many as there are cores by default.
+    kinds: what the view `weights` shows, of `KINDS`: ["activation"] or ["gradient"] of models that were
+        run; by default weights.
+
+    Raises TableError if there is no such table, if a file of it is damaged, or if two hold the same model; UsageError
+    for names, files or kinds that make no sense.
+    """
+    wanted = checked(kinds)
+    parts = table_files(table)
+    named = {name: Path(path) for name, path in (files or {}).items()}
+    # A setting of each cursor by itself otherwise, and on in new ones.
+    config: dict[str, Any] = {"python_enable_replacements": "false"}
+    if threads is not None:
+        config["threads"] = str(threads)
+    duck = duckdb.connect(":memory:", config=config)
+    try:
+        _lock_files(duck, parts, named, memory)
+        # A file's end, which lists all its parts, is read once, and not again by each view and query.
+        duck.execute("SET parquet_metadata_cache = true")
+        check_files(duck, parts)
+        _make_views(duck, parts, named)
+        duck.execute("SET lock_configuration = true")
+    except BaseException:
+        duck.close()
+        raise
+    return Connection(duck, _patterns(parts), wanted)
+
+
+def _lock_files(
+    duck: duckdb.DuckDBPyConnection, parts: Sequence[Path], named: Mapping[str, Path], memory: int | None
+) -> None:
+    """Let it read these files and no others, and write and load nothing."""
+    allowed = {spelling: None for path in [*parts, *named.values()] for spelling in _spellings(path)}
+    settings: dict[str, Any] = {
+        "allowed_paths": list(allowed),
+        "temp_directory": "",
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "enable_external_access": False,
+    }
+    if memory is not None:
+        settings["memory_limit"] = f"{max(memory >> 20, 1)}MiB"
+    for name, value in settings.items():
+        duck.execute(f"SET {name} = {literal(value)}")
+
+
+def _spellings(path: Path) -> list[str]:
+    """The ways in which somebody may write a path: as given, absolute, and as it really is; as it is, as a pattern."""
+    real = os.path.realpath(path)
+    return [str(path), f"./{path}", str(Path.cwd() / path), real, as_pattern(real)]
+
+
+def _patterns(parts: Sequence[Path]) -> list[str]:
+    return [as_pattern(os.path.realpath(path)) for path in parts]
+
+
+def _make_views(duck: duckdb.DuckDBPyConnection, parts: Sequence[Path], named: Mapping[str, Path]) -> None:
+    duck.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(_patterns(parts))}")
+    duck.execute(library.views())
+    taken = {row[0] for row in duck.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
+    for name, path in named.items():
+        name_of(name, "table", "--with NAME=FILE; letters, digits and _")
+        if name.lower() in taken:
+            raise UsageError(f"{name!r} is the name of a view already", hint="choose another name for your file")
+        taken.add(name.lower())
+        _add_file(duck, name, path)
+
+
+def _add_file(duck: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file", hint=f"--with {name}=FILE.csv")
+    reader = _READ.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(
+            f"{path}: the suffix {path.suffix!r} is not known" if path.suffix else f"{path}: has no suffix",
+            hint=f"known: {', '.join(_READ)}",
+        )
+    try:
+        duck.execute(f'CREATE VIEW "{name}" AS FROM {reader}({literal(as_pattern(os.path.realpath(path)))})')
+        duck.execute(f'FROM "{name}" LIMIT 1').fetchall()
+    except duckdb.Error as error:
+        raise UsageError(f"{path}: cannot be read: {first_line(error)}", hint="is it what its suffix says?") from None

@@ -1,0 +1,140 @@
+"""The files that a table is made of: which they are, and whether wexport wrote them and they go together."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from wexport.errors import TableError
+from wexport.sessions.statements import first_line
+from wexport.table.schema import COLUMNS, SCHEMA_VERSION
+
+_MAKE = "wexport ingest *.h5 --out weights.parquet makes one"
+_AGAIN = "leave it out, or write it anew with `wexport ingest`"
+
+
+def table_files(table: str | os.PathLike[str]) -> list[Path]:
+    """The Parquet files of a table: a file, those in a folder, or those that a pattern matches.
+
+    Raises TableError if there are none.
+    """
+    path = Path(table)
+    if path.is_dir():
+        found = sorted(path.glob("*.parquet"))
+        if not found:
+            raise TableError(f"{table}: the folder holds no .parquet files", hint=_MAKE)
+    elif path.exists():
+        found = [path]
+    else:
+        found = sorted(map(Path, glob.glob(str(table), recursive=True)))  # noqa: PTH207  the pattern may be absolute
+    found = [file for file in found if not file.name.startswith(".")]
+    if not found:
+        what = "the pattern matches no file" if glob.has_magic(str(table)) else "there is no such table"
+        raise TableError(f"{table}: {what}", hint=_MAKE)
+    for file in found:
+        if not file.is_file():
+            raise TableError(f"{file}: is no regular file", hint=_AGAIN)
+    # A file that is reached by two names is read once.
+    return list({os.path.realpath(file): file for file in reversed(found)}.values())[::-1]
+
+
+def as_pattern(path: str) -> str:
+    """The pattern that matches a path alone: DuckDB takes each path for a pattern."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def check_files(duck: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    """Raises TableError, naming the file, if one is damaged, not wexport's, or newer than this program; or if a model
+    stands in two of them.
+    """
+    names = [os.path.realpath(file) for file in files]
+    said = dict(zip(names, map(str, files), strict=True))
+    kept = "SELECT file_name, decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'wexport'"
+    versions: dict[str, str] = dict(_ask(duck, kept, names, said))
+    for name in names:
+        _check_version(said[name], versions.get(name))
+    _check_columns(duck, names, said)
+    if len(names) > 1:
+        _check_models(duck, names, said)
+
+
+def _ask(duck: duckdb.DuckDBPyConnection, sql: str, names: Sequence[str], said: dict[str, str]) -> list[Any]:
+    """The answer to a question about all files; if it fails, the one to blame is told."""
+    try:
+        return duck.execute(sql, [list(map(as_pattern, names))]).fetchall()
+    except duckdb.Error as error:
+        for name in names:
+            try:
+                duck.execute("SELECT count(*) FROM parquet_schema(?)", [as_pattern(name)]).fetchall()
+            except duckdb.Error as cause:
+                what = _why_no_parquet(name) or first_line(cause).partition(": ")[2]
+                raise TableError(f"{said[name]}: is no Parquet file: {what}", hint=_AGAIN) from None
+        raise TableError(f"the table cannot be read: {first_line(error)}", hint=_AGAIN) from None
+
+
+def _why_no_parquet(name: str) -> str:
+    size = Path(name).stat().st_size
+    if not size:
+        return "it is empty"
+    with Path(name).open("rb") as file:
+        begins = file.read(4)
+        file.seek(max(0, size - 4))
+        ends = file.read(4)
+    if begins == b"PAR1" and ends != b"PAR1":
+        return "it is cut off"
+    return "" if begins == b"PAR1" else "its first bytes are not PAR1"
+
+
+def _check_version(said: str, text: str | None) -> None:
+    if text is None:
+        raise TableError(f"{said}: is a Parquet file that wexport did not write", hint=_AGAIN)
+    try:
+        metadata = json.loads(text)
+        version, wrote = int(metadata["schema_version"]), str(metadata.get("wexport_version", "?"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise TableError(f"{said}: what wexport wrote about itself cannot be read", hint=_AGAIN) from None
+    if version > SCHEMA_VERSION:
+        raise TableError(
+            f"{said}: was written by wexport {wrote} with version {version} of the columns, and this one knows "
+            f"{SCHEMA_VERSION}",
+            hint="pip install --upgrade wexport",
+        )
+
+
+def _check_columns(duck: duckdb.DuckDBPyConnection, names: Sequence[str], said: dict[str, str]) -> None:
+    """The files have all of our columns. One that lacks some would fail each query in words that do not help."""
+    # Most files are alike, so one of each sort is looked at; what parquet_schema lists are leaves and roots together.
+    sorts = _ask(
+        duck,
+        "SELECT min(file_name) FROM (SELECT file_name, list_sort(list(name || coalesce(type, ''))) AS sort "
+        "FROM parquet_schema(?) GROUP BY file_name) GROUP BY sort",
+        names,
+        said,
+    )
+    for (name,) in sorts:
+        there = {row[0] for row in _ask(duck, "DESCRIBE FROM read_parquet(?)", [name], said)}
+        lacking = [column.name for column in COLUMNS if column.name not in there]
+        if lacking:
+            raise TableError(f"{said[name]}: lacks the column {lacking[0]!r}", hint=_AGAIN)
+
+
+def _check_models(duck: duckdb.DuckDBPyConnection, names: Sequence[str], said: dict[str, str]) -> None:
+    twice = _ask(
+        duck,
+        "SELECT model, min(filename), max(filename) FROM read_parquet(?, filename = true) "
+        "GROUP BY model HAVING min(filename) <> max(filename) ORDER BY model LIMIT 1",
+        names,
+        said,
+    )
+    for model, one, other in twice:
+        raise TableError(
+            f"the model {model!r} stands in two files of the table, {said[one]} and {said[other]}",
+            hint="leave one of them out, or ingest one again with another --name",
+        )
