@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wexport
-from wexport import chunks
+from wexport.model import chunks
 from wexport_onnx.nodes import Attributes
 from wexport_onnx.values import Quantised, Value
 
