@@ -148,14 +148,16 @@ class Skipped:
 
     what: a short class of things, the same for alike ones ("string", "compound", "external link").
     name: the path inside the file.
-    problem: True if it should have been readable and the user should hear of it; False if it holds no numbers.
+    problem: True if it should have been readable and the user should hear of it; False if it is no tensor of a model.
     detail: why, in words.
+    size: bytes of numbers that it holds, as they are stored; 0 where it holds none or nobody knows.
     """
 
     what: str
     name: str
     problem: bool = False
     detail: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
