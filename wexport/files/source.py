@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from wexport.errors import ReadError
+from wexport.files.slices import FileSlice
 
 HEAD_BYTES = 4096
 """How much of a file's beginning `Source.head` shows."""
@@ -82,6 +83,13 @@ class Source:
             return b""
         self.file.seek(offset)
         return self.file.read(min(count, there))  # `read` would first make room for all that was asked for
+
+    def within(self, stretch: FileSlice) -> Source:
+        """A part of this file, such as an archive in an archive, as a source of its own; errors name the whole file."""
+        found = Source(self.path, self.optimizer, self.external_data)
+        found.__dict__.update(file=stretch, size=stretch.size)
+        self._exit.callback(found.__exit__, None, None, None)
+        return found
 
     def closing(self, resource: T) -> T:
         """Have `resource.close()` called when the file is done with."""
