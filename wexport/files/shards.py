@@ -20,7 +20,9 @@ from typing import Any
 from wexport.errors import BudgetError, HostileFileError, ReadError
 
 SUFFIX = ".index.json"
-READ = (".safetensors" + SUFFIX, ".bin" + SUFFIX, ".pt" + SUFFIX, ".pth" + SUFFIX)
+KERAS = ".weights.json"
+"""How the index of Keras' sharded weights ends; the files that it names end in `.weights.h5`."""
+READ = (KERAS, ".safetensors" + SUFFIX, ".bin" + SUFFIX, ".pt" + SUFFIX, ".pth" + SUFFIX)
 """How the names of such indexes end that a reader opens."""
 CHECKPOINT_SUFFIX = ".index"
 DISTRIBUTED, DISTRIBUTED_PART = ".metadata", ".distcp"
@@ -42,7 +44,7 @@ def read_index(path: Path) -> dict[str, str]:
     what is no index.
     """
     found = _weight_map(path)
-    suffix = Path(path.name.removesuffix(SUFFIX)).suffix
+    suffix = ".weights.h5" if path.name.endswith(KERAS) else Path(path.name.removesuffix(SUFFIX)).suffix
     for file in set(found.values()):
         if not _PLAIN_NAME.fullmatch(file) or not file.endswith(suffix) or file in (".", "..", path.name):
             raise HostileFileError(
@@ -67,6 +69,10 @@ def _weight_map(path: Path) -> dict[str, str]:
             f"{path}: is no index of a sharded model: {str(error)[:200]}", hint="copy or save it again"
         ) from None
     found: Any = index.get("weight_map") if isinstance(index, dict) else None
+    if isinstance(found, dict) and path.name.endswith(KERAS):
+        # One layer may be in several files.
+        lists = {name: files if isinstance(files, list) else [files] for name, files in found.items()}
+        found = {f"{name}#{number}": file for name, files in lists.items() for number, file in enumerate(files)}
     if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
         raise ReadError(f"{path}: has no weight_map of names to files", hint="name the files of the model instead")
     return found

@@ -33,6 +33,8 @@ class Source:
     """Whether optimizer state is wanted."""
     external_data: bool = False
     """Whether values may be read that the file says stand in others beside it, see `wexport.files.external`."""
+    part: str | None = None
+    """Which of several models in the file is wanted, by the name before its tensors' names; None for all there is."""
     _exit: ExitStack = field(default_factory=ExitStack, repr=False)
     _shared: dict[str, Any] = field(default_factory=dict, repr=False)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wexport.errors import PluginError
@@ -168,6 +168,8 @@ class Model:
     format: the container, in words a user knows: "keras-h5", "keras-v3", "weights-h5", "hdf5".
     framework, framework_version, backend: who wrote it, as the file says; None when it does not.
     skipped: what was passed over.
+    aliases: tensors that are second names of others in the file (a hard link, a shared storage), and the first names.
+    part: which of several models in the file it is, where its reader was asked for one and saw to it.
     """
 
     tensors: Sequence[Tensor]
@@ -176,6 +178,8 @@ class Model:
     framework_version: str | None = None
     backend: str | None = None
     skipped: Sequence[Skipped] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

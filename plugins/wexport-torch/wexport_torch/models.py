@@ -29,7 +29,10 @@ def open_(source: Source) -> Model:
     by_name = {weight.tensor.name: weight for weight in held.weights}
     by_name |= {name: by_name[codes] for name, codes in values.made_of.items()}
     tensors = [*_described(values.tensors, by_name, values.made_of), *held.others]
-    return Model(tensors=tensors, format=held.format, framework="torch", skipped=[*held.skipped, *values.skipped])
+    skipped = [*held.skipped, *values.skipped]
+    return Model(
+        tensors=tensors, format=held.format, framework="torch", skipped=skipped, aliases=held.aliases, part=held.part
+    )
 
 
 def _described(tensors: list[Tensor], by_name: Mapping[str, Weight], made_of: Mapping[str, str]) -> Iterator[Tensor]:

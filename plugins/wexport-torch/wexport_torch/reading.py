@@ -24,18 +24,24 @@ class Weight:
 
 @dataclass(slots=True)
 class Contents:
-    """What a file holds. others: tensors that are no weights, with their kinds."""
+    """What a file holds.
+
+    others: tensors that are no weights, with their kinds. part: the one that was asked for, if it is that alone.
+    """
 
     format: str
     weights: list[Weight] = field(default_factory=list)
     others: list[Tensor] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    part: str | None = None
 
     def add(self, more: Contents) -> None:
         """What another file of the same model holds."""
         self.weights += more.weights
         self.others += more.others
         self.skipped += more.skipped
+        self.aliases |= more.aliases
 
 
 def contents(source: Source) -> Contents:
@@ -70,6 +76,7 @@ class _Reading:
     source: Source
     loaded: Loaded
     _taken: set[str] = field(default_factory=set)
+    _places: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._budget = values.Budget(self.source.size)
@@ -81,7 +88,12 @@ class _Reading:
         self._leave_out_optimizers(found)
         told = [(item, self._told(item)) for item in found.tensors if self.source.optimizer or not item.optimizer]
         likely = [item.path for item, it in told if isinstance(it, Stored) and not item.optimizer and _is_likely(it)]
-        chosen = choice.model_in(found, likely)
+        asked = choice.part_in(found, self.source.part)
+        chosen = asked or choice.model_in(found, likely)
+        if asked is not None:
+            held.part = self.source.part
+            told = [(item, it) for item, it in told if asked.holds(item.path)]
+            found = replace(found, others=[], more=0)
         for item, it in told:
             name = self._free(chosen.name(item.path))
             kind = _kind(item, it, chosen)
@@ -91,6 +103,8 @@ class _Reading:
                 held.skipped.append(Skipped("tensor beside the model", name, size=it.size * it.type.size))
             else:
                 tensor = self._tensor(name, item, it)
+                if tensor is not None:
+                    self._note_alias(name, it)
                 if tensor is not None and kind == "weight":
                     held.weights.append(Weight(tensor, item))
                 elif tensor is not None:
@@ -133,6 +147,13 @@ class _Reading:
     def _other(self, other: Other, chosen: Choice) -> Skipped:
         what = f"{other.what} that holds tensors" if other.what == "object" and other.stored else other.what
         return Skipped(what, chosen.name(other.path), other.what == "object" and other.stored > 0, other.detail)
+
+    def _note_alias(self, name: str, it: Stored) -> None:
+        """Tied parameters are one stretch of one storage, seen in one way."""
+        place = (it.storage.key, it.storage.first, it.offset, it.shape, it.strides, it.type.name)
+        first = self._places.setdefault(place, name)
+        if first != name and it.size:
+            self._held.aliases[name] = first
 
     def _free(self, wanted: str) -> str:
         """Names are unique, though a dict may hold `a.b` beside an `a` that holds `b`, and 1 beside "1"."""

@@ -6,6 +6,7 @@ nesting from the attribute `model_config` where there is one.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -70,6 +71,7 @@ def open_(source: Source) -> Model:
         framework_version=version,
         backend=tree.text("", "backend") or tree.text(root, "backend"),
         skipped=reading.passed_over(),
+        aliases={tensor.name: tree.links[tensor.name] for tensor in reading.tensors if tensor.name in tree.links},
     )
 
 
@@ -175,7 +177,7 @@ class _Reading:
                 for number, path in enumerate(order)
             ]
         elif order:
-            self.skipped.append(Skipped("optimizer state", _OPTIMIZER, False, f"{len(order)} tensors"))
+            self.skipped.append(_optimizer_state([self.tree.datasets[path] for path in order]))
 
     def add_rest(self) -> None:
         """Datasets that no name leads to: beside the layers they are weights, elsewhere they may be data."""
@@ -190,6 +192,11 @@ class _Reading:
 
     def _miss(self, what: str, name: str, detail: str) -> None:
         self.skipped.append(Skipped(what, name, True, detail))
+
+
+def _optimizer_state(datasets: Sequence[Dataset]) -> Skipped:
+    size = sum(math.prod(dataset.shape) * dataset.type.dtype.itemsize for dataset in datasets)
+    return Skipped("optimizer state", _OPTIMIZER, False, f"{len(datasets)} tensors", size)
 
 
 def _by_layer(config: str | None) -> dict[str, list[LayerConfig]]:
