@@ -1,4 +1,4 @@
-"""A model's config where it lies beside its weights: in the folder of `model.save(zipped=False)`, or as `to_json()` wrote it.
+"""A model's config where it lies beside its weights: as `model.save(zipped=False)` or `to_json()` wrote it.
 
 A config that lies beside may be another model's. It counts only if it tells of every group of weights that there is.
 """
