@@ -152,7 +152,7 @@ def _ingest_files(
     found = [item for item in found if not _is_output(item, target, folder)]
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
-    names = inputs.model_names([item.path for item in found], chosen.name)
+    names = inputs.model_names([item.called for item in found], chosen.name)
     results = [ModelResult(name, item.path) for name, item in zip(names, found, strict=True)]
     files = (file for item in found for file in (item.path, *shards.parts(item.path)))
     places.claim(out, names, [*chosen.plugins, *files], overwrite=overwrite)
