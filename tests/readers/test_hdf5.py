@@ -198,7 +198,7 @@ def test_what_has_no_numbers_is_counted_and_named(tmp_path: Path) -> None:
     assert found["complex"] in ("complex", "compound")  # compound before HDF5 2
     assert set(read(path)) == {"once_more", "w"}
     with wexport.Source(path) as source:
-        assert walk.open_file(source).walk().links == {"w": "once_more"}
+        assert open_file(source).walk().links == {"w": "once_more"}
     result = wexport.ingest([path], tmp_path / "o.parquet")
     assert result.models[0].left_out["string"] == ["string"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, listed, reading_options, say
+from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, listed, overwrite_option, reading_options, say
 from wexport.commands.progress import progress
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ SHOWN_MODELS = 40
     metavar="TABLE",
     help="weights.parquet, or a folder (dir/) for one part per model.",
 )
+@overwrite_option
 @click.option("--append", is_flag=True, help="Add to the table; models read from the same file before are replaced.")
 @click.option(
     "--detail",

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from wexport.commands.common import asking_options, kind_option, pairs, say
-from wexport.errors import TableError, UsageError
+from wexport.errors import MissingTableError, UsageError
+from wexport.files import outputs
 
 
 class _Asking(click.Command):
@@ -30,6 +31,12 @@ class _Asking(click.Command):
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load queries from a Python file.")
 @click.option("--about", is_flag=True, help="What the query's parameters and columns are, and how to read it.")
 @click.option("--sql", "show_sql", is_flag=True, help="The query's SQL, which also runs in the duckdb CLI.")
+@click.option(
+    "--views",
+    "show_views",
+    is_flag=True,
+    help="The SQL of the views and macros that queries read, for the duckdb CLI: duckdb -init views.sql -f QUERY.sql.",
+)
 @kind_option
 @asking_options
 def query(
@@ -41,9 +48,11 @@ def query(
     plugins: tuple[str, ...],
     about: bool,
     show_sql: bool,
+    show_views: bool,
     form: str,
     out: str | None,
     rows: int,
+    overwrite: bool,
     **limits: Any,
 ) -> None:
     """Ask a table a question.
@@ -51,8 +60,12 @@ def query(
     QUESTION is a query of the library (without one, they are listed), or any SQL that reads.
     TABLE is weights.parquet by default; it may be a folder of parts or a quoted pattern.
     """
+    from wexport import library
     from wexport.queries import asking, printing
 
+    if show_views:
+        print(library.views(), end="")
+        return
     if question is None:
         if about or show_sql or parameters or files:
             raise UsageError("no query is named", hint="`wexport query` lists them")
@@ -67,7 +80,7 @@ def query(
     if more:
         raise UsageError(f"{more[0]}: one table at a time", hint="quote a pattern: 'parts/*.parquet'")
     if table is None and not Path(asking.TABLE).exists():
-        raise TableError(
+        raise MissingTableError(
             f"no table is named, and there is no {asking.TABLE} here",
             hint=f"wexport query {named.name if named else 'SQL'} TABLE; `wexport ingest *.h5 --out {asking.TABLE}` "
             "makes one",
@@ -76,7 +89,10 @@ def query(
     given, tables = pairs("--param", parameters), pairs("--with", files)
     if named:
         asking.typed(named, given)  # before a process is started
-    printing.refuse_overwriting(out, table, tables.values())
+    if out is not None:
+        kind = outputs.PARQUET_ANSWER if form == "parquet" else outputs.TEXT
+        read = [*outputs.table_inputs(table), *tables.values(), *plugins]
+        outputs.claim(out, kind, inputs=read, overwrite=overwrite)
     with asking.session(table, tables, **limits) as session:
         printing.show(asking.stream(session, named or question, given), form, out, rows)
     if named and form == "table" and out is None:

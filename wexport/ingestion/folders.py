@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from wexport.errors import ReadError, UsageError
+from wexport.errors import MissingModelError, ReadError, UsageError
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed, Opened, Task
@@ -28,7 +28,7 @@ def one_model(
     """
     item = inputs.named(path)
     if not item.path.exists():
-        raise ReadError(f"{Path(path)}: does not exist", hint="check the path")
+        raise MissingModelError(f"{Path(path)}: does not exist", hint="check the path")
     if not item.path.is_dir():
         return item
     try:

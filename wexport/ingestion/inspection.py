@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from wexport.errors import ReadError
 from wexport.ingestion.folders import one_model
 from wexport.ingestion.inputs import model_names
 from wexport.ingestion.reading import ModelResult, Options, Readers
+from wexport.plugins.catalog import absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +33,33 @@ class Inspection:
             yield group[0]["layer"] or "", group[0]["layer_class"], group
 
 
-def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    detail: str = "full",
+    optimizer: bool = False,
+    external_data: bool = False,
+    reader: str | None = None,
+    plugins: Sequence[str | os.PathLike[str]] = (),
+    timeout: float | None = None,
+) -> Inspection:
     """Read one model, in a child process, and return what its rows would be.
 
     path: a file, a folder that holds one model, or one of several models in a file (`checkpoint.pt#model_ema`).
 
-    options: the fields of `ingestion.reading.Options` that concern reading: optimizer, external_data, reader, plugins,
-    timeout, detail.
-    Raises ReadError if it cannot be read.
+    detail, optimizer, external_data, reader, plugins, timeout: as for `ingest`.
+    Raises MissingModelError if it is not there, ReadError if it cannot be read, UsageError for options that make no
+    sense.
     """
-    chosen = Options(**{"jobs": 1, **options})
+    chosen = Options(
+        detail=detail,
+        optimizer=optimizer,
+        external_data=external_data,
+        reader=reader,
+        plugins=absolute(plugins),
+        jobs=1,
+        timeout=timeout,
+    ).checked()
     item = one_model(path, reader=chosen.reader, plugins=chosen.plugins, external_data=chosen.external_data)
     (name,) = model_names([item.called])
     result = ModelResult(name, item.path)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wexport
-from wexport.model import chunks
+from wexport.reading import chunks
 from wexport_onnx.nodes import Attributes
 from wexport_onnx.values import Quantised, Value
 

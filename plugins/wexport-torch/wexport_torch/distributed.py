@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport import BudgetError, ReadError, Skipped, Source, Tensor
-from wexport.files.external import ExternalFiles
-from wexport.files.slices import FileSlice
+from wexport.reading import ExternalFiles, FileSlice
 from wexport_torch import choice, element_types, layouts, stored, values
 from wexport_torch.element_types import ElementType
 from wexport_torch.inert import Named, Record, entries, get, is_mapping

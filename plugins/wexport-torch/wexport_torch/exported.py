@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from wexport import ReadError, Skipped, Source
-from wexport.files import archives
-from wexport.files.archives import Archive
+from wexport.reading import Archive, archives
 from wexport_torch import element_types, reading, values
 from wexport_torch.reading import Contents, Weight
 from wexport_torch.storages import Storage, ZipStorages, is_length

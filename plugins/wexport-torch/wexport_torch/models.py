@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from wexport import Model, Skipped, Source, Tensor
-from wexport.files import shards
-from wexport.files.external import ExternalFiles
-from wexport.state_dict import decoded, describe
+from wexport.reading import ExternalFiles, shards, state_dict
 from wexport_torch import classes, distributed, exported, reading
 from wexport_torch.reading import Contents, Weight
 
@@ -25,7 +23,7 @@ def open_(source: Source) -> Model:
         held = exported.contents(source)
     else:
         held = reading.contents(source)
-    values = decoded([weight.tensor for weight in held.weights])
+    values = state_dict.decoded([weight.tensor for weight in held.weights])
     by_name = {weight.tensor.name: weight for weight in held.weights}
     by_name |= {name: by_name[codes] for name, codes in values.made_of.items()}
     tensors = [*_described(values.tensors, by_name, values.made_of), *held.others]
@@ -37,7 +35,7 @@ def open_(source: Source) -> Model:
 
 def _described(tensors: list[Tensor], by_name: Mapping[str, Weight], made_of: Mapping[str, str]) -> Iterator[Tensor]:
     """The model's tensors with what their names and shapes tell, and their modules' classes where there are any."""
-    for tensor in describe(tensors, ordered=True):
+    for tensor in state_dict.describe(tensors, ordered=True):
         # The biases of a recurrent layer are one tensor now, under both names.
         first = tensor.name if tensor.name in by_name else tensor.name.split(" + ")[0].split(", ")[0]
         weight = by_name.get(first)
