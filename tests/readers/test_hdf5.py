@@ -22,7 +22,6 @@ from tests import crafted
 from tests.conftest import EXAMPLES
 from wexport.files.source import Source
 from wexport.readers import raw_hdf5
-from wexport.readers.hdf5 import walk
 from wexport.readers.hdf5.chunks import slabs
 from wexport.readers.hdf5.walk import Tree, open_file, signature_offset
 from wexport.testing import ReaderTests
