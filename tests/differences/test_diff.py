@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -341,6 +342,32 @@ def test_a_model_is_the_same_in_every_container(a: Path, b: Path) -> None:
     assert not found.notes
 
 
+def test_a_tensor_that_one_file_holds_twice_is_equal_to_its_twin(tmp_path: Path) -> None:
+    """Tied parameters: one container keeps both names, another the first alone."""
+    table, bias = np.arange(12.0).reshape(3, 4), np.arange(3.0)
+    np.savez(tmp_path / "twice.npz", **{"emb/w": table, "head/w": table, "head/b": bias})
+    np.savez(tmp_path / "once.npz", **{"emb/w": table, "head/b": bias})
+    for one, other in (("twice", "once"), ("once", "twice")):
+        found = diff(tmp_path / f"{one}.npz", tmp_path / f"{other}.npz")
+        assert found.same
+        assert set(statuses(found).values()) == {"identical"}
+        assert len(found.tensors) == 3
+    np.savez(tmp_path / "other.npz", **{"emb/w": table, "head/w": table + 1, "head/b": bias})
+    assert diff(tmp_path / "other.npz", tmp_path / "once.npz").counts["only in a"] == 1
+
+
+@pytest.mark.usefixtures("real_child")
+def test_a_folder_of_one_model_is_that_model(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    shutil.copy(EXAMPLES / "lstm.h5", folder / "lstm.h5")
+    (folder / "notes.txt").write_text("the best one")
+    assert diff(folder, EXAMPLES / "lstm.h5").same
+    shutil.copy(EXAMPLES / "gru.h5", folder / "gru.h5")
+    with pytest.raises(ReadError, match=r"holds 2 models: gru\.h5, lstm\.h5"):
+        diff(folder, EXAMPLES / "lstm.h5")
+
+
 @pytest.mark.usefixtures("real_child")
 def test_a_file_and_itself() -> None:
     found = diff(EXAMPLES / "lstm.h5", EXAMPLES / "lstm.h5")
@@ -596,8 +623,9 @@ def test_what_cannot_be_read_is_an_error_that_names_the_file(tmp_path: Path, wri
     good = write_h5("good.h5", w=np.ones(3))
     with pytest.raises(ReadError, match=r"none\.h5: does not exist"):
         diff(good, tmp_path / "none.h5")
-    with pytest.raises(ReadError, match="is a folder"):
-        diff(tmp_path, good)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ReadError, match="no file in this folder is a model"):
+        diff(tmp_path / "empty", good)
     (tmp_path / "noise.h5").write_bytes(b"not a model at all")
     with pytest.raises(ReadError, match=r"noise\.h5"):
         diff(tmp_path / "noise.h5", good)

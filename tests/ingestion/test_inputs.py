@@ -34,7 +34,8 @@ def test_a_folder_gives_its_files_in_order_without_hidden_ones(tmp_path: Path) -
         ("model.safetensors.index.json", "other.h5", ["model.safetensors.index.json", "other.h5"]),
         # What no reader opens hides nothing.
         ("tf_model.h5.index.json", "tf_model-1.h5", ["tf_model-1.h5", "tf_model.h5.index.json"]),
-        ("pytorch_model.bin.index.json", "model-1.bin", ["model-1.bin", "pytorch_model.bin.index.json"]),
+        ("pytorch_model.bin.index.json", "model-1.bin", ["pytorch_model.bin.index.json"]),
+        ("model.weights.json", "model_00000.weights.h5", ["model.weights.json"]),
     ],
 )
 def test_shards_are_parts_of_the_model_that_names_them(tmp_path: Path, index: str, shard: str, left: list[str]) -> None:
@@ -43,6 +44,29 @@ def test_shards_are_parts_of_the_model_that_names_them(tmp_path: Path, index: st
     assert [item.path.name for item in inputs.expand([tmp_path])] == left
     assert [item.path.name for item in inputs.expand([str(tmp_path / "*")])] == left
     assert [item.path.name for item in inputs.expand([tmp_path / shard])] == [shard]
+
+
+def test_a_part_of_a_file_is_named_behind_it(tmp_path: Path) -> None:
+    touch(tmp_path, "m.pt", "odd#name.pt")
+    found = inputs.expand(
+        [tmp_path / "m.pt#model", f"{tmp_path}/m.pt#ema", tmp_path / "m.pt", tmp_path / "odd#name.pt"]
+    )
+    assert [(item.path.name, item.part) for item in found] == [
+        ("m.pt", "model"),
+        ("m.pt", "ema"),
+        ("m.pt", None),
+        ("odd#name.pt", None),
+    ]
+    assert inputs.model_names([item.called for item in found]) == ["m.pt#model", "m.pt#ema", "m", "odd#name"]
+    with pytest.raises(UsageError, match="does not exist"):
+        inputs.expand([tmp_path / "other.pt#model"])
+
+
+def test_a_distributed_checkpoint_is_one_model_of_its_folder_s_name(tmp_path: Path) -> None:
+    touch(tmp_path / "run", ".metadata", "__0_0.distcp", "__1_0.distcp", ".hidden.pt")
+    (found,) = inputs.expand([tmp_path / "run"])
+    assert (found.path.name, found.named) == (".metadata", False)
+    assert inputs.model_names([found.path]) == ["run"]
 
 
 def test_a_damaged_index_hides_nothing(tmp_path: Path) -> None:

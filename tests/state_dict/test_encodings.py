@@ -14,7 +14,6 @@ import pytest
 
 from wexport.model.tensors import Tensor
 from wexport.state_dict import decoded, describe
-from wexport.state_dict.encodings import stored_bytes
 
 RNG = np.random.default_rng(0)
 
@@ -245,4 +244,4 @@ def test_a_scale_of_a_scale_is_no_riddle() -> None:
     [("float32", (3,), 12), ("uint4", (3,), 2), ("nf4", (4,), 2), ("float8_e4m3fn", (3,), 3), ("bool", (5,), 5)],
 )
 def test_stored_bytes(dtype: str, shape: tuple[int, ...], size: int) -> None:
-    assert stored_bytes(Tensor(name="w", shape=shape, dtype=dtype, chunks=lambda limit: iter(()))) == size
+    assert Tensor(name="w", shape=shape, dtype=dtype, chunks=lambda limit: iter(())).stored_bytes == size

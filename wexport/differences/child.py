@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -249,9 +249,36 @@ def _unpaired(a: _File, b: _File, pairs: list[Match]) -> Iterator[TensorDiff]:
     for number in left:
         side = a.sides[number]
         other = right.pop((side.kind, side.slot), None)
-        if other is None:
+        if other is None and (twin := _twin(a, number, b)) is not None:
+            yield _repeated(side, b.sides[twin])
+        elif other is None:
             yield TensorDiff(status=ONLY_A, a=side, b=None)
         else:
             yield TensorDiff(status=OTHER_SHAPE, a=side, b=b.sides[other], method="slot")
     for number in right.values():
-        yield TensorDiff(status=ONLY_B, a=None, b=b.sides[number])
+        if (twin := _twin(b, number, a)) is not None:
+            yield _repeated(a.sides[twin], b.sides[number])
+        else:
+            yield TensorDiff(status=ONLY_B, a=None, b=b.sides[number])
+
+
+def _repeated(a: TensorSide, b: TensorSide) -> TensorDiff:
+    """A tensor that one file holds twice (tied, or shared by two layers) and the other once."""
+    change = Change(status=IDENTICAL, detail="one file holds it under two names")
+    return TensorDiff(status=IDENTICAL, a=a, b=b, method="content", change=change, detail=change.detail)
+
+
+def _twin(file: _File, number: int, other: _File) -> int | None:
+    """The tensor of the other file that is equal to one without a partner; None for a constant, which tells nothing."""
+    like = _like(file.tensors[number])
+    own = _content(file, number) if any(_like(tensor) == like for tensor in other.tensors) else None
+    if own is None:
+        return None
+    alike = (place for place, tensor in enumerate(other.tensors) if _like(tensor) == like)
+    return next((place for place in alike if _content(other, place) == own), None)
+
+
+def _content(file: _File, number: int) -> Hashable | None:
+    if file.places[number].content is None:
+        file.places[number] = _with_content(file.places[number], file.tensors[number])
+    return file.places[number].content

@@ -54,7 +54,7 @@ def one_model(
 
 def _with_tensors(found: Sequence[Input], setup: Setup) -> list[Input]:
     """Those files that hold tensors; each is opened in a child process, and no value is read."""
-    if len(found) == 1:
+    if len(found) <= 1:
         return list(found)
     pool = Pool(
         "wexport.ingestion.worker:look_at_file",

@@ -7,6 +7,7 @@ out means *unknown*, never a default guess.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +22,10 @@ if TYPE_CHECKING:  # the command line needs these nouns before it needs NumPy
 
 Chunks: TypeAlias = "Callable[[int], Iterator[NDArray[Any]]]"
 """Given a byte limit, yields the values as one-dimensional arrays in C order, each at most that many bytes."""
+
+
+_BITS = {"bool": 8, "nf4": 4, "fp4": 4}
+"""Of types whose names do not begin with their width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,13 @@ class Tensor:
     def size(self) -> int:
         """Number of values."""
         return math.prod(self.shape)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes that its values take as they are stored, by their type; where several share a byte, rounded up."""
+        digits = re.search(r"\d+", self.dtype)
+        bits = _BITS.get(self.dtype, int(digits[0]) if digits else 8)
+        return -(-self.size * bits // 8)
 
     @classmethod
     def of_array(cls, name: str, array: NDArray[Any], **meaning: Any) -> Tensor:

@@ -14,6 +14,8 @@ _TAIL_BYTES = 1 << 16
 _REPLACED = b"\xef\xbf\xbd"
 """What a conversion to UTF-8 makes of each byte that is none."""
 _CONVERTED = (
+    _REPLACED + b"HDF",
+    _REPLACED + b"NUMPY",
     b"\x89HDF\n\x1a\n",
     b"\x89HDF\r\r\n\x1a\r\n",
     b"\xc2\x89HDF",

@@ -37,11 +37,9 @@ def tensors(walk: Walk) -> tuple[list[wexport.Tensor], list[wexport.Skipped]]:
         if setting is None:
             found += [(stored, use) for use in uses or (None,)]
         else:
-            skipped.append(wexport.Skipped(setting, stored.tensor.name))
+            skipped.append(wexport.Skipped(setting, stored.tensor.name, size=stored.tensor.stored_bytes))
     for stored, into in settled.gone.items():
-        skipped.append(
-            wexport.Skipped("factor or offset that is part of another tensor", stored.tensor.name, detail=into)
-        )
+        skipped.append(wexport.Skipped(FACTORS, stored.tensor.name, detail=into, size=stored.tensor.stored_bytes))
     places = _Places(use.layer for _, use in found if use is not None)
     placed: list[tuple[tuple[int, int, int], wexport.Tensor]] = []
     for number, (stored, use) in enumerate(found):

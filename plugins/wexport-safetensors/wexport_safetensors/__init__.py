@@ -115,7 +115,9 @@ def _sharded(source: wexport.Source) -> _Found:
             if place == file and name not in there
         ]
         skipped += [
-            wexport.Skipped("tensor that the index does not name", tensor.name, detail=f"in {file}")
+            wexport.Skipped(
+                "tensor that the index does not name", tensor.name, detail=f"in {file}", size=tensor.stored_bytes
+            )
             for tensor in found
             if index.get(tensor.name) != file
         ]
@@ -137,7 +139,8 @@ def _one_file(source: wexport.Source) -> _Found:
             missing = start + entry.end - max(source.size, start + entry.begin)
             skipped.append(wexport.Skipped("tensor cut short", name, True, f"{missing:,} of its bytes are missing"))
         elif entry.dtype not in DTYPES:
-            skipped.append(wexport.Skipped(f"tensor of type {entry.dtype}", name))
+            size = entry.end - entry.begin
+            skipped.append(wexport.Skipped(f"tensor of type {entry.dtype}", name, size=size))
         else:
             tensors.append(_tensor(source, start, name, entry))
     end = start + max((entry.end for entry in entries.values()), default=0)

@@ -78,10 +78,11 @@ class Shards:
 
     def _tensor(self, entry: Entry) -> wexport.Tensor | wexport.Skipped:
         if entry.dtype in _NO_NUMBERS:
-            return wexport.Skipped(_NO_NUMBERS[entry.dtype], entry.name)
+            return wexport.Skipped(_NO_NUMBERS[entry.dtype], entry.name, size=entry.size)
         dtype = _dtype(entry.dtype)
         if dtype is None:
-            return wexport.Skipped("type without figures", entry.name, entry.dtype.startswith("type"), entry.dtype)
+            problem = entry.dtype.startswith("type")
+            return wexport.Skipped("type without figures", entry.name, problem, entry.dtype, entry.size)
         if entry.slices:
             return self._of_slices(entry, dtype)
         where = f"{self._source.path}: {entry.name}"

@@ -76,6 +76,7 @@ class _Reading:
     source: Source
     loaded: Loaded
     _taken: set[str] = field(default_factory=set)
+    _stretches: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     _places: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,6 +111,8 @@ class _Reading:
                 elif tensor is not None:
                     held.others.append(replace(tensor, kind=kind))
         held.skipped += [self._other(other, chosen) for other in found.others]
+        if asked is None:
+            held.skipped += self._unseen()
         if found.more:
             held.skipped.append(Skipped("more of the like", f"{found.more:,} more"))
         return held
@@ -128,9 +131,29 @@ class _Reading:
             sizes = {"state": sum(sizes.values())} if sizes else {}
         self._held.skipped += [Skipped("optimizer state", owner, size=size) for owner, size in sizes.items()]
 
+    def _unseen(self) -> list[Skipped]:
+        """Bytes of storages beside the tensors in them: what was saved of a slice is all that it was a slice of."""
+        total, count = 0, 0
+        for key, stretches in self._stretches.items():
+            try:
+                left = self.loaded.storages.size(key)
+            except ReadError:
+                continue
+            end = 0
+            for begin, stop in sorted(stretches):
+                left -= max(0, stop - max(begin, end))
+                end = max(end, stop)
+            total, count = total + max(0, left), count + (left > 0)
+        what = "bytes of storages that are in no tensor"
+        return [Skipped(what, f"{count:,} storages", size=total)] if total else []
+
     def _told(self, item: Found) -> Stored | Skipped:
         try:
-            return stored.tensor(item.record)
+            it = stored.tensor(item.record)
+            first = it.storage.first * it.storage.type.size
+            begin, stop = first + it.offset * it.type.size, first + it.end * it.type.size
+            self._stretches.setdefault(it.storage.key, set()).add((begin, stop))
+            return it
         except LeftOutError as error:
             return Skipped(error.what, "", detail=error.detail)
         except ReadError as error:

@@ -124,7 +124,7 @@ def describe(dataset: Any, path: str, declared: str | None, position: int, tree:
         return Skipped("external storage", path, True, "its values lie in other files, which are not followed")
     kind = numeric_type(dataset.get_type(), declared)
     if isinstance(kind, str):
-        return Skipped(kind, path)
+        return Skipped(kind, path, size=dataset.get_storage_size())
     space = dataset.get_space()
     if space.get_simple_extent_type() == h5s.NULL:
         return Skipped("null dataspace", path)

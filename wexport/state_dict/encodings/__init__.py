@@ -6,7 +6,6 @@ goes into such a value is no parameter of its own, and is named. Codes whose sca
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -48,7 +47,7 @@ def decoded(tensors: Sequence[Tensor]) -> Values:
     for tensor in tensors:
         if tensor.name in parts:
             what, of = parts[tensor.name]
-            skipped.append(Skipped(what, tensor.name, detail=f"part of {of}", size=stored_bytes(tensor)))
+            skipped.append(Skipped(what, tensor.name, detail=f"part of {of}", size=tensor.stored_bytes))
         else:
             rows.append(values.get(tensor.name, tensor))
     return Values(rows, skipped, {each.tensor.name: each.codes for each in found})
@@ -62,12 +61,3 @@ def _apart(found: Iterable[Decoded]) -> Iterable[Decoded]:
         if not names & taken:
             taken |= names
             yield each
-
-
-def stored_bytes(tensor: Tensor) -> int:
-    """Bytes that the values of a tensor take, by its stored type; of types that share bytes, rounded up."""
-    bits = {"bool": 8, "complex64": 64, "complex128": 128, "nf4": 4, "fp4": 4}.get(tensor.dtype)
-    if bits is None:
-        digits = "".join(letter if letter.isdigit() else " " for letter in tensor.dtype.partition("_")[0]).split()
-        bits = int(digits[0]) if digits else 8
-    return -(-math.prod(tensor.shape) * bits // 8)
