@@ -609,6 +609,10 @@ CREATE OR REPLACE MACRO tensor_id(model, kind, slot) AS hash(model, kind, slot);
 -- Whether the tensors of a model stand in its own order. Files that sort by name, or hold no order, tell no index.
 CREATE OR REPLACE MACRO has_order(layer_index) AS layer_index IS NOT NULL;
 
+-- Whether equal values are evidence of one origin: zeros, ones, and fresh biases of two values are equal everywhere.
+CREATE OR REPLACE MACRO is_evidence(value_count, std, histogram) AS
+    value_count > 2 AND std > 0 AND coalesce(len(histogram.count) > 2, true);
+
 -- What tells that tensors hold the same values however they are stored: the values at fixed places of the canonical
 -- layout. NULL for fewer than three distinct values, as they may be equal by chance.
 CREATE OR REPLACE MACRO sample_print(canonical_shape, sample) AS
