@@ -1,4 +1,14 @@
 -- The table, and what is nested in it as rows.
+--
+-- wexport makes these views and the macros of the other parts in every session. For the plain duckdb CLI, in the folder
+-- of weights.parquet:
+--
+--   wexport query --views > views.sql
+--   duckdb -init views.sql -f queries/models.sql
+--
+-- (From a checkout, `cat queries/views/*.sql` gives the same.) For a table of another name, and for parameters, set
+-- variables first: -cmd "SET VARIABLE model = 'cnn_*'". The table is the variable weights_parquet, a list of files or
+-- patterns.
 
 -- Every tensor, whatever its kind.
 CREATE OR REPLACE VIEW tensors AS

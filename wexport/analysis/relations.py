@@ -28,7 +28,8 @@ RELATIONS = (
     Relation(
         "same_but",
         "the same but for the tensors that are named",
-        "at least half of the parameters are equal bit for bit, which no two trainings give",
+        "at least half of the parameters are equal bit for bit, or half of the tensors with a tenth of the parameters, "
+        "which no two trainings give; constants do not count",
     ),
     Relation("same_run", "checkpoints of one run", "the file names"),
     Relation(
@@ -58,7 +59,8 @@ CLOSE = 0.1
 """The worst tensor's relative L2 up to which models are close: of such pairs 86 % agreed on 95 % of inputs."""
 ROUNDING = 0.01
 """Relative L2 that casting gives at most: bfloat16 has 0.002 for values of one scale."""
-SAME_SHARE = 0.5
+SAME_SHARE, SAME_LEAST = 0.5, 0.1
+"""Share of the parameters that are equal; and the least where at least half of the tensors are."""
 NULL_FLOOR = 0.15
 """Correlation that independent trainings on one kind of data may share beside chance."""
 NULL_Z = 4.5
@@ -79,6 +81,7 @@ def null_similarity(weight: Floats, variance: Floats) -> Floats:
 def judged(
     *,
     whole: NDArray[np.bool_],
+    tensors: NDArray[np.integer],
     changed: NDArray[np.integer],
     rounded: NDArray[np.integer],
     comparable: NDArray[np.bool_],
@@ -91,14 +94,15 @@ def judged(
 ) -> NDArray[np.int8]:
     """The relation of each pair, as its place in `RELATIONS`; all arguments have one shape.
 
-    whole: whether all tensors of both have a partner. changed, rounded: how many differ by more than rounding, and by
-    no more. comparable: whether enough has a partner. equal_share: of the parameters that are equal or rounded.
+    whole: whether all tensors of both have a partner. tensors: pairs of tensors. changed, rounded: how many differ by more than rounding, and by
+    no more. comparable: whether enough has a partner. equal_share: of the parameters that are equal or
+    rounded, and no constants.
     """
     with np.errstate(invalid="ignore"):
         conditions = [
             whole & (changed == 0) & (rounded == 0),
             whole & (changed == 0),
-            equal_share >= SAME_SHARE,
+            (equal_share >= SAME_SHARE) | ((2 * changed <= tensors) & (equal_share >= SAME_LEAST)),
             comparable & one_run,
             comparable & whole & (worst <= close),
             comparable & (correlation > null),

@@ -39,8 +39,8 @@ _COMPARED = "role NOT IN ('count', 'vector_u')"
 _LIST = f"""
 SELECT
     model, kind, slot, role, canonical_shape, tensor_index, has_order(layer_index) AS ordered, value_count,
-    CASE WHEN is_evidence(value_count, std, histogram) THEN content_hash END AS evidence, content_hash, l2_norm, layer,
-    layer_class, dtype, shape, is_statistic(role) AS statistic, run
+    is_evidence(value_count, std, histogram) AS is_evidence, content_hash, l2_norm, layer, layer_class, dtype, shape,
+    is_statistic(role) AS statistic, run
 FROM weights WHERE asked_for(model, getvariable('model')) AND {_COMPARED}
 ORDER BY model, tensor_index, slot, kind
 """
@@ -160,7 +160,7 @@ def similarity(table: PathLike, model: str = "*", *, min_coverage: float = MIN_C
 
 def similar_pairs(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
     """The answer to the query `similarity`."""
-    return measure(session, parameters["model"], parameters["min_coverage"]).pairs()
+    return measure(session, parameters["model"], parameters["min_coverage"], parameters["close"]).pairs()
 
 
 def measure(session: Session, model: str, min_coverage: float, close: float = relations.CLOSE) -> Similarity:
@@ -193,6 +193,7 @@ class _Tensor(NamedTuple):
     norm: float
     dtype: int
     layout: int
+    evidence: bool
 
 
 class _Listing:
@@ -226,6 +227,7 @@ class _Listing:
                 math.nan if row["l2_norm"] is None else row["l2_norm"],
                 codes.setdefault(("dtype", row["dtype"]), len(codes)),
                 codes.setdefault(("shape", tuple(row["shape"] or ())), len(codes)),
+                row["is_evidence"] or False,
             )
             if not row["statistic"]:
                 self.parameters[model] += row["value_count"]
@@ -237,7 +239,7 @@ class _Listing:
                 row["role"],
                 shape,
                 row["tensor_index"] or 0,
-                row["evidence"],
+                content if row["is_evidence"] else None,
                 ordered=row["ordered"],
                 name=row["layer"],
                 layer_class=row["layer_class"],
@@ -363,9 +365,12 @@ def _side(
         np.array([getattr(each, name) for each in known], np.int64) for name in ("content", "dtype", "layout")
     )
     norms = np.array([each.norm for each in known])
+    evidence = np.array([each.evidence for each in known])
     rows = Rows.of(values, listing.size[key])
     matrix = len(listing.keys[key][2]) > 1
-    return similarity_sums.Side(key, models, rows, hashes, norms, dtypes, layouts, matrix, listing.statistic[key])
+    return similarity_sums.Side(
+        key, models, rows, hashes, norms, dtypes, layouts, evidence, matrix, listing.statistic[key]
+    )
 
 
 def _words(methods: NDArray[np.int8]) -> pa.Array:

@@ -15,14 +15,15 @@ from wexport.analysis.matching import METHODS, Method
 
 NAMED = 3
 """Slots that differ, of which so many are named."""
-_LEAST_VALUES = 32
-"""Values from which on the correlation of a matrix counts."""
+_LEAST_VALUES = 3
+"""Values from which on a matrix has a correlation that chance does not make 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """A tensor of some models: their numbers, samples, hashes as numbers, L2 norms, types and stored shapes as numbers,
-    in one order. key: the tensor's number. matrix: whether it has two axes or more.
+    in one order; evidence: whether
+    equal values tell anything, which constants do not. key: the tensor's number. matrix: whether it has two axes or more.
     """
 
     key: int
@@ -32,12 +33,13 @@ class Side:
     norms: Floats
     dtypes: NDArray[np.int64]
     layouts: NDArray[np.int64]
+    evidence: NDArray[np.bool_]
     matrix: bool
     statistic: bool
 
     def part(self, models: slice) -> Side:
         """The same of some of the models."""
-        arrays = (self.hashes[models], self.norms[models], self.dtypes[models], self.layouts[models])
+        arrays = (self.hashes[models], self.norms[models], self.dtypes[models], self.layouts[models], self.evidence[models])
         return Side(self.key, self.models[models], self.rows.part(models), *arrays, self.matrix, self.statistic)
 
 
@@ -133,7 +135,7 @@ class PairSums:
         self._all[where] += matched
         self._rounded[where] += matched & rounded
         if not left.statistic:
-            self._equal[where] += np.where(matched & (equal | rounded), size, 0)
+            self._equal[where] += np.where(matched & (equal | rounded) & left.evidence[:, None], size, 0)
         keys = np.where(np.asarray(left.models)[:, None] < np.asarray(right.models)[None, :], left.key, right.key)
         counts = self._changed[where]
         for number in range(NAMED):
@@ -173,6 +175,7 @@ class PairSums:
         worst = np.where(self._worst >= 0, self._worst.astype(np.float64), np.nan)
         relation = relations.judged(
             whole=(self._all >= np.maximum(tensors[:, None], tensors[None, :])) & (coverage > 0.999999),
+            tensors=self._all,
             changed=self._changed,
             rounded=self._rounded,
             comparable=comparable,
