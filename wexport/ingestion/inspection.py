@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import ReadError
+from wexport.ingestion import series
 from wexport.ingestion.inputs import Input, model_names
 from wexport.ingestion.reading import ModelResult, Options, Readers
 
@@ -32,6 +33,16 @@ class Inspection:
             yield group[0]["layer"] or "", group[0]["layer_class"], group
 
 
+def _place(file: Path, options: Options) -> series.Place:
+    """The run and step of a file, from its own name and those beside it."""
+    folder = Path(os.path.abspath(file)).parent  # noqa: PTH100  # resolve() would follow links
+    beside = [file.name] + sorted(
+        each.name for each in folder.iterdir() if each.suffix == file.suffix and each.name != file.name
+    )
+    names = [f"{folder.name}/{Path(name).stem}" for name in beside]
+    return series.series(names, None if options.series is None else series.series_pattern(options.series))[0]
+
+
 def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
     """Read one model file, in a child process, and return what its rows would be.
 
@@ -46,7 +57,7 @@ def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
     if file.is_dir():
         raise ReadError(f"{file}: is a folder", hint="inspect takes one file; `wexport ingest` takes folders")
     (name,) = model_names([file])
-    result = ModelResult(name, file)
+    result = ModelResult(name, file, *_place(file, chosen))
     rows: list[dict[str, Any]] = []
     with Readers(chosen, 1) as readers:
         for _, piece in readers.measure([(Input(file, named=True), result)]):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import UsageError
-from wexport.ingestion import in_memory, inputs
+from wexport.ingestion import in_memory, inputs, series
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import ModelResult, Options, Readers
 from wexport.plugins.catalog import absolute
@@ -78,7 +78,10 @@ def ingest(
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
     names = inputs.model_names([item.path for item in found], chosen.name)
-    results = [ModelResult(name, item.path) for name, item in zip(names, found, strict=True)]
+    places = series.series(names, None if chosen.series is None else series.series_pattern(chosen.series))
+    results = [
+        ModelResult(name, item.path, *place) for name, item, place in zip(names, found, places, strict=True)
+    ]
     work = list(zip(found, results, strict=True))
     ended = _Counter(progress, len(work))
     with Readers(chosen, len(found)) as readers:
