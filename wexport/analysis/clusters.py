@@ -86,7 +86,9 @@ def judge(found: Similarity, sick: Collection[str] = ()) -> pa.Table:
             }
         )
     order = (*WORDS[: _KIN + 1], ODD, *WORDS[_KIN + 1 :])
-    rows.sort(key=lambda row: (order.index(row["verdict"]), -row["group_size"], row["represented_by"] or "", row["model"]))
+    rows.sort(
+        key=lambda row: (order.index(row["verdict"]), -row["group_size"], row["represented_by"] or "", row["model"])
+    )
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 

@@ -61,7 +61,7 @@ class Unit:
     def of(cls, key: Hashable, numbers: Sequence[int], places: Sequence[Place]) -> Unit:
         members = sorted(numbers, key=lambda number: (-size(places[number]), places[number].index))
         first = places[members[0]]
-        slot = first.layer[1] if len(numbers) > 1 or isinstance(key, tuple) and first.layer else first.slot
+        slot = first.layer[1] if len(numbers) > 1 or (isinstance(key, tuple) and first.layer) else first.slot
         return cls(
             key,
             first.family,
@@ -136,10 +136,16 @@ def _equal_slots(left: Sequence[Unit], right: Sequence[Unit]) -> NDArray[np.bool
     return _codes(left, right, slot)
 
 
+_Words = tuple[tuple[str, tuple[int, ...]], ...]
+_Kind = tuple[str, _Words]
+"""A layer's slot without ordinals, and the roles and shapes of its tensors."""
+
+
 def _likeness_of_words(left: Sequence[Unit], right: Sequence[Unit]) -> Scores:
     """How alike the layers are in roles and shapes."""
-    kinds: list[dict[Hashable, int]] = [{}, {}]
-    codes, examples = [], []
+    kinds: list[dict[_Kind, int]] = [{}, {}]
+    codes: list[NDArray[np.intp]] = []
+    examples: list[list[_Kind]] = []
     for units, seen in zip((left, right), kinds, strict=True):
         codes.append(
             np.array([seen.setdefault((without_ordinals(unit.slot), unit.words), len(seen)) for unit in units])
@@ -148,18 +154,15 @@ def _likeness_of_words(left: Sequence[Unit], right: Sequence[Unit]) -> Scores:
     table = np.zeros((len(examples[0]), len(examples[1])), np.float32)
     # Kinds of layers that share neither a sort nor a tensor's shape are not looked at pair by pair.
     near: dict[Hashable, list[int]] = defaultdict(list)
-    for column, (sort, words) in enumerate(examples[1]):  # type: ignore[misc]
+    for column, (sort, words) in enumerate(examples[1]):
         for mark in {sort, *(shape for _, shape in words)}:
             near[mark].append(column)
-    for row, (sort, words) in enumerate(examples[0]):  # type: ignore[misc]
+    for row, (sort, words) in enumerate(examples[0]):
         for column in {place for mark in {sort, *(shape for _, shape in words)} for place in near[mark]}:
-            other_sort, other_words = examples[1][column]  # type: ignore[misc]
+            other_sort, other_words = examples[1][column]
             table[row, column] = _kinship(words, other_words, same_sort=sort == other_sort)
     found: Scores = table[codes[0]][:, codes[1]]
     return found
-
-
-_Words = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def _kinship(one: _Words, other: _Words, *, same_sort: bool) -> float:
@@ -188,14 +191,14 @@ def _likeness(left: Sequence[Unit], right: Sequence[Unit]) -> Scores:
     trainings on one kind of data.
     """
     found = np.zeros((len(left), len(right)), np.float32)
-    groups: list[dict[Hashable, list[int]]] = [defaultdict(list), defaultdict(list)]
+    groups: list[dict[tuple[tuple[int, ...], int], list[int]]] = [defaultdict(list), defaultdict(list)]
     for side, units in enumerate((left, right)):
         for number, unit in enumerate(units):
             if unit.values is not None and len(unit.values) >= _LEAST_VALUES:
                 groups[side][unit.shape, len(unit.values)].append(number)
     for key in groups[0].keys() & groups[1].keys():
         rows, columns = groups[0][key], groups[1][key]
-        count = key[1]  # type: ignore[index]
+        count = key[1]
         r = _standard([left[row] for row in rows]) @ _standard([right[column] for column in columns]).T
         z = r * math.sqrt(count)
         sure = (z >= _LEAST_Z) & (r >= _LEAST_CORRELATION)
@@ -233,7 +236,7 @@ def within_layer(
             others = groups[1].get(mark, [])
             if len(ones) != len(others) or (len(ones) > 1 and not (in_order and _in_order(ones, others, places))):
                 continue
-            new = [pair for pair in zip(ones, others, strict=True)]
+            new = list(zip(ones, others, strict=True))
             if all(compatible(places[0][one].word, places[1][other].word) for one, other in new):
                 found += new
                 free[0] = [number for number in free[0] if number not in ones]
@@ -248,7 +251,9 @@ def _in_order(ones: Sequence[int], others: Sequence[int], places: Sequence[Seque
     one_role = len({place.word for side in members for place in side}) == 1
     one_layer = len({place.layer for side in members for place in side}) == 1
     weights = all(place.kind == "weight" for side in members for place in side)
-    return all(place.ordered for side in members for place in side) and (one_role or (one_untold and one_layer and weights))
+    return all(place.ordered for side in members for place in side) and (
+        one_role or (one_untold and one_layer and weights)
+    )
 
 
 _KEYS: tuple[tuple[Callable[[Place], Hashable], bool], ...] = (

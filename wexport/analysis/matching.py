@@ -53,8 +53,8 @@ class Match:
 class Alignment:
     """Two models side by side; each tensor is in one of `pairs` or `reshaped` at most.
 
-    pairs: of equal canonical shape or equal content. reshaped: the same tensor in another shape, such as that of a widened layer.
-    repeats: tensors without a partner of their own whose content another tensor of the other model has, such as tied
+    pairs: of equal canonical shape or equal content. reshaped: the same tensor in another shape, such as that of a
+    widened layer. repeats: tensors without a partner of their own whose content another tensor of the other model has, such as tied
     weights that one file holds twice: their positions, one of which may be in a pair.
     ambiguous: what is left on both sides and could be paired in several ways that nothing tells apart.
     """
@@ -159,7 +159,7 @@ def _by_architecture(pairs: _Pairs) -> bool:
     """Pair by slot if both models have the same tensors, and no content stands in another place."""
     left, right = pairs.places
     by_slot = [{(p.kind, p.slot): number for number, p in enumerate(places)} for places in pairs.places]
-    if not by_slot[0].keys() == by_slot[1].keys() or not len(left) == len(by_slot[0]) == len(right):
+    if by_slot[0].keys() != by_slot[1].keys() or not len(left) == len(by_slot[0]) == len(right):
         return False
     both = [(number, by_slot[1][key]) for key, number in by_slot[0].items()]
     for one, other in both:
@@ -264,7 +264,8 @@ def _by_layers(pairs: _Pairs) -> None:
     """Say which layers go together, of those whose contents did not."""
     layers = [_layers(pairs.places[side]) for side in (0, 1)]
     for family in sorted({key[0] for side in layers for key in side}):
-        keys = _open(*[[key for key in side if key[0] == family] for side in layers], pairs.partners)
+        left_keys, right_keys = ([key for key in side if key[0] == family] for side in layers)
+        keys = _open(left_keys, right_keys, pairs.partners)
         units = [[Unit.of(key, layers[side][key], pairs.places[side]) for key in keys[side]] for side in (0, 1)]
         for left, right, margin in _answer(
             units, lambda one, other: evidence.of_layers(one, other, pairs.partners[0]), pairs.partners
@@ -366,9 +367,7 @@ def _by_tensors(pairs: _Pairs) -> None:
         groups = [_alike(pairs, side) for side in (0, 1)]
         for key in sorted(groups[0].keys() & groups[1].keys(), key=_largest_first):
             units = [groups[0][key], groups[1][key]]
-            for row, column, margin in _answer(
-                units, lambda one, other: evidence.of_tensors(one, other, pairs.places)
-            ):
+            for row, column, margin in _answer(units, lambda one, other: evidence.of_tensors(one, other, pairs.places)):
                 left, right = units[0][row].numbers[0], units[1][column].numbers[0]
                 one, other = pairs.places[0][left], pairs.places[1][right]
                 # What larger tensors have bound meanwhile is another question, asked the next time round.
@@ -408,11 +407,7 @@ def _reshaped(pairs: _Pairs) -> None:
 
 def _ambiguous(pairs: _Pairs, rest: Sequence[set[int]]) -> list[tuple[list[int], list[int]]]:
     """What is left on both sides and could be the same."""
-    left = [
-        {key: [unit.numbers[0] for unit in units] for key, units in _alike(pairs, side).items()} for side in (0, 1)
-    ]
-    groups = [
-        {key: [n for n in numbers if n in rest[side]] for key, numbers in left[side].items()} for side in (0, 1)
-    ]
+    left = [{key: [unit.numbers[0] for unit in units] for key, units in _alike(pairs, side).items()} for side in (0, 1)]
+    groups = [{key: [n for n in numbers if n in rest[side]] for key, numbers in left[side].items()} for side in (0, 1)]
     both = sorted(groups[0].keys() & groups[1].keys(), key=_largest_first)
     return [(groups[0][key], groups[1][key]) for key in both if groups[0][key] and groups[1][key]]

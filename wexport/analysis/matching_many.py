@@ -41,17 +41,15 @@ class Partners:
 
 def partners(models: Sequence[Model], samples: Samples) -> list[Partners]:
     """The pairs of tensors of every two models. samples: asked once, for the models that need it."""
-    groups = [
-        group for alike in _architectures(models).values() for group in _without_displaced(models, alike)
-    ]
+    groups = [group for alike in _architectures(models).values() for group in _without_displaced(models, alike)]
     found = [
         Partners(key, members, key, None, "slot", _confidence(place))
         for members in groups
         if len(members) > 1
         for key, place in models[members[0]]
     ]
-    each: list[tuple[Sequence[int], Sequence[int]]] = []
-    once: list[tuple[Sequence[int], Sequence[int]]] = []
+    each: list[tuple[list[int], list[int]]] = []
+    once: list[tuple[list[int], list[int]]] = []
     left = MOST_TENSORS
     for one, other in combinations(groups, 2):
         size = len(models[one[0]]) + len(models[other[0]])
@@ -69,7 +67,8 @@ def partners(models: Sequence[Model], samples: Samples) -> list[Partners]:
         else:
             found += _by_slot(models[one[0]], one, models[other[0]], other)
     values = samples({model for sides in each for side in sides for model in side}) if each else {}
-    whole = {number: _with_values(models[number], number, values) for sides in each for side in sides for number in side}
+    members = {number for sides in each for side in sides for number in side}
+    whole = {number: _with_values(models[number], number, values) for number in members}
     for one, other in each:
         for a, b in product(one, other):
             found += _told(models[a], [a], models[b], [b], align(whole[a], whole[b]))
@@ -135,9 +134,7 @@ def _told(
         yield Partners(keys[0], left_models, keys[1], right_models, pair.method, pair.confidence)
 
 
-def _by_slot(
-    left: Model, left_models: Sequence[int], right: Model, right_models: Sequence[int]
-) -> Iterator[Partners]:
+def _by_slot(left: Model, left_models: Sequence[int], right: Model, right_models: Sequence[int]) -> Iterator[Partners]:
     keys = {key for key, _ in right}
     for key, _ in left:
         if key in keys:

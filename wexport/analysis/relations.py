@@ -94,9 +94,9 @@ def judged(
 ) -> NDArray[np.int8]:
     """The relation of each pair, as its place in `RELATIONS`; all arguments have one shape.
 
-    whole: whether all tensors of both have a partner. tensors: pairs of tensors. changed, rounded: how many differ by more than rounding, and by
-    no more. comparable: whether enough has a partner. equal_share: of the parameters that are equal or
-    rounded, and no constants.
+    whole: whether all tensors of both have a partner. tensors: pairs of tensors. changed, rounded: how many of them
+    differ by more than rounding, and by no more. comparable: whether enough has a partner. equal_share: of the
+    parameters that are equal or rounded, and no constants.
     """
     with np.errstate(invalid="ignore"):
         conditions = [

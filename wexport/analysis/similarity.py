@@ -114,7 +114,9 @@ class Similarity:
                 "worst_relative_l2": column["worst_relative_l2"],
                 "worst_slot": slots.take(pa.array(np.where(worst < 0, len(self.slots), worst))),
                 "changed": pa.array(self.changed[i, j].astype(np.int64)),
-                "differs": pa.array([self.named(a, b) for a, b in zip(i, j, strict=True)], pa.list_(pa.string())),
+                "differs": pa.array(
+                    [self.named(a, b) for a, b in zip(i.tolist(), j.tolist(), strict=True)], pa.list_(pa.string())
+                ),
                 "coverage": column["coverage"],
                 "tensors": pa.array(self.tensors[i, j].astype(np.int64)),
                 "match_method": _words(self.methods[i, j]),

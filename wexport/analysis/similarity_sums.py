@@ -22,8 +22,10 @@ _LEAST_VALUES = 3
 @dataclass(frozen=True, slots=True)
 class Side:
     """A tensor of some models: their numbers, samples, hashes as numbers, L2 norms, types and stored shapes as numbers,
-    in one order; evidence: whether
-    equal values tell anything, which constants do not. key: the tensor's number. matrix: whether it has two axes or more.
+    in one order.
+
+    evidence: whether equal values tell anything, which constants do not. key: the tensor's number. matrix: whether it
+    has two axes or more. statistic: whether it is counted and not trained.
     """
 
     key: int
@@ -39,7 +41,13 @@ class Side:
 
     def part(self, models: slice) -> Side:
         """The same of some of the models."""
-        arrays = (self.hashes[models], self.norms[models], self.dtypes[models], self.layouts[models], self.evidence[models])
+        arrays = (
+            self.hashes[models],
+            self.norms[models],
+            self.dtypes[models],
+            self.layouts[models],
+            self.evidence[models],
+        )
         return Side(self.key, self.models[models], self.rows.part(models), *arrays, self.matrix, self.statistic)
 
 

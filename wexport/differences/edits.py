@@ -33,7 +33,9 @@ def _alone(sides: Sequence[TensorSide], paired: set[int], unsure: set[int], whic
             continue
         before = next((names[n] for n in range(place - 1, -1, -1) if not alone[n]), None)
         after = next((names[n] for n in range(place + 1, len(names)) if not alone[n]), None)
-        where = f"between {before} and {after}" if before and after else f"before {after}" if after else f"after {before}"
+        where = (
+            f"between {before} and {after}" if before and after else f"before {after}" if after else f"after {before}"
+        )
         yield f"layer {name} is only in {which}: it stands {where}"
 
 

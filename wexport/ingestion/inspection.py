@@ -36,9 +36,8 @@ class Inspection:
 def _place(file: Path, options: Options) -> series.Place:
     """The run and step of a file, from its own name and those beside it."""
     folder = Path(os.path.abspath(file)).parent  # noqa: PTH100  # resolve() would follow links
-    beside = [file.name] + sorted(
-        each.name for each in folder.iterdir() if each.suffix == file.suffix and each.name != file.name
-    )
+    others = sorted(each.name for each in folder.iterdir() if each.suffix == file.suffix and each.name != file.name)
+    beside = [file.name, *others]
     names = [f"{folder.name}/{Path(name).stem}" for name in beside]
     return series.series(names, None if options.series is None else series.series_pattern(options.series))[0]
 

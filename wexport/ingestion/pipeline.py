@@ -79,9 +79,7 @@ def ingest(
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
     names = inputs.model_names([item.path for item in found], chosen.name)
     places = series.series(names, None if chosen.series is None else series.series_pattern(chosen.series))
-    results = [
-        ModelResult(name, item.path, *place) for name, item, place in zip(names, found, places, strict=True)
-    ]
+    results = [ModelResult(name, item.path, *place) for name, item, place in zip(names, found, places, strict=True)]
     work = list(zip(found, results, strict=True))
     ended = _Counter(progress, len(work))
     with Readers(chosen, len(found)) as readers:

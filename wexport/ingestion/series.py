@@ -1,4 +1,4 @@
-"""Places in a training run: which run a checkpoint belongs to, and at which step, from the names of all files together."""
+"""Places in a training run: the run and the step of each checkpoint, from the names of all files together."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ _WORD = re.compile(
     r"(?![A-Za-z\d])",
     re.IGNORECASE,
 )
-_COUNTED = re.compile(r"(?<![A-Za-z])(n|nb|num|no|max|total|time|look_?back|per|warmup|decay|accum\w*|k)[-_]$", re.IGNORECASE)
+_COUNTED = re.compile(
+    r"(?<![A-Za-z])(n|nb|num|no|max|total|time|look_?back|per|warmup|decay|accum\w*|k)[-_]$", re.IGNORECASE
+)
 """Before such a word a number counts something."""
-_WEIGHTS = re.compile(r"(?<![A-Za-z])(?P<word>weights(?:-improvement)?)(?P<mark>[.-])(?P<step>\d{1,6})(?![A-Za-z\d])", re.I)
+_WEIGHTS = re.compile(
+    r"(?<![A-Za-z])(?P<word>weights(?:-improvement)?)(?P<mark>[.-])(?P<step>\d{1,6})(?![A-Za-z\d])", re.I
+)
 # Names that need siblings to be checkpoints: alone, the number may be anything.
 _WEAK = (
     # {epoch:02d}-{val_loss:.2f}, model.05-0.23
     re.compile(r"(?P<stem>(?:.*[^\d._-][._-])?)(?P<step>\d{1,6})[-_](?:[a-z_]+[=_-]?)?\d+\.\d+"),
     # ep005-loss12.1-val_loss13.2
-    re.compile(r"(?P<stem>(?:.*[._-])?)ep[-_.]?(?P<step>\d{1,6})(?:[-_.](?:val_?)?(?:loss|acc|accuracy|score).*)?", re.I),
+    re.compile(
+        r"(?P<stem>(?:.*[._-])?)ep[-_.]?(?P<step>\d{1,6})(?:[-_.](?:val_?)?(?:loss|acc|accuracy|score).*)?", re.I
+    ),
     # model-005, cp-0010, cp-0010-best: as many digits in each, with zeros before
     re.compile(
         r"(?P<stem>(?:.*[._-])?(?:model|net|cp|cpt|chk|chkpt|save|saved|snapshot|state|params|weights)[-_.])"

@@ -18,7 +18,9 @@ def closeness(clusters: Rows) -> list[str]:
     """What the query `clusters` says, in sentences, the closest first. clusters: its rows."""
     if len(clusters) < 2:
         return []
-    of = {verdict: [row for row in clusters if row["verdict"] == verdict] for verdict in {r["verdict"] for r in clusters}}
+    of = {
+        verdict: [row for row in clusters if row["verdict"] == verdict] for verdict in {r["verdict"] for r in clusters}
+    }
     found = [
         *_equal(of.get("identical", []), "are identical, value by value"),
         *_equal(of.get("rounded", []), "are the same in other types of numbers"),
@@ -98,7 +100,9 @@ def _related(clusters: Rows, rows: Rows) -> list[str]:
         everybody = [row["model"] for row in clusters if row["family"] == family]
         figures = [row["nearest_similarity"] for row in members if row["nearest_similarity"] is not None]
         null = max((row["null_similarity"] or 0 for row in members), default=0)
-        alike = f" (nearest ones have a similarity of {min(figures):.2f} or more, independent trainings up to {null:.2f})"
+        alike = (
+            f" (nearest ones have a similarity of {min(figures):.2f} or more, independent trainings up to {null:.2f})"
+        )
         least = min(members, key=lambda row: row["worst_relative_l2"] or 0)
         found.append(
             f"{names(everybody)} are related{alike if figures else ''}, as by a common start. Of these, "
