@@ -61,7 +61,8 @@ class Unit:
     def of(cls, key: Hashable, numbers: Sequence[int], places: Sequence[Place]) -> Unit:
         members = sorted(numbers, key=lambda number: (-size(places[number]), places[number].index))
         first = places[members[0]]
-        slot = first.layer[1] if len(numbers) > 1 or (isinstance(key, tuple) and first.layer) else first.slot
+        of_layer = len(numbers) > 1 or isinstance(key, tuple)
+        slot = first.layer[1] if of_layer and first.layer is not None else first.slot
         return cls(
             key,
             first.family,

@@ -54,8 +54,8 @@ class Alignment:
     """Two models side by side; each tensor is in one of `pairs` or `reshaped` at most.
 
     pairs: of equal canonical shape or equal content. reshaped: the same tensor in another shape, such as that of a
-    widened layer. repeats: tensors without a partner of their own whose content another tensor of the other model has, such as tied
-    weights that one file holds twice: their positions, one of which may be in a pair.
+    widened layer. repeats: tensors without a partner of their own whose content another tensor of the other model
+    has, such as tied weights that one file holds twice: their positions, one of which may be in a pair.
     ambiguous: what is left on both sides and could be paired in several ways that nothing tells apart.
     """
 
