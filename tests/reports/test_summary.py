@@ -70,7 +70,9 @@ def test_independent_trainings(tmp_path: Path) -> None:
     found = summary(write_table(tmp_path / "t.parquet", rows))
     assert "All have one architecture" in found["What was compared"][1]
     (apart,) = [text for text in found["What stands out"] if "unlike" in text]
-    assert re.match(r"fold_0, fold_1, fold_2, fold_3 and fold_4 are as unlike any other as independent trainings", apart)
+    assert re.match(
+        r"fold_0, fold_1, fold_2, fold_3 and fold_4 are as unlike any other as independent trainings", apart
+    )
     assert "chance and one kind of data give up to" in apart
     assert found["What to look at first"] == ["Which models are close to which."]
 
