@@ -99,7 +99,7 @@ samples AS (
 ),
 scaled AS (
     SELECT
-        id_a, id_b, CASE WHEN isfinite(y - x) THEN x / x_scale END AS x,
+        id_a, id_b, x AS one, y AS other, CASE WHEN isfinite(y - x) THEN x / x_scale END AS x,
         CASE WHEN isfinite(y - x) THEN y / y_scale - x / x_scale END AS d,
         greatest(x_scale, y_scale) AS scale, (y - x) / greatest(x_scale, y_scale) AS change
     FROM (
@@ -113,7 +113,8 @@ scaled AS (
 summed AS (
     SELECT
         id_a, id_b, any_value(scale) AS scale, sum(change * change) FILTER (isfinite(change)) AS squares,
-        corr(x, x + d) AS r, count(*) AS kept,
+        -- Values that repeat, as where all units are equal, are one draw of chance.
+        corr(x, x + d) AS r, count(*) AS kept, least(count(DISTINCT one), count(DISTINCT other)) AS draws,
         {
             'n': count(d), 'x2': sum(x * x), 'y2': sum((x + d) * (x + d)), 'xy': sum(x * (x + d)), 'xd': sum(x * d),
             'd2': sum(d * d),
@@ -126,7 +127,7 @@ measured AS (
     SELECT
         model_a, model_b, match_method, a.slot, a.tensor_index, a.statistic, a.evidence, a.value_count AS size,
         a.dtype <> b.dtype AS cast_, a.dtype <> b.dtype OR a.stored_shape <> b.stored_shape AS laid_out, len(a.shape) > 1 AS matrix,
-        coalesce(a.content_hash = b.content_hash, false) AS same, kept, a.l2_norm = 0 OR b.l2_norm = 0 AS either_zero,
+        coalesce(a.content_hash = b.content_hash, false) AS same, kept, draws, a.l2_norm = 0 OR b.l2_norm = 0 AS either_zero,
         coalesce(a.l2_norm, 0) ** 2 / 2 + coalesce(b.l2_norm, 0) ** 2 / 2 AS square,
         greatest(a.l2_norm, b.l2_norm) AS longest,
         -- A tensor of zeros is far from one that has values.
@@ -167,7 +168,7 @@ totals AS (
         sqrt(sum((size * standard_error) ** 2) FILTER (cosine IS NOT NULL AND NOT statistic))
             / nullif(sum(size) FILTER (cosine IS NOT NULL AND NOT statistic), 0) AS standard_error,
         sum(size * r) FILTER (tells) / sum(size) FILTER (tells) AS correlation,
-        least(1, 0.15 + 4.5 * sqrt(sum(size::DOUBLE * size / kept) FILTER (tells)) / sum(size) FILTER (tells))
+        least(1, 0.15 + 4.5 * sqrt(sum(size::DOUBLE * size / draws) FILTER (tells)) / sum(size) FILTER (tells))
             AS null_similarity,
         sqrt(sum(size * mean_square) FILTER (NOT statistic) / nullif(sum(square) FILTER (NOT statistic), 0))
             AS relative_l2,

@@ -143,7 +143,7 @@ def test_twelve_models(tmp_path: Path) -> None:
         text.startswith("lr_too_high and seed3 are as unlike any other as independent trainings") for text in told
     )
     assert not [text for text in told if "would do" in text]
-    (first,) = [row for row in wexport.query("architectures", tmp_path / "weights.parquet").to_pylist()]
+    (first,) = wexport.query("architectures", tmp_path / "weights.parquet").to_pylist()
     assert (first["models"], first["copies"]) == (10, 2)
 
 

@@ -153,3 +153,14 @@ def test_a_model_is_not_compared_with_itself_alone(tmp_path: Path) -> None:
     found = similarity.similarity(write_table(tmp_path / "weights.parquet", rows))
     assert found.pairs().num_rows == 0
     assert found.matrix.tolist() == [[1.0]]
+
+
+def test_equal_units_are_no_relation(tmp_path: Path) -> None:
+    """Where all units are equal there are as many draws of chance as inputs, not as many as values."""
+    rng = np.random.default_rng(11)
+    column = rng.normal(0, 0.1, (64, 1)).astype(np.float32)
+    rows = [dense("alike", np.repeat(column, 48, axis=1))]
+    rows.append(dense("kin_by_chance", (0.3 * column + rng.normal(0, 0.1, (64, 48))).astype(np.float32)))
+    (found,) = wexport.query("similarity", write_table(tmp_path / "weights.parquet", rows)).to_pylist()
+    assert 0.15 < found["correlation"] < found["null_similarity"]
+    assert found["relation"] == "strangers"

@@ -1,7 +1,7 @@
 """The pairs of tensors of models and what they are compared with, aligned by all evidence, as a relation for SQL.
 
-`drift.sql` and `freeze.sql` say in SQL which tensors go together, by slot and order; where they are asked through wexport
-and against a reference, what stands there between two marks is replaced by these pairs.
+`drift.sql` and `freeze.sql` say in SQL which tensors go together, by slot and order; where they are asked through
+wexport and against a reference, what stands there between two marks is replaced by these pairs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def tensor_pairs(connection: Connection, models: Sequence[str], reference: str) 
             (one, count), (other, _) = left[pair.left], right[pair.right]
             names = (model, one.kind, one.slot, reference, other.kind, other.slot)
             rows.append((*names, pair.method, pair.confidence, count))
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in _SCHEMA]
+    if not rows:
+        return without_pairs()
+    columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
     return pa.table(arrays, schema=_SCHEMA)
 

@@ -371,10 +371,18 @@ def _side(
     norms = np.array([each.norm for each in known])
     evidence = np.array([each.evidence for each in known])
     rows = Rows.of(values, listing.size[key])
-    matrix = len(listing.keys[key][2]) > 1
+    matrix, statistic = len(listing.keys[key][2]) > 1, listing.statistic[key]
     return similarity_sums.Side(
-        key, models, rows, hashes, norms, dtypes, layouts, evidence, matrix, listing.statistic[key]
+        key, models, rows, hashes, norms, dtypes, layouts, _distinct(rows.values), evidence, matrix, statistic
     )
+
+
+def _distinct(values: Floats) -> NDArray[np.int64]:
+    """How many different values each row has, at least 1."""
+    if not values.shape[1]:
+        return np.ones(len(values), np.int64)
+    found: NDArray[np.int64] = 1 + np.count_nonzero(np.diff(np.sort(values, axis=1)), axis=1)
+    return found
 
 
 def _words(methods: NDArray[np.int8]) -> pa.Array:

@@ -24,7 +24,7 @@ class Side:
     """A tensor of some models: their numbers, samples, hashes as numbers, L2 norms, types and stored shapes as numbers,
     in one order.
 
-    evidence: whether equal values tell anything, which constants do not. key: the tensor's number. matrix: whether it
+    distinct: how many values of the sample are different, at least 1. evidence: whether equal values tell anything, which constants do not. key: the tensor's number. matrix: whether it
     has two axes or more. statistic: whether it is counted and not trained.
     """
 
@@ -35,6 +35,7 @@ class Side:
     norms: Floats
     dtypes: NDArray[np.int64]
     layouts: NDArray[np.int64]
+    distinct: NDArray[np.int64]
     evidence: NDArray[np.bool_]
     matrix: bool
     statistic: bool
@@ -46,6 +47,7 @@ class Side:
             self.norms[models],
             self.dtypes[models],
             self.layouts[models],
+            self.distinct[models],
             self.evidence[models],
         )
         return Side(self.key, self.models[models], self.rows.part(models), *arrays, self.matrix, self.statistic)
@@ -124,7 +126,9 @@ class PairSums:
             known = matched & ~np.isnan(r)
             self._correlation[where] += np.where(known, size * r, 0)
             self._matrices[where] += size * known
-            self._chance[where] += size**2 / left.rows.values.shape[1] * known
+            # Values that repeat, as where all units are equal, are one draw of chance.
+            draws = np.minimum(left.distinct[:, None], right.distinct[None, :])
+            self._chance[where] += np.where(known, size**2 / draws, 0)
 
     def _add_change(
         self, left: Side, right: Side, figures: Block, same: NDArray[np.bool_], matched: NDArray[np.bool_], where: Any

@@ -27,6 +27,8 @@ COLUMNS = {
 }
 """The columns that are shown; the command named with a block shows all."""
 READ = ("ok", "partial", "empty")
+SENTENCES = 100
+"""Lines of sentences are no longer, however wide the terminal is."""
 NARROWEST = 12
 """No column is cut to fewer characters."""
 
@@ -113,7 +115,8 @@ def _print(found: Comparison, metrics: Sequence[str]) -> None:
     if found.models.num_rows > 1:
         print(f"\nWho is like whom: wexport query clusters {table}")
         for sentence in closeness(found.clusters.to_pylist()):
-            print(textwrap.fill(sentence, tables.stdout().width, initial_indent="  ", subsequent_indent="    "))
+            width = min(tables.stdout().width, SENTENCES)
+            print(textwrap.fill(sentence, width, initial_indent="  ", subsequent_indent="    "))
     if found.rank is not None:
         metric = next((name for name in found.rank["metric"].to_pylist() if name), "")
         file = safe(metrics[0]) if len(metrics) == 1 else "FILE"
