@@ -209,9 +209,7 @@ def _architectures(answer: pa.Table, name: str) -> Section:
 def _closeness(session: Session, found: Comparison, name: str) -> list[Section]:
     if found.models.num_rows < 2:
         return []
-    words = [
-        "Cosine of the weights that two models share: 1 is the same direction, 0 is unrelated, as two seeds are."
-    ]
+    words = ["Cosine of the weights that two models share: 1 is the same direction, 0 is unrelated, as two seeds are."]
     pictures: list[Picture] = []
     try:
         pictures.append(picture(figure("similarity", session), "Similarity of the models, ordered by cluster"))
