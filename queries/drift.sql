@@ -24,7 +24,7 @@
 --   basis                              'same hash', 'all values' or 'sample'
 --   compared [values]                  pairs of values that the figures rest on
 --   nonfinite [values]                 pairs left out because one is NaN or infinite
---   match_method                       'slot', or 'order' (against a reference); NULL where nothing was compared
+--   match_method                       'slot', 'name', 'order' or 'content'; NULL where nothing was compared
 --   reason                             why there is no figure, or what to mind
 -- How to read it
 --   What moved most comes first, tensors that could not be compared last. Weights that moved little have a relative_l2
@@ -51,18 +51,23 @@ WITH listed AS MATERIALIZED (
 models AS (
     SELECT model, any_value(run) AS run, any_value(step) AS step FROM listed GROUP BY model
 ),
+firsts AS (
+    -- Of several models at one step the first by name is what the next step is compared with.
+    SELECT
+        run, step, first_value(min(model)) OVER along AS first_model, lag(min(model)) OVER along AS previous_model
+    FROM models WHERE run IS NOT NULL GROUP BY run, step
+    WINDOW along AS (PARTITION BY run ORDER BY step)
+),
 steps AS (
     SELECT
         model, run,
         CASE WHEN run IS NULL THEN NULL
-            WHEN coalesce(getvariable('against'), 'previous') = 'first'
-                THEN nullif(first_value(model) OVER (PARTITION BY run ORDER BY step, model), model)
-            WHEN coalesce(getvariable('against'), 'previous') = 'previous'
-                THEN lag(model) OVER (PARTITION BY run ORDER BY step, model)
+            WHEN coalesce(getvariable('against'), 'previous') = 'first' THEN nullif(first_model, model)
+            WHEN coalesce(getvariable('against'), 'previous') = 'previous' THEN previous_model
             ELSE error('against is ''' || coalesce(getvariable('against'), 'previous')
                 || '''; it is previous or first') END AS against,
         row_number() OVER (PARTITION BY run ORDER BY step, model) AS place_in_run
-    FROM models
+    FROM models LEFT JOIN firsts USING (run, step)
     WHERE coalesce(getvariable('reference'), '') = ''
     UNION ALL
     SELECT model, NULL, coalesce(getvariable('reference'), ''), NULL
@@ -73,6 +78,7 @@ wanted AS (
     FROM steps WHERE asked_for(model, coalesce(getvariable('model'), '*'))
 ),
 -- <matched>
+-- Against a reference, wexport itself aligns the models by all evidence instead.
 by_slot AS (
     SELECT new.id, old.id AS old_id, new.model, wanted.against, 'slot' AS match_method
     FROM wanted

@@ -15,15 +15,16 @@
 --   changed [tensors]    weights that changed, without moving statistics
 --   of [tensors]         of how many
 --   relative_l2          the largest change: L2 norm of the difference over the norm before, from the sample
---   match_method         slot, order, or unmatched: how its tensors found their counterparts
+--   match_method         slot, name, order, content or unmatched: how its tensors found their counterparts
 --   threshold            where the finding begins
 --   advice               what to do
 -- How to read it
 --   A tensor changed when its content hash did, be it by one bit (or its sample, where the reference is of another
 --   framework, which may store the same values in another order). Marks are those of the later model, or else of the
 --   earlier one. Moving statistics (of a BatchNormalization) are never trained and often move in frozen layers, when
---   data pass in training mode: that alone is information. With a reference, tensors are matched by slot and shape, then
---   by order among those of equal shape and role, if both files have an order or there is one only. relative_l2 is there
+--   data pass in training mode: that alone is information. With a reference, the two models are aligned by all
+--   evidence, as `diff` does; in plain SQL by slot and shape, then by order among those of equal shape and role, if both
+--   files have an order or there is one only. relative_l2 is there
 --   for layers with a finding.
 -- What it does not prove
 --   Marks are those at the time of saving. Files of weights alone have none: cannot tell. A layer may have been frozen
@@ -72,6 +73,8 @@ others AS (
         AND EXISTS (FROM base)
 ),
 
+-- <matched>
+-- Against a reference, wexport itself aligns the models by all evidence instead.
 by_slot AS (
     SELECT others.model, others.slot, base.slot AS slot_before
     FROM others JOIN base USING (slot, canonical_shape)
@@ -102,6 +105,7 @@ matched AS (
     FROM left_here JOIN left_there USING (model, canonical_shape, role, place)
     WHERE left_here.told AND left_there.told
 ),
+-- </matched>
 
 against_reference AS (
     SELECT

@@ -124,14 +124,15 @@ def test_the_odd_one_out_among_fine_tunes_of_one_base(tmp_path: Path) -> None:
     found = wexport.query("clusters", write_table(tmp_path / "weights.parquet", rows)).to_pylist()
     assert [row["model"] for row in found if row["verdict"] == "odd one out"] == ["tune_x"]
     assert {row["group_size"] for row in found if row["verdict"] == "close"} == {10}
-    assert found[0]["model"] == "tune_x"
-    assert found[0]["typical"] < 0.2 < 0.99 < found[0]["usual"]
+    (odd,) = [row for row in found if row["model"] == "tune_x"]
+    assert abs(odd["typical"]) < odd["null_similarity"] < 0.4
 
 
 def test_independent_trainings_are_neither_close_nor_odd(demo_table: Path) -> None:
     found = wexport.query("clusters", demo_table, {"model": "cnn_seed_*"}).to_pylist()
     assert len(found) == 5
-    assert {row["verdict"] for row in found} == {"on its own"}
+    assert {row["verdict"] for row in found} == {"strangers"}
+    assert all(row["nearest_similarity"] < row["null_similarity"] for row in found)
 
 
 def test_copies_are_close_whatever_stands_between(tmp_path: Path) -> None:
@@ -142,7 +143,8 @@ def test_copies_are_close_whatever_stands_between(tmp_path: Path) -> None:
     found = similarity.similarity(write_table(tmp_path / "weights.parquet", rows))
     first = found.pairs().to_pylist()[0]
     assert (first["model_a"], first["model_b"]) == ("original", "renamed")
-    assert (first["similarity"], first["standard_error"], first["match_method"]) == (1.0, 0.0, "order")
+    assert (first["similarity"], first["standard_error"], first["match_method"]) == (1.0, 0.0, "content")
+    assert (first["relation"], first["changed"], first["confidence"]) == ("identical", 0, 1.0)
     assert np.array_equal(found.matrix, found.matrix.T)
 
 
@@ -151,3 +153,14 @@ def test_a_model_is_not_compared_with_itself_alone(tmp_path: Path) -> None:
     found = similarity.similarity(write_table(tmp_path / "weights.parquet", rows))
     assert found.pairs().num_rows == 0
     assert found.matrix.tolist() == [[1.0]]
+
+
+def test_equal_units_are_no_relation(tmp_path: Path) -> None:
+    """Where all units are equal there are as many draws of chance as inputs, not as many as values."""
+    rng = np.random.default_rng(11)
+    column = rng.normal(0, 0.1, (64, 1)).astype(np.float32)
+    rows = [dense("alike", np.repeat(column, 48, axis=1))]
+    rows.append(dense("kin_by_chance", (0.3 * column + rng.normal(0, 0.1, (64, 48))).astype(np.float32)))
+    (found,) = wexport.query("similarity", write_table(tmp_path / "weights.parquet", rows)).to_pylist()
+    assert 0.15 < found["correlation"] < found["null_similarity"]
+    assert found["relation"] == "strangers"

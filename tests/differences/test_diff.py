@@ -439,15 +439,15 @@ def test_other_names_and_order_are_matched_and_the_method_is_told(write_h5: Writ
         ("first", "b", "content"),
         ("second", "c", "content"),
         ("third", "a", "content"),
-        ("head", "d", "order"),
+        ("head", "d", "content"),
     }
-    assert found.summary() == "same: 4 tensors identical (matched 1 by order and shape, 3 by content)"
+    assert found.summary() == "same: 4 tensors identical (matched 4 by content)"
 
 
 def test_a_constant_s_content_tells_nothing(write_h5: Write) -> None:
     a = write_h5("a.h5", x=np.zeros(4), y=np.arange(4.0))
     b = write_h5("b.h5", z=np.zeros(4))
-    assert statuses(diff(a, b)) == {"x": "only in a", "y": "only in a", "z": "only in b"}
+    assert statuses(diff(a, b)) == {"x": "one of several", "y": "one of several", "z": "one of several"}
     b = write_h5("b.h5", z=np.arange(4.0))
     assert statuses(diff(a, b)) == {"x": "only in a", "y": "identical"}
 
@@ -554,7 +554,7 @@ def test_a_kernel_that_a_plugin_reads_transposed(tmp_path: Path, write_h5: Write
     turned.write_bytes(b"TURNED" + np.array([200, 300], "<u4").tobytes() + kernel.T.tobytes())
     stored = write_h5("dense.h5", **{"dense/kernel": kernel})
     (same,) = diff(stored, turned, plugins=[str(plugin)]).tensors
-    assert (same.status, same.method) == ("identical", "order")
+    assert (same.status, same.method) == ("identical", "content")
     kernel[7, 9] += 1
     (other,) = diff(write_h5("other.h5", **{"dense/kernel": kernel}), turned, plugins=[str(plugin)]).tensors
     assert other.change
@@ -753,8 +753,8 @@ def test_json_has_everything() -> None:
 def test_csv_has_one_header_and_a_row_a_tensor() -> None:
     _, out, err = run(A, str(EXAMPLES / "gru.h5"), "--format", "csv")
     lines = out.splitlines()
-    assert len(lines) == 16
-    assert lines[0].startswith("status,matched_by,name_a,name_b")
+    assert len(lines) == 18
+    assert lines[0].startswith("status,matched_by,confidence,name_a,name_b")
     assert lines[1].startswith("shape differs,slot,")
     assert "different:" in err
     _, out, _ = run(A, B, "--format", "markdown")
@@ -765,4 +765,4 @@ def test_statuses_are_told_worst_first() -> None:
     found = diff(A, EXAMPLES / "gru.h5")
     order = [STATUSES.index(each.status) for each in found.tensors]
     assert order == sorted(order)
-    assert [field.name for field in dataclasses.fields(found)] == ["a", "b", "tensors", "notes"]
+    assert [field.name for field in dataclasses.fields(found)] == ["a", "b", "tensors", "notes", "edits"]

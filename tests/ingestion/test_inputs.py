@@ -142,39 +142,6 @@ def test_names_never_clash_by_default(stems: list[str]) -> None:
     assert len(set(names)) == len(stems)
 
 
-@pytest.mark.parametrize(
-    ("model", "run", "step"),
-    [
-        ("run/weights.02-0.52", "run/weights", 2),
-        ("run/weights.102-0.66", "run/weights", 102),
-        ("weights-improvement-07-0.98", "weights-improvement", 7),
-        ("cnn_epoch_05", "cnn", 5),
-        ("epoch=3-step=500", "epoch=3", 500),
-        ("lr1/ckpt-12", "lr1", 12),
-        ("checkpoint-500/model", "model", 500),
-        ("a/epoch_01/model", "a/model", 1),
-        ("epoch_01", "epoch", 1),
-        ("resnet50", None, None),
-        ("fold_3", None, None),
-        ("mini_XCEPTION.102-0.66", None, None),
-        ("timestep_encoder", None, None),
-        ("footstep3", None, None),
-        ("mobilenet_weights_1_0_224", None, None),
-    ],
-)
-def test_run_and_step_come_from_words_only(model: str, run: str | None, step: int | None) -> None:
-    assert inputs.series(model) == (run, step)
-
-
-def test_a_series_pattern_overrides() -> None:
-    pattern = inputs.series_pattern(r"(?P<run>.*)\.(?P<step>\d+)-")
-    assert inputs.series("mini_XCEPTION.102-0.66", pattern) == ("mini_XCEPTION", 102)
-    with pytest.raises(UsageError, match="no group named step"):
-        inputs.series_pattern("epoch")
-    with pytest.raises(UsageError, match="no regular expression"):
-        inputs.series_pattern("(")
-
-
 @given(st.text(st.characters()))
 def test_printable_text_is_valid_utf8_and_plain_text_stays(text: str) -> None:
     printable(text).encode("utf-8")

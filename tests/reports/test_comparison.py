@@ -182,4 +182,4 @@ def test_a_model_alone_has_none_to_be_close_to(models: Path, tmp_path: Path) -> 
     shown = run(models / "gru.h5", "--out", tmp_path / "weights.parquet")
     assert shown.exit_code == 0
     assert shown.stdout.startswith("1 model, 628 parameters")
-    assert "Which are close" not in shown.stdout
+    assert "Who is like whom" not in shown.stdout

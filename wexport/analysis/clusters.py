@@ -1,129 +1,204 @@
-"""Which models are close, and which is the odd one out."""
+"""Who is like whom, a row a model: its nearest, its group, and the odd one out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from wexport import library
 from wexport.analysis import similarity
+from wexport.analysis.relations import INTERCHANGEABLE, WORDS
 from wexport.analysis.similarity import Similarity
 
 if TYPE_CHECKING:
     from wexport.sessions.session import Session
 
-MOST_DEVIATIONS = 5 * 1.4826
-"""Median absolute deviations below the usual similarity, from which on a model is odd: 5 standard deviations."""
 FEWEST = 4
 """Among fewer comparable models none is odd."""
+MOST_ODD = 0.1
+"""Share of the comparable models that can be odd; of more, each is one of several kinds. One always can."""
+ODD = "odd one out"
 
-_ORDER = ("odd one out", "close", "on its own", "not comparable")
+_KIN = WORDS.index("related")
+"""Relations up to this one make a family."""
 
 
 def model_groups(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
-    """The answer to the query `clusters`; the rule is that of its SQL form."""
-    found = similarity.measure(session, parameters["model"], parameters["min_coverage"])
-    return judge(found, parameters["close"], parameters["gap"])
+    """The answer to the query `clusters`; the rule is that of its SQL form, which does not ask who is sick."""
+    found = similarity.measure(session, parameters["model"], parameters["min_coverage"], parameters["close"])
+    return judge(found, set() if session.kinds else _sick(session))
 
 
-def judge(found: Similarity, close: float, gap: float) -> pa.Table:
-    """A row a model: its group, its verdict and the evidence.
+def _sick(session: Session) -> set[str]:
+    """Models with an error or a warning of the query `health`."""
+    rows = session.ask(library.get("health").sql).select(["severity", "model"]).to_pylist()
+    return {row["model"] for row in rows if row["severity"] in ("error", "warning")}
 
-    close: similarity from which on two models are close. gap: by how much less similar to others an odd one is.
+
+def judge(found: Similarity, sick: Collection[str] = ()) -> pa.Table:
+    """A row a model: how it stands to its nearest, its group and its family, and the evidence.
+
+    sick: models with an error or a warning, which represent no other.
     """
-    matrix = found.matrix.copy()
-    np.fill_diagonal(matrix, np.nan)
-    known = ~np.isnan(matrix)
-    compared = known.sum(axis=1)
-    typical = np.array([_median(matrix[row, known[row]]) for row in range(len(matrix))])
-    group = _groups(matrix, typical, close)
+    count = len(found.models)
+    relation = found.relation.astype(np.intp)
+    np.fill_diagonal(relation, len(WORDS))
+    nearness = np.where(np.isnan(found.matrix), -np.inf, found.matrix)
+    np.fill_diagonal(nearness, -np.inf)
+    near = relation <= WORDS.index("close")
+    near &= np.isin(relation, [WORDS.index(word) for word in INTERCHANGEABLE])
+    group = _groups(near, relation, nearness, np.array([name in sick for name in found.models], bool))
+    family = _families(relation <= _KIN)
+    comparable = relation < WORDS.index("not_comparable")
+    odd = _odd(family, comparable)
     rows = []
     for row, name in enumerate(found.models):
-        others = np.flatnonzero(known[row])
-        circle = typical[[row, *others]]
-        usual = _median(circle)
-        deviation = _median(np.abs(circle - usual))
-        same = group[others] == group[row]
-        size = int(np.sum(group == group[row]))
-        odd = compared[row] >= FEWEST - 1 and usual - typical[row] > max(gap, MOST_DEVIATIONS * deviation)
-        verdict = _verdict(int(compared[row]), size, bool(odd))
-        nearest = int(np.nanargmax(matrix[row])) if len(others) else None
-        leader = found.models[group[row]]
+        nearest = min(range(count), key=lambda o: (relation[row, o], -nearness[row, o], o)) if count > 1 else None
+        if nearest is None or not comparable[row].any():
+            nearest = None
+        verdict = "not_comparable" if nearest is None else ODD if odd[row] else WORDS[relation[row, nearest]]
+        members = np.flatnonzero((group == group[row]) & near[row] | (np.arange(count) == row))
+        leader = None if group[row] < 0 else found.models[group[row]]
+        of_family = np.flatnonzero(family == family[row])
+        compared = found.matrix[row, comparable[row]]
         rows.append(
             {
                 "model": name,
                 "verdict": verdict,
                 "represented_by": leader,
-                "group_size": size,
+                "group_size": int(np.sum(group == group[row])) if group[row] >= 0 else len(members),
+                "family": found.models[of_family[0]],
+                "family_size": len(of_family),
                 "nearest": None if nearest is None else found.models[nearest],
-                "nearest_similarity": None if nearest is None else float(matrix[row, nearest]),
-                "within": _mean(matrix[row, others[same]]),
-                "between": _mean(matrix[row, others[~same]]),
-                "typical": float(typical[row]) if len(others) else None,
-                "usual": float(usual) if len(others) else None,
-                "compared_with": int(compared[row]),
-                "reason": _reason(verdict, leader, size, int(compared[row]), bool((matrix[row] >= close).any())),
+                "nearest_similarity": _figure(found.matrix, row, nearest),
+                "null_similarity": _figure(found.null, row, nearest),
+                "worst_slot": None if nearest is None else _slot(found, row, nearest),
+                "worst_relative_l2": _figure(found.worst_relative_l2, row, nearest),
+                "changed": None if nearest is None else int(found.changed[row, nearest]),
+                "differs": None if nearest is None else found.named(row, nearest),
+                "typical": float(np.nanmedian(compared)) if np.isfinite(compared).any() else None,
+                "compared_with": int(comparable[row].sum()),
+                "reason": _reason(found, verdict, row, nearest),
             }
         )
-    rows.sort(key=lambda row: (_ORDER.index(row["verdict"]), -row["group_size"], row["represented_by"], row["model"]))
+    order = (*WORDS[: _KIN + 1], ODD, *WORDS[_KIN + 1 :])
+    rows.sort(
+        key=lambda row: (order.index(row["verdict"]), -row["group_size"], row["represented_by"] or "", row["model"])
+    )
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
-def _groups(matrix: NDArray[np.float64], typical: NDArray[np.float64], close: float) -> NDArray[np.intp]:
-    """For each model, the one that represents it: whoever has most close models first."""
-    near = matrix >= close
-    order = np.lexsort((-np.nan_to_num(typical, nan=-np.inf), -near.sum(axis=1)))
+def _groups(
+    near: NDArray[np.bool_], relation: NDArray[np.intp], nearness: NDArray[np.float64], sick: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """For each model, the one that represents it: whoever has most close models first, and is well.
+
+    -1 for a model that only sick ones are close to.
+    """
+    count = len(near)
+    order = np.lexsort((np.arange(count), -near.sum(axis=1), sick))
     leaders: list[int] = []
     for model in order:
-        if not near[model, leaders].any():
+        alone = not near[model].any()
+        if alone or (not sick[model] and not near[model, leaders].any()):
             leaders.append(int(model))
-    leaders.sort()
-    group = np.arange(len(matrix))
-    for model in set(range(len(matrix))) - set(leaders):
-        group[model] = leaders[int(np.nanargmax(matrix[model, leaders]))]
+    group = np.full(count, -1, np.intp)
+    for model in range(count):
+        choices = [leader for leader in leaders if near[model, leader]]
+        if model in leaders:
+            group[model] = model
+        elif choices:
+            group[model] = min(choices, key=lambda o: (relation[model, o], -nearness[model, o], o))
     return group
 
 
-def _verdict(compared: int, size: int, odd: bool) -> str:
-    if not compared:
-        return "not comparable"
-    if odd:
-        return "odd one out"
-    return "close" if size > 1 else "on its own"
+def _families(kin: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The first model of those that one can reach from relation to relation."""
+    family = np.arange(len(kin))
+    for start in range(len(kin)):
+        if family[start] != start:
+            continue
+        waiting = [start]
+        while waiting:
+            for other in np.flatnonzero(kin[waiting.pop()]):
+                if family[other] > start:
+                    family[other] = start
+                    waiting.append(int(other))
+    return family
 
 
-def _reason(verdict: str, leader: str, size: int, compared: int, near: bool) -> str:
+def _odd(family: NDArray[np.intp], comparable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Models outside of a family that nearly all of those they can be compared with belong to."""
+    found = np.zeros(len(family), bool)
+    for model in range(len(family)):
+        circle = np.append(np.flatnonzero(comparable[model]), model)
+        members, sizes = np.unique(family[circle], return_counts=True)
+        largest = members[sizes.argmax()]
+        outside = int(np.sum(family[circle] != largest))
+        few = outside <= max(1, int(MOST_ODD * len(circle)))
+        found[model] = len(circle) >= FEWEST and sizes.max() >= FEWEST - 1 and family[model] != largest and few
+    return found
+
+
+def _figure(matrix: NDArray[np.float64], row: int, nearest: int | None) -> float | None:
+    return None if nearest is None or np.isnan(matrix[row, nearest]) else float(matrix[row, nearest])
+
+
+def _slot(found: Similarity, row: int, nearest: int) -> str | None:
+    key = found.worst[row, nearest]
+    return found.slots[key] if key >= 0 and found.worst_relative_l2[row, nearest] > 0 else None
+
+
+def _reason(found: Similarity, verdict: str, row: int, nearest: int | None) -> str:
+    if nearest is None:
+        return "no other model with enough matching tensors"
+    other, worst = found.models[nearest], found.worst_relative_l2[row, nearest]
+    where = f"{_slot(found, row, nearest)} differs by {worst:.3g}"
     match verdict:
-        case "not comparable":
-            return "no other model with enough matching tensors"
-        case "odd one out":
-            return "typically less similar to the others than they are to each other"
+        case "identical":
+            return f"equal to {other} in every value"
+        case "rounded":
+            return f"{other} in another type"
+        case "same_but":
+            return f"{other} but for {listed(found.named(row, nearest), int(found.changed[row, nearest]))}"
+        case "same_run":
+            return f"a checkpoint of the run of {other}"
         case "close":
-            return f"by weights, {leader} would do for {size} models"
-    if near:
-        return "close only to models that another represents"
-    return "no model is close" + (
-        "; an odd one is told among 4 or more" if compared < FEWEST - 1 else ", as with independent trainings"
-    )
+            return f"close to {other} in every tensor; {where} at most"
+        case "related":
+            return f"alike in direction, and not close: {where}"
+        case "odd one out":
+            return "as unalike to the others as independent trainings, which they are not to each other"
+    null = found.null[row, nearest]
+    chance = "" if np.isnan(null) else f", where independent trainings have up to {null:.2f}"
+    return f"correlation at most {found.correlation[row, nearest]:.2f}{chance}" if chance else "no matrix to compare"
 
 
-def _median(values: NDArray[np.float64]) -> float:
-    return float(np.median(values)) if len(values) and not np.isnan(values).all() else float("nan")
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    return float(values.mean()) if len(values) else None
+def listed(slots: Sequence[str], count: int) -> str:
+    """Slots in words, of which only the first are known."""
+    if not slots:
+        return "tensors that one of them lacks"
+    more = count - len(slots)
+    return ", ".join(slots) + (f" and {more:,} more" if more > 0 else "")
 
 
 _SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("model", "verdict", "represented_by")),
         ("group_size", pa.int64()),
+        ("family", pa.string()),
+        ("family_size", pa.int64()),
         ("nearest", pa.string()),
-        *((name, pa.float64()) for name in ("nearest_similarity", "within", "between", "typical", "usual")),
+        *((name, pa.float64()) for name in ("nearest_similarity", "null_similarity")),
+        ("worst_slot", pa.string()),
+        ("worst_relative_l2", pa.float64()),
+        ("changed", pa.int64()),
+        ("differs", pa.list_(pa.string())),
+        ("typical", pa.float64()),
         ("compared_with", pa.int64()),
         ("reason", pa.string()),
     ]

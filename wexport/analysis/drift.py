@@ -18,10 +18,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from wexport.analysis.pairing import tensor_pairs, without_pairs
 from wexport.sessions.connection import Connection
 
 _MARKS = re.compile("-- (?:<matched>|<sums>|</sums>)")
 _PAIRS = "SELECT matched.*, value_count FROM matched JOIN listed USING (id)"
+_WANTED = "SELECT DISTINCT model FROM wanted WHERE against IN (SELECT model FROM models) ORDER BY model"
+_IDS = """
+SELECT
+    tensor_id(model, kind, slot) AS id, tensor_id(against, kind_before, slot_before) AS old_id, model, against,
+    match_method, value_count
+FROM aligned
+"""
 _GIVEN = "matched AS (FROM drift_pairs), summed AS (FROM drift_sums),"
 _READ = """
 SELECT tensor_id(model, kind, slot) AS id, abs_max, sample.value AS value FROM weights
@@ -47,12 +55,23 @@ def drift(connection: Connection, text: str, parameters: Mapping[str, Any], memo
     text: of drift.sql. parameters: those that are given. memory: bytes for the samples that are read at once.
     """
     head, matching, _, rest = _MARKS.split(text)
-    pairs = connection.ask((head + matching).rstrip().removesuffix(",") + _PAIRS, parameters)
+    if parameters.get("reference"):
+        pairs = _aligned(connection, head, parameters)
+    else:
+        pairs = connection.ask((head + matching).rstrip().removesuffix(",") + _PAIRS, parameters)
     most = max(min(memory // 8, _MOST_VALUES), 1)
     parts = [_summed(connection, part) for part in _portions(pairs, most)]
     sums = pa.concat_tables(parts) if parts else _table(np.empty(0, np.uint64), _Sums.empty(0))
     given = {"drift_pairs": pairs, "drift_sums": sums}
     return connection.batches(head + _GIVEN + rest, parameters, tables=given)
+
+
+def _aligned(connection: Connection, head: str, parameters: Mapping[str, Any]) -> pa.Table:
+    """The pairs of each model that is asked for and the reference."""
+    text = head.rstrip().removesuffix(",") + _WANTED
+    models = connection.ask(text, parameters)["model"].to_pylist()
+    found = tensor_pairs(connection, models, str(parameters["reference"])) if models else None
+    return connection.batches(_IDS, tables={"aligned": without_pairs() if found is None else found}).read_all()
 
 
 def _portions(pairs: pa.Table, most: int) -> Iterator[pa.Table]:

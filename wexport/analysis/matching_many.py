@@ -1,84 +1,168 @@
-"""Which tensors of many models match by order or content: what slots do not pair.
+"""Which tensors of many models match: the alignment of `matching`, asked once for models that are alike.
 
-Models of one architecture are alike in all but their values, so order is asked once for each two architectures. Where
-files without an order leave tensors of one shape, their contents may tell, and these are asked of each two models.
+Models of one architecture are alike in all but their values, so that slots pair them, unless their contents say that
+somebody renamed the layers. Of two architectures, each two models are aligned with their contents, up to a number; then
+one of each for all of its architecture, without them.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 
-from wexport.analysis.matching import Match, Method, Place, match
+import numpy as np
+from numpy.typing import NDArray
 
-MOST_ARCHITECTURE_PAIRS = 300
-"""So many pairs of architectures are matched by order as well; in a table of more, tensors match by slot alone."""
-MOST_CONTENTS = 400_000
-"""So many tensors are looked at for their contents, counted in each pair of models: a few seconds."""
+from wexport.analysis import fingerprints
+from wexport.analysis.matching import Alignment, Method, Place, align
+
+MOST_TENSORS = 200_000
+"""So many tensors are aligned, counted in each pair of models: some seconds."""
 
 Model = Sequence[tuple[int, Place]]
 """The tensors of a model: what each is called by the caller, and its place."""
-Contents = Callable[[set[int]], Mapping[tuple[int, int], str]]
-"""Given models, what tells the content of their tensors, by model and tensor."""
+Samples = Callable[[set[int]], Mapping[tuple[int, int], NDArray[np.float64]]]
+"""Given models, the samples of their tensors, by model and tensor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Partners:
-    """A tensor of some models that goes with one of others."""
+    """A tensor of some models that goes with one of others; right_models is None for all pairs among left_models."""
 
     left: int
     left_models: Sequence[int]
     right: int
-    right_models: Sequence[int]
+    right_models: Sequence[int] | None
     method: Method
+    confidence: float
 
 
-def by_order_or_content(models: Sequence[Model], contents: Contents) -> Iterator[Partners]:
-    """Pairs of tensors that have not the same slot and shape. contents: asked once, for the models that need it."""
-    architectures: dict[tuple[tuple[int, str, bool], ...], list[int]] = defaultdict(list)
-    for number, tensors in enumerate(models):
-        architectures[tuple((key, place.role, place.ordered) for key, place in tensors)].append(number)
-    if math.comb(len(architectures), 2) > MOST_ARCHITECTURE_PAIRS:
-        return
-    unsure: list[tuple[list[int], list[int]]] = []
-    left_to_look_at = MOST_CONTENTS
-    for one, other in combinations(architectures.values(), 2):
-        found = _matched(models[one[0]], models[other[0]])
-        size = len(one) * len(other) * (len(models[one[0]]) + len(models[other[0]]))
-        if size <= left_to_look_at and _may_be_told(models[one[0]], models[other[0]], found):
-            left_to_look_at -= size
-            unsure.append((one, other))
+def partners(models: Sequence[Model], samples: Samples) -> list[Partners]:
+    """The pairs of tensors of every two models. samples: asked once, for the models that need it."""
+    groups = [group for alike in _architectures(models).values() for group in _without_displaced(models, alike)]
+    found = [
+        Partners(key, members, key, None, "slot", _confidence(place))
+        for members in groups
+        if len(members) > 1
+        for key, place in models[members[0]]
+    ]
+    each: list[tuple[list[int], list[int]]] = []
+    once: list[tuple[list[int], list[int]]] = []
+    left = MOST_TENSORS
+    for one, other in combinations(groups, 2):
+        size = len(models[one[0]]) + len(models[other[0]])
+        pairs = len(one) * len(other)
+        if size * pairs <= left:
+            left -= size * pairs
+            each.append((one, other))
         else:
-            yield from _partners(models[one[0]], one, models[other[0]], other, found)
-    told = contents({model for sides in unsure for side in sides for model in side}) if unsure else {}
-    for one, other in unsure:
-        for left, right in product(one, other):
-            sides = [_told(models[model], model, told) for model in (left, right)]
-            yield from _partners(sides[0], [left], sides[1], [right], _matched(*sides))
+            left -= size
+            once.append((one, other))
+    for one, other in once:
+        if left > 0:
+            aligned = align(_places(models[one[0]]), _places(models[other[0]]))
+            found += _told(models[one[0]], one, models[other[0]], other, aligned)
+        else:
+            found += _by_slot(models[one[0]], one, models[other[0]], other)
+    values = samples({model for sides in each for side in sides for model in side}) if each else {}
+    members = {number for sides in each for side in sides for number in side}
+    whole = {number: _with_values(models[number], number, values) for number in members}
+    for one, other in each:
+        for a, b in product(one, other):
+            found += _told(models[a], [a], models[b], [b], align(whole[a], whole[b]))
+    return _gathered(found, groups)
 
 
-def _matched(left: Model, right: Model) -> list[Match]:
-    return match([place for _, place in left], [place for _, place in right])
+def _architectures(models: Sequence[Model]) -> dict[Hashable, list[int]]:
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for number, tensors in enumerate(models):
+        signs = [(key, place.role, place.ordered, place.given_name) for key, place in tensors]
+        found[tuple(sorted(signs, key=repr))].append(number)
+    return found
 
 
-def _partners(
-    left: Model, left_models: Sequence[int], right: Model, right_models: Sequence[int], found: Sequence[Match]
+def _without_displaced(models: Sequence[Model], group: list[int]) -> Iterator[list[int]]:
+    """The models of an architecture, and by themselves those that hold a content in another tensor than the others."""
+    where: dict[Hashable, Counter[int]] = defaultdict(Counter)
+    once: list[dict[Hashable, int]] = []
+    for number in group:
+        counts = Counter(place.content for _, place in models[number])
+        once.append({place.content: key for key, place in models[number] if counts[place.content] == 1})
+        for content, key in once[-1].items():
+            if content is not None:
+                where[content][key] += 1
+    usual = {content: keys.most_common(1)[0][0] for content, keys in where.items() if len(keys) > 1}
+    displaced = {
+        number
+        for number, contents in zip(group, once, strict=True)
+        if any(contents.get(content, key) != key for content, key in usual.items())
+    }
+    rest = [number for number in group if number not in displaced]
+    if rest:
+        yield rest
+    for number in sorted(displaced):
+        yield [number]
+
+
+def _confidence(place: Place) -> float:
+    """Of a pair by slot in one architecture, as `align` has it."""
+    return align([place], [place]).pairs[0].confidence if place.content is None else 0.999
+
+
+def _places(model: Model) -> list[Place]:
+    return [replace(place, content=None) for _, place in model]
+
+
+def _with_values(model: Model, number: int, values: Mapping[tuple[int, int], NDArray[np.float64]]) -> list[Place]:
+    found = []
+    for key, place in model:
+        sample = values.get((number, key))
+        if sample is not None and len(sample):
+            print_ = fingerprints.of_sample(place.canonical_shape, sample)
+            place = replace(place, sample=print_, values=sample)
+        found.append(place)
+    return found
+
+
+def _told(
+    left: Model, left_models: Sequence[int], right: Model, right_models: Sequence[int], found: Alignment
 ) -> Iterator[Partners]:
-    for pair in found:
-        if pair.method != "slot":
-            yield Partners(left[pair.left][0], left_models, right[pair.right][0], right_models, pair.method)
+    for pair in [*found.pairs, *found.repeats]:
+        keys = left[pair.left][0], right[pair.right][0]
+        yield Partners(keys[0], left_models, keys[1], right_models, pair.method, pair.confidence)
 
 
-def _may_be_told(left: Model, right: Model, found: Sequence[Match]) -> bool:
-    """Whether an order would have to tell tensors apart that are left on both sides, and one has none."""
-    sides = ((left, {pair.left for pair in found}), (right, {pair.right for pair in found}))
-    rest = [[place for number, (_, place) in enumerate(side) if number not in paired] for side, paired in sides]
-    in_both = {place.canonical_shape for place in rest[0]} & {place.canonical_shape for place in rest[1]}
-    return any(place.canonical_shape in in_both and not place.ordered for side in rest for place in side)
+def _by_slot(left: Model, left_models: Sequence[int], right: Model, right_models: Sequence[int]) -> Iterator[Partners]:
+    keys = {key for key, _ in right}
+    for key, _ in left:
+        if key in keys:
+            yield Partners(key, left_models, key, right_models, "slot", 0.5)
 
 
-def _told(model: Model, number: int, contents: Mapping[tuple[int, int], str]) -> Model:
-    return [(key, replace(place, sample=contents.get((number, key)))) for key, place in model]
+def _gathered(found: list[Partners], groups: Sequence[Sequence[int]]) -> list[Partners]:
+    """The same with fewer parts: a tensor that all groups which have it call the same is one."""
+    group_of = {model: number for number, group in enumerate(groups) for model in group}
+    by_key: dict[int, list[Partners]] = defaultdict(list)
+    rest = []
+    for part in found:
+        if part.left == part.right and part.method == "slot":
+            by_key[part.left].append(part)
+        else:
+            rest.append(part)
+    for key, parts in by_key.items():
+        members = {m for part in parts for m in (*part.left_models, *(part.right_models or ()))}
+        held = {group_of[member] for member in members}
+        size = sum(len(groups[number]) for number in held)
+        pairs = sum(
+            len(part.left_models) * len(part.right_models)
+            if part.right_models is not None
+            else len(part.left_models) * (len(part.left_models) - 1) // 2
+            for part in parts
+        )
+        if len(parts) > 1 and pairs == size * (size - 1) // 2:
+            rest.append(Partners(key, sorted(members), key, None, "slot", min(part.confidence for part in parts)))
+        else:
+            rest += parts
+    return rest

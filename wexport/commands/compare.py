@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
     from wexport.findings.checking import Finding
     from wexport.reports.comparison import Comparison
 
-LINES = {"models": 10, "findings": 6, "clusters": 8, "rank": 10}
+LINES = {"models": 10, "findings": 6, "rank": 10}
 """How many lines of each block are shown, so that one screen holds them all."""
 COLUMNS = {
     "models": ("model", "framework", "layers", "tensors", "parameters", "zero_fraction", "found"),
-    "clusters": ("model", "verdict", "group_size", "nearest", "nearest_similarity", "reason"),
     "rank": ("place", "model", "value", "behind", "reason"),
 }
 """The columns that are shown; the command named with a block shows all."""
 READ = ("ok", "partial", "empty")
+SENTENCES = 100
+"""Lines of sentences are no longer, however wide the terminal is."""
 NARROWEST = 12
 """No column is cut to fewer characters."""
 
@@ -100,8 +102,8 @@ def compare(
 
 
 def _print(found: Comparison, metrics: Sequence[str]) -> None:
-    import pyarrow.compute as pc
-
+    from wexport.reports.closeness import closeness
+    from wexport.terminal import tables
     from wexport.terminal.text import safe
 
     table = safe(found.table)
@@ -111,9 +113,10 @@ def _print(found: Comparison, metrics: Sequence[str]) -> None:
     _block("Models", "models", found.models, f"wexport query models {table}")
     _findings(found.findings, table)
     if found.models.num_rows > 1:
-        # A line a group: its members say the same.
-        groups = found.clusters.filter(pc.equal(found.clusters["model"], found.clusters["represented_by"]))
-        _block("Which are close", "clusters", groups, f"wexport query clusters {table}")
+        print(f"\nWho is like whom: wexport query clusters {table}")
+        for sentence in closeness(found.clusters.to_pylist()):
+            width = min(tables.stdout().width, SENTENCES)
+            print(textwrap.fill(sentence, width, initial_indent="  ", subsequent_indent="    "))
     if found.rank is not None:
         metric = next((name for name in found.rank["metric"].to_pylist() if name), "")
         file = safe(metrics[0]) if len(metrics) == 1 else "FILE"

@@ -75,6 +75,10 @@ def _print(found: Diff, shown: list[TensorDiff], form: str, rows: int) -> None:
     tell = say if form == "csv" else lambda text: print(safe(text))
     tell(f"a: {found.a.path} ({_written(found.a)})")
     tell(f"b: {found.b.path} ({_written(found.b)})")
+    for edit in found.edits[:SHOWN_ROWS]:
+        tell(edit)
+    if len(found.edits) > SHOWN_ROWS:
+        tell(f"... and {len(found.edits) - SHOWN_ROWS:,} more layers (--format json has all)")
     for note in found.notes[:SHOWN_ROWS]:
         tell(f"note: {note}")
     if len(found.notes) > SHOWN_ROWS:
@@ -119,12 +123,24 @@ def _columns_of(shown: list[TensorDiff]) -> tuple[list[str], list[list[Any]]]:
                 "max abs": figure(change.max_abs_difference) if change and change.max_abs_difference else None,
                 "relative L2": figure(change.relative_l2) if change and change.relative_l2 else None,
                 "cosine": _cosine(change.cosine_distance) if change and change.cosine_distance is not None else None,
-                "matched by": each.method if each.method != "slot" else None,
+                "matched by": _matched_by(each),
                 "detail": each.detail or None,
             }
         )
     columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     return columns, [[row[name] for name in columns] for row in rows]
+
+
+_SURE = 0.95
+"""Confidence above which a pair is told without it."""
+
+
+def _matched_by(each: TensorDiff) -> str | None:
+    """What a pair rests on where it is not the slot, and how sure it is where it is not."""
+    if each.method is None:
+        return None
+    unsure = "" if each.confidence is None or each.confidence >= _SURE else f" ({each.confidence:.2f})"
+    return None if each.method == "slot" and not unsure else each.method + unsure
 
 
 def _other_name(each: TensorDiff) -> str | None:
@@ -154,7 +170,7 @@ def _cosine(distance: float) -> str:
 
 _SIDE_COLUMNS = ("name", "tensor", "slot", "layer", "role", "kind", "shape", "canonical_shape", "dtype")
 _COLUMNS = [
-    *("status", "matched_by"),
+    *("status", "matched_by", "confidence"),
     *(f"{name}_{which}" for name in _SIDE_COLUMNS for which in "ab"),
     *("value_count", "changed_count", "changed_fraction", "max_abs_difference", "relative_l2", "cosine"),
     *("cosine_distance", "nonfinite_count", "detail"),
@@ -163,7 +179,7 @@ _COLUMNS = [
 
 def _flat(each: TensorDiff) -> dict[str, Any]:
     """A row; None where the file has no such tensor, and where no values were compared."""
-    row: dict[str, Any] = {"status": each.status, "matched_by": each.method}
+    row: dict[str, Any] = {"status": each.status, "matched_by": each.method, "confidence": each.confidence}
     for name in _SIDE_COLUMNS:
         for which, side in (("a", each.a), ("b", each.b)):
             row[f"{name}_{which}"] = None if side is None else getattr(side, name)
@@ -187,6 +203,7 @@ def _as_json(found: Diff, shown: list[TensorDiff]) -> dict[str, Any]:
         "counts": found.counts,
         "a": file(found.a),
         "b": file(found.b),
+        "edits": list(found.edits),
         "notes": list(found.notes),
         "tensors": [_flat(each) for each in shown],
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHOWN_MODELS = 40
 """How many models the summary lists before it says how many more there are."""
+SHOWN_RUNS = 6
 
 
 @click.command()
@@ -70,6 +71,7 @@ def reading(*, quiet: bool = False) -> Iterator[Callable[[ModelResult, int, int]
 
 
 def _summary(result: IngestResult) -> None:
+    from wexport.ingestion import series
     from wexport.terminal import tables, text
 
     models = [model for model in result.models if model.status != "skipped"]
@@ -96,6 +98,11 @@ def _summary(result: IngestResult) -> None:
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
     read = len(result.with_status("ok", "partial", "empty"))
     print(f"{read:,} of {len(models):,} models read in {result.seconds:.1f} s{f' ({told})' if told else ''}")
+    runs = series.told([(model.run, model.step) for model in models if model.status != "failed"])
+    for run in runs[:SHOWN_RUNS]:
+        print(f"run {text.safe(run)}")
+    if len(runs) > SHOWN_RUNS:
+        print(f"... and {len(runs) - SHOWN_RUNS:,} more runs")
     if result.written:
         print(f"{result.rows:,} rows in {text.safe(result.out)}")
     elif not result.with_status("unchanged"):

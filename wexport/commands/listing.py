@@ -25,6 +25,8 @@ def as_text(inspection: Inspection) -> None:
         f"{text.safe(result.source)}: {result.format}{_written_by(inspection)}, "
         f"{result.tensors:,} tensors, {result.parameters:,} parameters"
     )
+    if result.run is not None:
+        print(f"checkpoint of the run {text.safe(result.run)}, step {result.step}")
     console = tables.stdout()
     figures, bars = _fitting(inspection, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

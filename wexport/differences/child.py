@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
 from wexport.analysis import fingerprints
-from wexport.analysis.matching import Match, Place, match
-from wexport.differences import alignment, notes, values
+from wexport.analysis.matching import Alignment, Match, Place, align
+from wexport.differences import alignment, edits, notes, values
 from wexport.differences.results import (
+    AMBIGUOUS,
     IDENTICAL,
     NOT_COMPARED,
     ONLY_A,
     ONLY_B,
     OTHER_SHAPE,
+    REPEATED,
     At,
     Change,
+    Edits,
     FileSide,
     Opened,
     Task,
@@ -53,7 +56,7 @@ def prepare(setup: Setup) -> None:
     _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
 
 
-def compare_files(task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
+def compare_files(task: Task) -> Iterator[At | Opened | Edits | TensorDiff | Failed]:
     """The two files as they open, then every tensor of either."""
     try:
         with _source(task.a, task.part_a) as one, _source(task.b, task.part_b) as other:
@@ -104,7 +107,16 @@ def _opened(source: Source) -> _File:
     tensors = _plugins.completed(model)
     sides = [_side(tensor, slot) for tensor, slot in zip(tensors, slot_names(tensors), strict=True)]
     places = [
-        Place(side.slot, side.kind, side.role, side.canonical_shape, index, ordered=tensor.layer_index is not None)
+        Place(
+            side.slot,
+            side.kind,
+            side.role,
+            side.canonical_shape,
+            index,
+            ordered=tensor.layer_index is not None,
+            name=side.layer,
+            layer_class=side.layer_class,
+        )
         for index, (side, tensor) in enumerate(zip(sides, tensors, strict=True))
     ]
     said = FileSide(
@@ -147,34 +159,10 @@ def _printable(text: str | None) -> str | None:
 # -- which is which ----------------------------------------------------------------------------------------------------
 
 
-def _unsure(a: _File, b: _File, found: list[Match]) -> list[tuple[_File, int]]:
-    """Tensors whose contents would tell: slots do not pair them, and the other file has more than the one like them."""
-    by_slot = [pair for pair in found if pair.method == "slot"]
-    rest = [
-        (a, set(range(len(a.tensors))) - {pair.left for pair in by_slot}),
-        (b, set(range(len(b.tensors))) - {pair.right for pair in by_slot}),
-    ]
-    likes = [Counter(_like(file.tensors[number]) for number in numbers) for file, numbers in rest]
-    sure = {
-        _like(a.tensors[pair.left])
-        for pair in found
-        if likes[0][_like(a.tensors[pair.left])] == likes[1][_like(b.tensors[pair.right])] == 1
-    }
-    asked = (likes[0].keys() & likes[1].keys()) - sure
-    return [
-        (file, number) for file, numbers in rest for number in sorted(numbers) if _like(file.tensors[number]) in asked
-    ]
-
-
-def _like(tensor: Tensor) -> tuple[bool, int, str]:
-    """What tensors of equal content have in common."""
-    return tensor.kind == "optimizer", tensor.size, tensor.value_dtype or tensor.dtype
-
-
 def _with_content(place: Place, tensor: Tensor) -> Place:
-    """The place with a hash of the values as stored, and of those at fixed canonical places.
+    """The place with a hash of the values as stored, and with those at fixed canonical places.
 
-    Neither for what cannot be read, nor for a constant, which tells nothing.
+    As it is for what cannot be read; without hashes for a constant, which tells nothing.
     """
     hasher = xxhash.xxh3_128(f"{tensor.value_dtype or tensor.dtype} {tensor.shape}\n".encode())
     sample = SampleValues(tensor, SAMPLE_SIZE)
@@ -185,41 +173,54 @@ def _with_content(place: Place, tensor: Tensor) -> Place:
             constant = constant and bool((chunk == first).all())
             hasher.update(chunk.view("u1").data)
             sample.add(chunk)
+        values = sample.figures().value
     except (WexportError, OSError, ValueError):
         return place  # it is told when the values are compared
     if constant:
         return place
-    fingerprint = fingerprints.of_sample(place.canonical_shape, sample.figures().value)
-    return replace(place, content=hasher.hexdigest(), sample=fingerprint)
+    fingerprint = fingerprints.of_sample(place.canonical_shape, values)
+    return replace(place, content=hasher.hexdigest(), sample=fingerprint, values=values)
+
+
+def _same_architecture(a: _File, b: _File) -> bool:
+    """Whether slots, names and shapes tell all there is to tell, so that no value has to be read for it."""
+    left, right = (
+        {(place.kind, place.slot): (place.canonical_shape, place.word, place.given_name) for place in file.places}
+        for file in (a, b)
+    )
+    named = all(place.ordered and place.role != "unknown" for file in (a, b) for place in file.places)
+    return named and left == right
 
 
 # -- pair by pair ------------------------------------------------------------------------------------------------------
 
 
-def _compared(a: _File, b: _File, task: Task) -> Iterator[At | TensorDiff]:
-    pairs = match(a.places, b.places)
-    if unsure := _unsure(a, b, pairs):
-        for file, number in unsure:
-            yield At(f"reading {file.sides[number].name} of {file.said.path}")
-            file.places[number] = _with_content(file.places[number], file.tensors[number])
-        pairs = match(a.places, b.places)
-    for pair in pairs:
+def _compared(a: _File, b: _File, task: Task) -> Iterator[At | Edits | TensorDiff]:
+    if not _same_architecture(a, b):
+        for file in (a, b):
+            for number, tensor in enumerate(file.tensors):
+                yield At(f"reading {file.sides[number].name} of {file.said.path}")
+                file.places[number] = _with_content(file.places[number], tensor)
+    found = align(a.places, b.places)
+    yield Edits(edits.told(a.sides, b.sides, found))
+    for pair in found.pairs:
         one, other = a.sides[pair.left], b.sides[pair.right]
         yield At(f"comparing {one.name}")
-        yield _pair(a.tensors[pair.left], b.tensors[pair.right], one, other, pair.method, task)
-    yield from _unpaired(a, b, pairs)
+        yield _pair(a.tensors[pair.left], b.tensors[pair.right], one, other, pair, task)
+    yield from _unpaired(a, b, found)
 
 
-def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, method: str, task: Task) -> TensorDiff:
+def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, pair: Match, task: Task) -> TensorDiff:
+    by: dict[str, Any] = {"method": pair.method, "confidence": pair.confidence}
     try:
         change = _change(one, other, task)
     except MemoryError:
         raise
     except Exception as error:  # a reader may raise anything: the other tensors are still worth comparing
         detail = str(error) if isinstance(error, WexportError) else f"{type(error).__name__}: {error}"
-        return TensorDiff(status=NOT_COMPARED, a=a, b=b, method=method, detail=printable(detail))
+        return TensorDiff(status=NOT_COMPARED, a=a, b=b, detail=printable(detail), **by)
     said = notes.of_tensors(one, other)
-    return TensorDiff(status=change.status, a=a, b=b, method=method, change=change, detail=change.detail, notes=said)
+    return TensorDiff(status=change.status, a=a, b=b, change=change, detail=change.detail, notes=said, **by)
 
 
 def _change(one: Tensor, other: Tensor, task: Task) -> Change:
@@ -239,46 +240,46 @@ def _change(one: Tensor, other: Tensor, task: Task) -> Change:
     return difference.result()
 
 
-def _unpaired(a: _File, b: _File, pairs: list[Match]) -> Iterator[TensorDiff]:
-    """What has no pair: a slot that both have in different shapes, and what only one has."""
-    left = [n for n in range(len(a.sides)) if n not in {pair.left for pair in pairs}]
-    right = {(b.sides[n].kind, b.sides[n].slot): n for n in range(len(b.sides))}
-    for pair in pairs:
-        side = b.sides[pair.right]
-        del right[side.kind, side.slot]
-    for number in left:
-        side = a.sides[number]
-        other = right.pop((side.kind, side.slot), None)
-        if other is None and (twin := _twin(a, number, b)) is not None:
-            yield _repeated(side, b.sides[twin])
-        elif other is None:
-            yield TensorDiff(status=ONLY_A, a=side, b=None)
-        else:
-            yield TensorDiff(status=OTHER_SHAPE, a=side, b=b.sides[other], method="slot")
-    for number in right.values():
-        if (twin := _twin(b, number, a)) is not None:
-            yield _repeated(a.sides[twin], b.sides[number])
-        else:
-            yield TensorDiff(status=ONLY_B, a=None, b=b.sides[number])
-
-
-def _repeated(a: TensorSide, b: TensorSide) -> TensorDiff:
-    """A tensor that one file holds twice (tied, or shared by two layers) and the other once."""
-    change = Change(status=IDENTICAL, detail="one file holds it under two names")
-    return TensorDiff(status=IDENTICAL, a=a, b=b, method="content", change=change, detail=change.detail)
-
-
-def _twin(file: _File, number: int, other: _File) -> int | None:
-    """The tensor of the other file that is equal to one without a partner; None for a constant, which tells nothing."""
-    like = _like(file.tensors[number])
-    own = _content(file, number) if any(_like(tensor) == like for tensor in other.tensors) else None
-    if own is None:
-        return None
-    alike = (place for place, tensor in enumerate(other.tensors) if _like(tensor) == like)
-    return next((place for place in alike if _content(other, place) == own), None)
-
-
-def _content(file: _File, number: int) -> Hashable | None:
-    if file.places[number].content is None:
-        file.places[number] = _with_content(file.places[number], file.tensors[number])
-    return file.places[number].content
+def _unpaired(a: _File, b: _File, found: Alignment) -> Iterator[TensorDiff]:
+    """What has no pair of its shape: the same in another shape, repeated, not to be told apart, or in one file only."""
+    free = [set(range(len(a.sides))), set(range(len(b.sides)))]
+    for pair in found.pairs:
+        free[0].discard(pair.left)
+        free[1].discard(pair.right)
+    for pair in found.reshaped:
+        free[0].discard(pair.left)
+        free[1].discard(pair.right)
+        one, other = a.sides[pair.left], b.sides[pair.right]
+        yield TensorDiff(status=OTHER_SHAPE, a=one, b=other, method=pair.method, confidence=pair.confidence)
+    for pair in found.repeats:
+        one, other = a.sides[pair.left], b.sides[pair.right]
+        # The one that has a pair already, or is told in the line before, is not told again.
+        if pair.left in free[0] or pair.right in free[1]:
+            whose = f"{one.name} of a" if pair.right in free[1] and pair.left not in free[0] else f"{other.name} of b"
+            yield TensorDiff(
+                status=REPEATED,
+                a=one if pair.left in free[0] else None,
+                b=other if pair.right in free[1] else None,
+                method=pair.method,
+                confidence=pair.confidence,
+                detail=f"equal to {whose}",
+            )
+        free[0].discard(pair.left)
+        free[1].discard(pair.right)
+    for lefts, rights in found.ambiguous:
+        for side, numbers, others in ((0, lefts, rights), (1, rights, lefts)):
+            sides, where = (a.sides, "b") if side == 0 else (b.sides, "a")
+            names = (b.sides, a.sides)[side]
+            for number in numbers:
+                free[side].discard(number)
+                which = ", ".join(names[other].name for other in others[:3]) + (", ..." if len(others) > 3 else "")
+                yield TensorDiff(
+                    status=AMBIGUOUS,
+                    a=sides[number] if side == 0 else None,
+                    b=sides[number] if side == 1 else None,
+                    detail=f"may be {which} of {where}",
+                )
+    for number in sorted(free[0]):
+        yield TensorDiff(status=ONLY_A, a=a.sides[number], b=None)
+    for number in sorted(free[1]):
+        yield TensorDiff(status=ONLY_B, a=None, b=b.sides[number])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wexport.differences.results import (
+    AMBIGUOUS,
     CHANGED,
     IDENTICAL,
     NOT_COMPARED,
@@ -18,11 +19,13 @@ from wexport.differences.results import (
     ONLY_B,
     OTHER_DTYPE,
     OTHER_SHAPE,
+    REPEATED,
     ROUNDED,
     SAME,
     STATUSES,
     WITHIN,
     At,
+    Edits,
     FileSide,
     Opened,
     Task,
@@ -46,6 +49,8 @@ _WORDS = {
     OTHER_SHAPE: "of another shape",
     ONLY_A: "only in a",
     ONLY_B: "only in b",
+    REPEATED: "equal to another that has its pair",
+    AMBIGUOUS: "that may be one of several",
     NOT_COMPARED: "not compared",
 }
 _HINTS = {
@@ -60,6 +65,7 @@ class Diff:
     """How two model files differ.
 
     tensors: every tensor of either file, what needs looking at first; in the model's order within one status.
+    edits: layers that were put in, left out or made wider, in words.
     notes: what else the files say of themselves and their layers, where it differs: versions, trainable flags, layers'
         configs. No note makes a difference.
     """
@@ -68,6 +74,7 @@ class Diff:
     b: FileSide
     tensors: Sequence[TensorDiff]
     notes: tuple[str, ...]
+    edits: tuple[str, ...] = ()
 
     @property
     def same(self) -> bool:
@@ -103,7 +110,7 @@ def _no_difference(each: TensorDiff) -> bool:
     return each.status in SAME or (each.status in (ONLY_A, ONLY_B) and each.side.role == "count")
 
 
-_METHODS = {"order": "order and shape", "content": "content"}
+_METHODS = {"name": "name", "order": "order and shape", "content": "content"}
 """How pairs were found that slots do not tell."""
 
 
@@ -140,16 +147,16 @@ def diff(
     sides = [one_model(path, reader=reader, plugins=plugins, external_data=external_data) for path in (a, b)]
     task = Task(sides[0].path, sides[1].path, sides[0].part, sides[1].part, tolerance, relative_tolerance)
     setup = Setup(absolute(plugins), reader, optimizer, external_data=external_data)
-    opened, tensors = _collected(task, setup, timeout)
+    opened, tensors, edits = _collected(task, setup, timeout)
     if not tensors and not opened.a.problems and not opened.b.problems:
         raise ReadError(f"neither {task.a} nor {task.b} holds any numbers", hint="name two model files")
     tensors.sort(key=lambda each: STATUSES.index(each.status))
     layers = [(each.side.layer or each.name, note) for each in tensors for note in each.notes]
     of_layers = dict.fromkeys(f"{layer}: {note}" for layer, note in layers)
-    return Diff(opened.a, opened.b, tensors, (*opened.notes, *of_layers))
+    return Diff(opened.a, opened.b, tensors, (*opened.notes, *of_layers), edits)
 
 
-def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened, list[TensorDiff]]:
+def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened, list[TensorDiff], tuple[str, ...]]:
     """Run the task in a child process and gather what it says."""
     sizes = shards.total_size(task.a) + shards.total_size(task.b)
     seconds = 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
@@ -164,6 +171,7 @@ def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened,
     )
     opened: Opened | None = None
     tensors: list[TensorDiff] = []
+    edits: tuple[str, ...] = ()
     now = ""
     events: Any = pool.run([task])
     with contextlib.closing(events):
@@ -180,7 +188,9 @@ def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened,
                 now = event.value.what
             elif isinstance(event.value, Opened):
                 opened = event.value
+            elif isinstance(event.value, Edits):
+                edits = event.value.told
             else:
                 tensors.append(event.value)
     assert opened is not None
-    return opened, tensors
+    return opened, tensors, edits

@@ -15,11 +15,16 @@ ROUNDED = "equal after rounding"
 CHANGED = "changed"
 ONLY_A, ONLY_B = "only in a", "only in b"
 OTHER_SHAPE = "shape differs"
+REPEATED = "repeats another"
+AMBIGUOUS = "one of several"
 NOT_COMPARED = "not compared"
 
-STATUSES = (NOT_COMPARED, OTHER_SHAPE, ONLY_A, ONLY_B, CHANGED, ROUNDED, OTHER_DTYPE, WITHIN, IDENTICAL)
+STATUSES = (
+    *(NOT_COMPARED, OTHER_SHAPE, AMBIGUOUS, ONLY_A, ONLY_B),
+    *(CHANGED, ROUNDED, OTHER_DTYPE, WITHIN, REPEATED, IDENTICAL),
+)
 """Every status, what needs looking at first."""
-SAME = frozenset({IDENTICAL, OTHER_DTYPE, WITHIN})
+SAME = frozenset({IDENTICAL, OTHER_DTYPE, WITHIN, REPEATED})
 """Those that are no difference of values."""
 
 
@@ -91,7 +96,8 @@ class TensorDiff:
     """One tensor of either file, or a pair.
 
     status: one of `STATUSES`. a, b: None where the file does not have it. method: what the pair rests on, "slot",
-        "order" or "content"; None without a pair. change: the figures; None if no values were compared.
+        "name", "order" or "content"; None without a pair. confidence: of the pair, 0.5 to 1; None without one.
+        change: the figures; None if no values were compared.
     detail: what else there is to say of the status. notes: what else the files say of the pair's layer, and differs.
     """
 
@@ -99,6 +105,7 @@ class TensorDiff:
     a: TensorSide | None
     b: TensorSide | None
     method: str | None = None
+    confidence: float | None = None
     change: Change | None = None
     detail: str = ""
     notes: tuple[str, ...] = ()
@@ -135,6 +142,13 @@ class FileSide:
     value_count: int
     problems: tuple[Skipped, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """Layers that were put in, left out or made wider, in words."""
+
+    told: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

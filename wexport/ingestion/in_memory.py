@@ -15,7 +15,7 @@ from typing import Any
 
 from wexport.errors import MissingFileError, PluginError, UsageError, WexportError
 from wexport.files import shards
-from wexport.ingestion import inputs, worker
+from wexport.ingestion import inputs, series, worker
 from wexport.ingestion.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Tensor
@@ -94,14 +94,14 @@ def place_of(
 
     Raises UsageError for a run that is no text, a step that is no whole number, and a source that is not there.
     """
-    series = inputs.series(name, inputs.series_pattern(options.series) if options.series is not None else None)
+    (place,) = series.series([name], None if options.series is None else series.series_pattern(options.series))
     if run is not None and not isinstance(run, str):
         raise UsageError(f"run {run!r} is no text", hint='run="first" names the series that the model belongs to')
     try:
-        number = series[1] if step is None else operator.index(step)
+        number = place[1] if step is None else operator.index(step)
     except TypeError:
         raise UsageError(f"step {step!r} is no whole number", hint="step=3 is the third checkpoint of a run") from None
-    found = {"model": name, "run": series[0] if run is None else text.printable(run), "step": number}
+    found = {"model": name, "run": place[0] if run is None else text.printable(run), "step": number}
     if source is None:
         return {**found, "source": None, "source_bytes": None}
     path = Path(source)

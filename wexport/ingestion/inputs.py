@@ -1,4 +1,4 @@
-"""From what the user typed to files, model names and places in a training run."""
+"""From what the user typed to files and model names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ _SUFFIX = re.compile(r"(\.[A-Za-z][A-Za-z0-9]{0,11}\.index\.json|(\.weights)?\.[
 KERAS_FOLDER = ("model.weights.h5", "model.weights.json")
 """What Keras calls the weights in a folder that it saves a model as."""
 _GLOB = re.compile(r"[*?\[]")
-# A checkpoint's number stands behind a word that says so; a bare number (resnet50, fold_3) is no step.
-_STEP = re.compile(
-    r"(?P<word>(?<![A-Za-z])(?:epochs?|steps?|ckpt|checkpoint|iter|iteration)[-_.=]?|(?<![A-Za-z])weights(?:-improvement)?[.-])"
-    r"(?P<step>\d{1,15})(?![A-Za-z])",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,44 +153,6 @@ def _model_path(path: Path) -> Path:
     if (of_keras or name == shards.DISTRIBUTED) and len(path.parts) > 2:
         return path.parent.with_name(f"{path.parent.name}#{part}") if part else path.parent
     return path
-
-
-def series(model: str, pattern: re.Pattern[str] | None = None) -> tuple[str | None, int | None]:
-    """(run, step) of a checkpoint, from its name; (None, None) where no word says so.
-
-    pattern: a regular expression with a group `step` and, if it likes, a group `run`.
-    """
-    found = None
-    for found in (pattern or _STEP).finditer(model):  # noqa: B007  # the last match is the innermost
-        pass
-    if found is None:
-        return None, None
-    groups = found.groupdict()
-    try:
-        step = int(groups["step"])
-    except (TypeError, ValueError):
-        return None, None
-    if pattern is not None and groups.get("run") is not None:
-        return groups["run"], step
-    # What follows the number in the same file or folder name differs by checkpoint (a loss, a date).
-    rest = model[found.end() :].partition("/")[2]
-    word = groups.get("word") or ""
-    before = model[: found.start()] + (word if word.lower().startswith("weights") else "")
-    run = "/".join(part for part in (before.rstrip("/-_.= "), rest) if part)
-    return run or word.strip("-_.=") or ".", step
-
-
-def series_pattern(text: str) -> re.Pattern[str]:
-    """Compiles what `--series` was given; raises UsageError if it is no regular expression with a group `step`."""
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise UsageError(f"--series {text!r} is no regular expression: {error}") from None
-    if "step" not in pattern.groupindex:
-        raise UsageError(
-            f"--series {text!r} has no group named step", hint=r"e.g. --series '(?P<run>.*)_(?P<step>\d+)'"
-        )
-    return pattern
 
 
 def source_name(path: Path) -> str:

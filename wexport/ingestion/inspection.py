@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wexport.errors import ReadError
+from wexport.ingestion import series
 from wexport.ingestion.folders import one_model
 from wexport.ingestion.inputs import model_names
 from wexport.ingestion.reading import ModelResult, Options, Readers
@@ -31,6 +33,13 @@ class Inspection:
             group.append(row)
         if group:
             yield group[0]["layer"] or "", group[0]["layer_class"], group
+
+
+def _place(file: Path) -> series.Place:
+    """The run and step of a file, from its own name and those beside it."""
+    folder = Path(os.path.abspath(file)).parent  # noqa: PTH100  # resolve() would follow links
+    others = sorted(each.name for each in folder.iterdir() if each.suffix == file.suffix and each.name != file.name)
+    return series.series([f"{folder.name}/{Path(name).stem}" for name in (file.name, *others)])[0]
 
 
 def inspect(
@@ -62,7 +71,7 @@ def inspect(
     ).checked()
     item = one_model(path, reader=chosen.reader, plugins=chosen.plugins, external_data=chosen.external_data)
     (name,) = model_names([item.called])
-    result = ModelResult(name, item.path)
+    result = ModelResult(name, item.path, *_place(item.path))
     rows: list[dict[str, Any]] = []
     with Readers(chosen, 1) as readers:
         for _, piece in readers.measure([(item, result)]):

@@ -13,7 +13,7 @@ from typing import Any
 from wexport.errors import UsageError
 from wexport.files import shards
 from wexport.files.outputs import TABLE
-from wexport.ingestion import in_memory, inputs, places
+from wexport.ingestion import in_memory, inputs, places, series
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import ModelResult, Options, Readers
 from wexport.plugins.catalog import absolute
@@ -153,7 +153,8 @@ def _ingest_files(
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
     names = inputs.model_names([item.called for item in found], chosen.name)
-    results = [ModelResult(name, item.path) for name, item in zip(names, found, strict=True)]
+    steps = series.series(names, None if chosen.series is None else series.series_pattern(chosen.series))
+    results = [ModelResult(name, item.path, *step) for name, item, step in zip(names, found, steps, strict=True)]
     files = (file for item in found for file in (item.path, *shards.parts(item.path)))
     places.claim(out, names, [*chosen.plugins, *files], overwrite=overwrite)
     work = list(zip(found, results, strict=True))

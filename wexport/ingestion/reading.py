@@ -78,10 +78,13 @@ class ModelResult:
     failure: "crashed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
     problems: what could not be read though it should be. left_out: the names of what is no tensor of the model, by what
         it is; left_out_bytes: of the numbers in these, as far as known.
+    run, step: the series that it is a checkpoint of, and its place there, see `ingestion.series`.
     """
 
     model: str
     source: Path
+    run: str | None = None
+    step: int | None = None
     status: str = "ok"
     reason: str = ""
     hint: str = ""
@@ -125,7 +128,6 @@ class Readers:
 
     def __init__(self, options: Options, files: int) -> None:
         self._options = options
-        self._pattern = inputs.series_pattern(options.series) if options.series is not None else None
         self._jobs = _job_count(options.jobs)
         self._pool = pool.Pool(
             "wexport.ingestion.worker:measure_file",
@@ -203,8 +205,8 @@ class Readers:
         if not found.count:
             return
         count_rows(result, found.columns, found.count)
-        run, step = inputs.series(result.model, self._pattern)
-        common = {"model": result.model, "source": inputs.source_name(result.source), "run": run, "step": step}
+        place = {"run": result.run, "step": result.step}
+        common = {"model": result.model, "source": inputs.source_name(result.source), **place}
         for name, value in {**common, "source_bytes": result.source_bytes}.items():
             found.columns[name] = [value] * found.count
 

@@ -28,7 +28,10 @@ PYTHON_FORMS: Mapping[str, str] = {
 }
 """Queries with a second form in Python, for what SQL takes too long for: "module:function", called with a session and
 all of the query's parameters, typed. It answers with the columns of the SQL form, which stays what `--sql` shows."""
-INNER_FORMS: Mapping[str, str] = {"drift": "wexport.analysis.drift:drift"}
+INNER_FORMS: Mapping[str, str] = {
+    "drift": "wexport.analysis.drift:drift",
+    "freeze": "wexport.analysis.pairing:freeze",
+}
 """The same, worked out where the table is read, since what it reads is far more than what it answers; see
 `Session.batches` for how it is called."""
 

@@ -1,77 +1,154 @@
-"""Which models are close, in sentences."""
+"""Who is like whom, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wexport.analysis.clusters import ODD, listed
 from wexport.terminal import text
 
-RELATED = 0.5
-"""Above this similarity a model that is close to none is told to be related to its nearest."""
+SHOWN = 3
+"""Models, groups or families that are named; of the others only the number is told."""
+
+Rows = Sequence[Mapping[str, Any]]
 
 
-def closeness(clusters: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the query `clusters` says of groups, odd ones and models on their own, in sentences. clusters: its rows."""
+def closeness(clusters: Rows) -> list[str]:
+    """What the query `clusters` says, in sentences, the closest first. clusters: its rows."""
     if len(clusters) < 2:
         return []
-    verdicts: dict[str, list[Mapping[str, Any]]] = {}
-    for row in clusters:
-        verdicts.setdefault(row["verdict"], []).append(row)
-    return [
-        *_close(verdicts.get("close", [])),
-        *_odd(verdicts.get("odd one out", [])),
-        *_alone(verdicts.get("on its own", [])),
-        *_not_comparable(verdicts.get("not comparable", []), len(clusters)),
-    ]
-
-
-def _close(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    sizes = {row["represented_by"]: row["group_size"] for row in rows}
-    largest = sorted(sizes, key=lambda leader: -sizes[leader])
+    of = {
+        verdict: [row for row in clusters if row["verdict"] == verdict] for verdict in {r["verdict"] for r in clusters}
+    }
     found = [
-        f"{text.safe(leader)} and {_others(sizes[leader] - 1)} have nearly the same weights: by weights, one model "
-        "would do for all of them. Whether it does, only data tell."
-        for leader in largest[:2]
+        *_equal(of.get("identical", []), "are identical, value by value"),
+        *_equal(of.get("rounded", []), "are the same in other types of numbers"),
+        *_same_but(of.get("same_but", [])),
+        *_same_run(of.get("same_run", [])),
+        *_close(of.get("close", [])),
+        *_related(clusters, of.get("related", [])),
+        *[f"{text.safe(row['model'])} is the odd one out: {row['reason']}." for row in of.get(ODD, [])],
+        *_strangers(of.get("strangers", [])),
+        *_not_comparable(of.get("not_comparable", []), len(clusters)),
     ]
-    if len(largest) > 2:
-        more = len(largest) - 2
-        found.append(f"{more:,} more {'group' if more == 1 else 'groups'} of models with nearly the same weights.")
+    if any(verdict in of for verdict in ("same_but", "close", "related")):
+        found.append("Whether models that are not identical behave alike, only data tell.")
     return found
 
 
-def _odd(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"{text.safe(row['model'])} is the odd one out: {row['reason']}." for row in rows]
+def _equal(rows: Rows, how: str) -> list[str]:
+    groups: dict[Any, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row["represented_by"] or row["family"], []).append(row["model"])
+    found = [f"{names(members)} {how}." for members in list(groups.values())[:SHOWN]]
+    if len(groups) > SHOWN:
+        found.append(f"{_count(len(groups) - SHOWN, 'more group')} of models {how}.")
+    return found
 
 
-def _others(count: int) -> str:
-    return f"{count:,} other{'' if count == 1 else 's'}"
-
-
-def _alone(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    near = [row for row in rows if (row["nearest_similarity"] or 0) >= RELATED]
-    apart = len(rows) - len(near)
-    related = list({frozenset((row["model"], row["nearest"])): row for row in reversed(near)}.values())[::-1]
+def _same_but(rows: Rows) -> list[str]:
+    # Of two that are each other's nearest, one sentence says it.
+    pairs = {frozenset((row["model"], row["nearest"])): row for row in reversed(rows)}
+    told = list(pairs.values())[::-1]
     found = [
-        f"{text.safe(row['model'])} is related to {text.safe(row['nearest'])} (similarity "
-        f"{row['nearest_similarity']:.2f}), but not so close that one would do for both."
-        for row in related[:2]
+        f"{text.safe(row['model'])} is the same as {text.safe(row['nearest'])} but for "
+        f"{text.safe(listed(row['differs'] or [], row['changed'] or 0))}."
+        for row in told[:SHOWN]
     ]
-    if len(related) > 2:
-        found.append(f"{len(related) - 2:,} more pairs of models are related without being close.")
-    if apart:
-        have = "1 model has" if apart == 1 else f"{apart:,} models have"
-        found.append(
-            f"{have} weights unlike those of all others. That is usual for models that were trained apart, even "
-            "on the same data."
+    if len(told) > SHOWN:
+        found.append(f"{_count(len(told) - SHOWN, 'more model')} differ from another in a few tensors only.")
+    return found
+
+
+def _same_run(rows: Rows) -> list[str]:
+    families: dict[str, list[str]] = {}
+    for row in rows:
+        families.setdefault(row["family"], []).append(row["model"])
+    found = [f"{names(members)} are checkpoints of one run." for members in list(families.values())[:SHOWN]]
+    if len(families) > SHOWN:
+        found.append(f"{_count(len(families) - SHOWN, 'more run')} of checkpoints.")
+    return found
+
+
+def _close(rows: Rows) -> list[str]:
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["represented_by"] or row["family"], []).append(row)
+    found = []
+    for members in list(groups.values())[:SHOWN]:
+        worst = max(members, key=lambda row: row["worst_relative_l2"] or 0)
+        # The one that represents them may be closer still to another, and stand there.
+        shown = dict.fromkeys(
+            [*(row["represented_by"] for row in members if row["represented_by"]), *(row["model"] for row in members)]
         )
+        found.append(
+            f"{names([*shown, worst['nearest']] if len(shown) < 2 else list(shown))} are close in every tensor: of "
+            f"nearest ones {text.safe(worst['worst_slot'])} differs most, by {100 * worst['worst_relative_l2']:.2g} %."
+        )
+    if len(groups) > SHOWN:
+        found.append(f"{_count(len(groups) - SHOWN, 'more group')} of close models.")
     return found
 
 
-def _not_comparable(rows: Sequence[Mapping[str, Any]], models: int) -> list[str]:
+def _related(clusters: Rows, rows: Rows) -> list[str]:
+    families: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        families.setdefault(row["family"], []).append(row)
+    found = []
+    for family, members in list(families.items())[:SHOWN]:
+        everybody = [row["model"] for row in clusters if row["family"] == family]
+        figures = [row["nearest_similarity"] for row in members if row["nearest_similarity"] is not None]
+        null = max((row["null_similarity"] or 0 for row in members), default=0)
+        alike = (
+            f" (nearest ones have a similarity of {min(figures):.2f} or more, independent trainings up to {null:.2f})"
+        )
+        least = min(members, key=lambda row: row["worst_relative_l2"] or 0)
+        found.append(
+            f"{names(everybody)} are related{alike if figures else ''}, as by a common start. Of these, "
+            f"{names([row['model'] for row in members])} {'is' if len(members) == 1 else 'are'} not close to any: "
+            f"{text.safe(least['worst_slot'])} differs by {100 * least['worst_relative_l2']:.0f} % or more."
+            if len(members) < len(everybody)
+            else f"{names(everybody)} are related{alike if figures else ''}, as by a common start, and not close: the "
+            f"tensor that differs most differs by {100 * least['worst_relative_l2']:.0f} % or more."
+        )
+    if len(families) > SHOWN:
+        found.append(f"{_count(len(families) - SHOWN, 'more family', 'more families')} of related models.")
+    return found
+
+
+def _strangers(rows: Rows) -> list[str]:
+    if not rows:
+        return []
+    figures = [row["nearest_similarity"] for row in rows if row["nearest_similarity"] is not None]
+    null = [row["null_similarity"] for row in rows if row["null_similarity"] is not None]
+    limit = f" (similarity {max(figures):.2f} at most; chance and one kind of data give up to {max(null):.2f})"
+    are = "is" if len(rows) == 1 else "are"
+    return [
+        f"{names([row['model'] for row in rows])} {are} as unlike any other as independent trainings are"
+        f"{limit if figures and null else ''}. By weights alone that says nothing of how they behave."
+    ]
+
+
+def _not_comparable(rows: Rows, models: int) -> list[str]:
     if not rows:
         return []
     if len(rows) == models:
         return ["No two models can be compared weight by weight: they share too few tensors of one place and shape."]
-    have = "1 model shares" if len(rows) == 1 else f"{len(rows):,} models share"
-    return [f"{have} too few tensors with the others to be compared with them weight by weight."]
+    have = "shares" if len(rows) == 1 else "share"
+    return [
+        f"{names([row['model'] for row in rows])} {have} too few tensors with the others to be compared with them "
+        "weight by weight."
+    ]
+
+
+def names(models: Sequence[str]) -> str:
+    """Names in a sentence; of many, the first ones and how many more."""
+    shown = [text.safe(model) for model in models]
+    if len(shown) > 2 * SHOWN:
+        shown = [*shown[:SHOWN], f"{len(shown) - SHOWN:,} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _count(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -1,0 +1,110 @@
+"""The pairs of tensors of models and what they are compared with, aligned by all evidence, as a relation for SQL.
+
+`drift.sql` and `freeze.sql` say in SQL which tensors go together, by slot and order; where they are asked through
+wexport and against a reference, what stands there between two marks is replaced by these pairs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from wexport.analysis import fingerprints
+from wexport.analysis.matching import align
+from wexport.analysis.places import Place
+from wexport.sessions.connection import Connection
+
+_MARKS = re.compile("-- </?matched>")
+_LIST = """
+SELECT
+    model, kind, slot, role, canonical_shape, tensor_index, has_order(layer_index) AS ordered, value_count, layer,
+    layer_class, CASE WHEN is_evidence(value_count, std, histogram) THEN content_hash END AS content, {sample} AS value
+FROM weights WHERE list_contains(getvariable('paired_models'), model) ORDER BY tensor_index, slot
+"""
+_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("model", "kind", "slot", "against", "kind_before", "slot_before")),
+        ("match_method", pa.string()),
+        ("confidence", pa.float64()),
+        ("value_count", pa.int64()),
+    ]
+)
+
+
+def tensor_pairs(connection: Connection, models: Sequence[str], reference: str) -> pa.Table:
+    """A row a tensor of each model that has its partner in the reference."""
+    plain = _places(connection, [*models, reference], with_values=False)
+    before = plain[reference]
+    # Only where the architectures differ do values tell more than slots.
+    others = [model for model in models if _signs(plain[model]) != _signs(before)]
+    valued = _places(connection, [*others, reference], with_values=True) if others else {}
+    rows = []
+    for model in models:
+        left, right = (valued[model], valued[reference]) if model in valued else (plain[model], before)
+        found = align([place for place, _ in left], [place for place, _ in right])
+        taken: set[int] = set()
+        for pair in [*found.pairs, *found.repeats]:
+            if pair.left in taken:
+                continue
+            taken.add(pair.left)
+            (one, count), (other, _) = left[pair.left], right[pair.right]
+            names = (model, one.kind, one.slot, reference, other.kind, other.slot)
+            rows.append((*names, pair.method, pair.confidence, count))
+    if not rows:
+        return without_pairs()
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+    return pa.table(arrays, schema=_SCHEMA)
+
+
+def without_pairs() -> pa.Table:
+    """The relation where there is nothing to pair."""
+    return _SCHEMA.empty_table()
+
+
+def _places(connection: Connection, models: Sequence[str], *, with_values: bool) -> dict[str, list[tuple[Place, int]]]:
+    text = _LIST.format(sample="sample.value" if with_values else "NULL")
+    found: dict[str, list[tuple[Place, int]]] = {model: [] for model in models}
+    for batch in connection.batches(text, {"paired_models": list(models)}):
+        for row, values in zip(batch.drop_columns(["value"]).to_pylist(), batch.column("value"), strict=True):
+            shape = tuple(row["canonical_shape"] or ())
+            sample = values.values.to_numpy(zero_copy_only=False) if with_values and values.is_valid else None
+            place = Place(
+                row["slot"],
+                row["kind"],
+                row["role"],
+                shape,
+                row["tensor_index"] or 0,
+                row["content"],
+                None if sample is None or not len(sample) else fingerprints.of_sample(shape, sample),
+                ordered=row["ordered"],
+                name=row["layer"],
+                layer_class=row["layer_class"],
+                values=sample,
+            )
+            found[row["model"]].append((place, row["value_count"]))
+    return found
+
+
+def _signs(places: Sequence[tuple[Place, int]]) -> set[tuple[Any, ...]]:
+    return {(place.kind, place.slot, place.canonical_shape, place.role, place.given_name) for place, _ in places}
+
+
+def freeze(connection: Connection, text: str, parameters: Mapping[str, Any], memory: int) -> pa.RecordBatchReader:
+    """The answer of the query `freeze`. text: of freeze.sql. parameters: those that are given."""
+    del memory
+    reference = parameters.get("reference") or ""
+    if not reference:
+        return connection.batches(text, parameters)
+    asked = "SELECT DISTINCT model FROM weights WHERE kind = 'weight' AND {} ORDER BY model"
+    models = connection.ask(asked.format("asked_for(model, coalesce(getvariable('model'), '*'))"), parameters)
+    names = [name for name in models["model"].to_pylist() if name != reference]
+    if connection.ask(asked.format("model = getvariable('reference')"), parameters).num_rows == 0:
+        return connection.batches(text, parameters)
+    head, _, rest = _MARKS.split(text)
+    given = tensor_pairs(connection, names, reference)
+    matched = "matched AS (SELECT model, slot, slot_before, match_method FROM freeze_pairs WHERE kind = 'weight'),"
+    return connection.batches(head + matched + rest, parameters, tables={"freeze_pairs": given})
