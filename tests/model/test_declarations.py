@@ -10,7 +10,7 @@ from wexport.model import gates, roles
 from wexport.model.tensors import Tensor
 
 
-@pytest.mark.parametrize("role", roles.ROLES.values(), ids=lambda role: role.name)
+@pytest.mark.parametrize("role", list(roles.ROLES.values()), ids=lambda role: role.name)
 def test_a_role_has_its_doc_and_may_be_a_tensors(role: roles.Role) -> None:
     assert role.doc.endswith(".")
     assert role.trained or not role.kernel

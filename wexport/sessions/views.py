@@ -1,7 +1,7 @@
 """The SQL that makes a session's views: the parts in queries/views/, and what derives from declarations in Python.
 
-Roles, gates and statistics are declared in Python, where tables are made. What queries need of them is written here
-from the declarations, so that no list in SQL has to follow them.
+Roles, gates, statistics and findings are declared in Python. What queries need of them is written here from the
+declarations, so that no list in SQL has to follow them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from wexport import library
+from wexport.library.findings import FINDINGS
 from wexport.model import gates, roles
 from wexport.sessions.statements import literal
 
@@ -21,7 +22,7 @@ def views() -> str:
 
 def declared() -> str:
     """The macros that derive from declarations."""
-    return "\n".join((*_of_roles(), *_of_gates()))
+    return "\n".join((*_of_roles(), *_of_gates(), *_of_findings()))
 
 
 def _of_roles() -> Iterable[str]:
@@ -37,6 +38,18 @@ def _of_gates() -> Iterable[str]:
     order = ", ".join(map(literal, gates.LETTERS))
     yield "-- Where a gate stands among those of its layer, from 1."
     yield f"CREATE OR REPLACE MACRO gate_place(gate) AS list_position([{order}], gate);"
+    yield ""
+
+
+def _of_findings() -> Iterable[str]:
+    whens = [
+        f"    WHEN query = {literal(each.query)} AND finding = {literal(each.name)} THEN {literal(each.advice)}"
+        for each in FINDINGS.values()
+    ]
+    yield "-- What to do about a finding of a query."
+    yield "CREATE OR REPLACE MACRO finding_advice(query, finding) AS CASE"
+    yield from whens
+    yield "    END;"
     yield ""
 
 
