@@ -35,11 +35,11 @@ judged AS MATERIALIZED (FROM comparable_scores('scores'))
 _MODELS = f"{_JUDGED} FROM judged ORDER BY model"
 _FIGURES = f"""{_JUDGED},
 models AS MATERIALIZED (FROM judged WHERE left_out IS NULL)
-SELECT slot, statistic, list(figure ORDER BY model) AS figures
-FROM weight_figures('models', getvariable('statistics'))
+SELECT slot, statistic, list(value ORDER BY model) AS figures
+FROM weight_statistics('models', getvariable('statistics'))
 WHERE asked_for(slot, getvariable('slot'))
 GROUP BY slot, statistic
-HAVING count(*) = (SELECT count(*) FROM models) AND min(figure) < max(figure)
+HAVING count(*) = (SELECT count(*) FROM models) AND min(value) < max(value)
 """
 _SCHEMA = pa.schema(
     [

@@ -16,6 +16,7 @@ from wexport.plugins import host as plugin_host
 from wexport.plugins.messages import PluginSummary, Setup
 from wexport.plugins.statistics import Extra
 from wexport.processes.child import breadcrumb
+from wexport.stats.results import FRACTIONS
 from wexport.table.text import printable
 
 MAX_CONFIG_BYTES = 16 << 10
@@ -145,8 +146,8 @@ def row_of(
     for name in ("histogram", "sample", "grid", "units"):
         value = getattr(figures, name)
         row[name] = None if value is None else _plain(value)
-    for name in ("zero", "near_zero", "nan"):
-        row[f"{name}_fraction"] = row[f"{name}_count"] / figures.value_count if figures.value_count else None
+    for fraction in FRACTIONS:
+        row[fraction.name] = row[fraction.of] / figures.value_count if figures.value_count else None
     return row
 
 
