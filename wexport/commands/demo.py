@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from wexport.errors import UsageError
+from wexport.errors import UsageError, unwritable
 
 
 @click.command()
@@ -35,5 +35,5 @@ def write(folder: Path) -> list[str]:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(examples / name, folder / name)
         except OSError as error:
-            raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
+            raise unwritable(folder, error) from None
     return names

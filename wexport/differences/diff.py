@@ -29,7 +29,7 @@ from wexport.differences.results import (
     Task,
     TensorDiff,
 )
-from wexport.errors import ReadError, UsageError
+from wexport.errors import MissingModelError, ReadError, UsageError
 from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
 from wexport.plugins.catalog import absolute, blame_plugins
@@ -149,7 +149,7 @@ def diff(
 def _file(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     if not file.exists():
-        raise ReadError(f"{file}: does not exist", hint="check the path")
+        raise MissingModelError(f"{file}: does not exist", hint="check the path")
     if file.is_dir():
         raise ReadError(f"{file}: is a folder", hint="diff takes two files; `wexport compare` takes folders")
     return file

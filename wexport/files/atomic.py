@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from wexport.errors import UsageError
+from wexport.errors import unwritable
 
 
 @contextlib.contextmanager
 def atomic_write(out: str | os.PathLike[str], *, durable: bool = False) -> Iterator[IO[bytes]]:
     """A file to write; a pipe or device is written to as it is. durable: it is on disk before it is in its place.
 
-    Raises UsageError if it cannot be written; what stood there is then as it was, as after anything that is raised
-    while it is written.
+    Raises UsageError for a place that cannot be written to, OutputError for a full disk; what stood there is then as it
+    was, as after anything that is raised while it is written.
     """
     target = Path(out)
     try:
@@ -39,7 +39,7 @@ def atomic_write(out: str | os.PathLike[str], *, durable: bool = False) -> Itera
     except OSError as error:
         if error.errno is None:  # an Arrow error that is told as one of the system
             raise
-        raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
+        raise unwritable(out, error) from None
 
 
 def put_in_place(temporary: Path, target: Path) -> None:

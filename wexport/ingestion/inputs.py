@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wexport.errors import UsageError
+from wexport.errors import MissingFileError, UsageError
 from wexport.files import shards
 from wexport.table.text import printable
 
@@ -73,7 +73,7 @@ def _expand_one(argument: str) -> Iterator[Input]:
             if not Path(match).is_dir():
                 yield Input(Path(match), named=True)
     else:
-        raise UsageError(f"{argument}: does not exist", hint="check the path")
+        raise MissingFileError(f"{argument}: does not exist", hint="check the path")
 
 
 def _in_folder(folder: Path) -> Iterator[Input]:

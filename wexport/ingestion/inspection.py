@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport.errors import ReadError
+from wexport.errors import MissingModelError, ReadError
 from wexport.ingestion.inputs import Input, model_names
 from wexport.ingestion.reading import ModelResult, Options, Readers
+from wexport.plugins.catalog import absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +33,34 @@ class Inspection:
             yield group[0]["layer"] or "", group[0]["layer_class"], group
 
 
-def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    detail: str = "full",
+    optimizer: bool = False,
+    external_data: bool = False,
+    reader: str | None = None,
+    plugins: Sequence[str | os.PathLike[str]] = (),
+    timeout: float | None = None,
+) -> Inspection:
     """Read one model file, in a child process, and return what its rows would be.
 
-    options: the fields of `ingestion.reading.Options` that concern reading: optimizer, external_data, reader, plugins,
-    timeout, detail.
-    Raises ReadError if it cannot be read.
+    detail, optimizer, external_data, reader, plugins, timeout: as for `ingest`.
+    Raises MissingModelError if it is not there, ReadError if it cannot be read, UsageError for options that make no
+    sense.
     """
-    chosen = Options(**{"jobs": 1, **options})
+    chosen = Options(
+        detail=detail,
+        optimizer=optimizer,
+        external_data=external_data,
+        reader=reader,
+        plugins=absolute(plugins),
+        jobs=1,
+        timeout=timeout,
+    ).checked()
     file = Path(path)
     if not file.exists():
-        raise ReadError(f"{file}: does not exist", hint="check the path")
+        raise MissingModelError(f"{file}: does not exist", hint="check the path")
     if file.is_dir():
         raise ReadError(f"{file}: is a folder", hint="inspect takes one file; `wexport ingest` takes folders")
     (name,) = model_names([file])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wexport.errors import UsageError
 from wexport.files import shards
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
@@ -55,6 +56,16 @@ class Options:
     plugins: tuple[str, ...] = ()
     jobs: int | None = None
     timeout: float | None = None
+
+    def checked(self) -> Options:
+        """Itself. Raises UsageError for a value that makes no sense."""
+        if self.detail not in ("full", "summary"):
+            raise UsageError(f"detail {self.detail!r} is neither 'full' nor 'summary'")
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"jobs {self.jobs} is less than 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise UsageError(f"timeout {self.timeout} is not a positive number of seconds")
+        return self
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ from wexport.processes.child import breadcrumb
 from wexport.stats.results import FRACTIONS
 from wexport.table.text import printable
 
+PRELOAD = plugin_host.SHIPPED
+"""What a child needs and a parent may not; see `forkserver.fork`."""
 MAX_CONFIG_BYTES = 16 << 10
 BATCH_BYTES = 256 << 10
 

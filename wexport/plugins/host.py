@@ -124,7 +124,7 @@ class Plugins:
             return found, info.name
         raise UsageError(
             f"no plugin knows how to read a {what}{self._broken()}",
-            hint="pip install wexport-keras reads models of Keras 3; files are given as paths",
+            hint="pip install wexport-keras reads models of Keras 3; wexport.ingest reads files",
         )
 
     def _sniff(self, info: PluginInfo, reader: Reader, source: Source) -> float:

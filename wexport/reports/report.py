@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from wexport import library
+from wexport.compatibility import renamed
 from wexport.errors import UsageError
 from wexport.files.atomic import atomic_write
 from wexport.findings.checking import Finding
@@ -38,6 +39,7 @@ Progress = Callable[[int, int], None]
 """Called as the page grows: layers drawn, layers in all."""
 
 
+@renamed(seconds="timeout")
 def report(
     table: PathLike,
     out: PathLike = "report.html",
@@ -46,27 +48,28 @@ def report(
     by: Mapping[str, Any] | None = None,
     reference: str = "",
     progress: Progress | None = None,
-    seconds: float = SECONDS,
+    timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
 ) -> Path:
     """Write a page about the models of a table: one HTML file that needs no network and no other file.
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern. out: the page.
     metrics, by: as for `compare`. reference: the model that drift is told from; by default, each checkpoint's is told
-    from the one before. progress: called as layers are drawn. seconds, memory: what each query may take.
+    from the one before. progress: called as layers are drawn. timeout, memory: seconds and bytes that each query may
+    take.
 
     Raises UsageError if the page cannot be written or arguments make no sense, TableError if there is no such table,
     QueryError if a question cannot be answered.
     """
     target = _target(out)
-    found = comparison.compare(table, metrics=metrics, by=by, seconds=seconds, memory=memory)
-    return write(found, target, reference=reference, progress=progress, seconds=seconds, memory=memory)
+    found = comparison.compare(table, metrics=metrics, by=by, query_timeout=timeout, memory=memory)
+    return write(found, target, reference=reference, progress=progress, timeout=timeout, memory=memory)
 
 
 def write(
     found: Comparison, out: PathLike, *, reference: str = "", progress: Progress | None = None, **limits: Any
 ) -> Path:
-    """The page of a comparison that was made already; see `report`. limits: `seconds` and `memory` of each query."""
+    """The page of a comparison that was made already; see `report`. limits: `timeout` and `memory` of each query."""
     target = _target(out)
     _known(reference, found)
     with asking.session(found.table, **limits) as session:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from wexport.ingestion.pipeline import IngestResult
+    from wexport import IngestResult
 
 
 @click.command()
@@ -53,9 +53,7 @@ def activations(
     The table holds the models' weights as well, so that `wexport query health` tells which units are dead indeed.
     """
     from wexport import ReadError, UsageError
-    from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, say
-    from wexport.commands.progress import progress
-    from wexport.ingestion.inputs import expand, model_names
+    from wexport.tools import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, expand, model_names, progress, say
     from wexport_keras.starting import start
 
     if loss is not None and not targets:
@@ -117,4 +115,4 @@ def _run_one(
     whole = replace(weights, tensors=[*weights.tensors, *seen])
     # Into a folder each model goes as a part of its own, which is replaced anyway.
     append = append and not (out.endswith("/") or Path(out).is_dir())
-    return wexport.ingest(whole, out, name=name, source=path, detail=detail, append=append)
+    return wexport.ingest_model(whole, out, name=name, source=path, detail=detail, append=append)

@@ -14,7 +14,7 @@ from wexport_onnx import READER
 
 import wexport
 import wexport.testing
-from wexport.model.slots import slot_names
+from wexport.reading import slot_names
 
 EXPORTED = sorted(path.name for path in MODELS.glob("*.onnx") if path.with_suffix(".json").exists())
 ALL = sorted(path.name for path in MODELS.glob("*.onnx"))

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wexport
-from wexport.files.external import ExternalFiles
-from wexport.model import chunks
+from wexport.reading import ExternalFiles, chunks
 from wexport_onnx.wire import BYTES, MAX_TEXT_BYTES, VARINT, Wire, unpack
 
 MAX_RANK = 32

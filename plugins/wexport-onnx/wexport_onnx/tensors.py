@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import wexport
-from wexport.model import roles
+from wexport.reading import roles
 from wexport_onnx import paths
 from wexport_onnx.graph import Walk
 from wexport_onnx.nouns import Part

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from wexport import Model, ReadError, Skipped, Source, Tensor
-from wexport.state_dict import describe
+from wexport.reading import state_dict
 from wexport_torch import choice, classes, layouts, places, stored, values
 from wexport_torch.choice import Choice
 from wexport_torch.layouts import Loaded
@@ -121,7 +121,7 @@ def _kind(item: Found, it: Stored | Skipped, chosen: Choice) -> str | None:
 def _described(weights: list[tuple[Found, Tensor]]) -> Iterator[Tensor]:
     """The model's tensors with what their names and shapes tell, and their modules' classes where there are any."""
     by_name = {tensor.name: item for item, tensor in weights}
-    for tensor in describe([tensor for _, tensor in weights], ordered=True):
+    for tensor in state_dict.describe([tensor for _, tensor in weights], ordered=True):
         # The biases of a recurrent layer are one tensor now, under both names.
         first = tensor.name if tensor.name in by_name else tensor.name.split(" + ")[0].split(", ")[0]
         item = by_name.get(first)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wexport import HostileFileError, ReadError
-from wexport.files.archives import Archive
-from wexport.files.slices import FileSlice
+from wexport.reading import Archive, FileSlice
 from wexport_torch import element_types
 from wexport_torch.element_types import ElementType
 from wexport_torch.inert import Named, Outside, same

@@ -12,8 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from wexport import ReadError, Tensor
-from wexport.model import chunks
-from wexport.model.tensors import Chunks
+from wexport.reading import Chunks, chunks
 from wexport_torch.storages import Storages
 from wexport_torch.stored import Stored
 

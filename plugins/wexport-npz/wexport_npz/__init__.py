@@ -15,10 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 import wexport
-from wexport import state_dict
-from wexport.files import archives
-from wexport.files.slices import FileSlice
-from wexport.model import chunks, roles
+from wexport.reading import FileSlice, archives, chunks, roles, state_dict
 
 ARRAY_MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 16

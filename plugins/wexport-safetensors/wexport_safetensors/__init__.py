@@ -17,9 +17,7 @@ import ml_dtypes
 import numpy as np
 
 import wexport
-from wexport import state_dict
-from wexport.files import shards
-from wexport.model import chunks, roles
+from wexport.reading import chunks, roles, shards, state_dict
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 25_000_000
