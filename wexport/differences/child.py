@@ -186,7 +186,7 @@ def _with_content(place: Place, tensor: Tensor) -> Place:
         return place  # it is told when the values are compared
     if constant:
         return place
-    fingerprint = fingerprints.of_sample(place.canonical_shape, sample.figures().value)
+    fingerprint = fingerprints.of_sample(place.canonical_shape, sample.result().value)
     return replace(place, content=hasher.hexdigest(), sample=fingerprint)
 
 

@@ -118,7 +118,7 @@ def row_of(
     detail: whether sample, grid and units are wanted. extra: plugins' statistics; they need the values, so a tensor
     whose figures are made already has none.
     """
-    figures = tensor.figures or stats.measure(tensor, detail=detail)
+    figures = tensor.statistics or stats.measure(tensor, detail=detail)
     layout = tensor.layout
     row: dict[str, Any] = {
         "slot": printable(slot),
@@ -143,7 +143,7 @@ def row_of(
         "unit_axes": layout.unit_axes if layout and layout.unit_axes else None,
         **{name: getattr(figures, name) for name in figures.__dataclass_fields__},
     }
-    row["extra"] = extra.of(tensor) if extra is not None and tensor.figures is None else None
+    row["extra"] = extra.of(tensor) if extra is not None and tensor.statistics is None else None
     row["gates"] = None if figures.gates is None else [_plain(gate) for gate in figures.gates]
     for name in ("histogram", "sample", "grid", "units"):
         value = getattr(figures, name)
