@@ -24,9 +24,9 @@ from wexport.differences.results import (
     STATUSES,
     WITHIN,
     At,
+    DiffTask,
     FileSide,
-    Opened,
-    Task,
+    FilesOpened,
     TensorDiff,
 )
 from wexport.errors import MissingModelError, ReadError, UsageError
@@ -135,7 +135,7 @@ def diff(
             raise UsageError(f"{name} {value} is not a number from 0 on")
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout {timeout} is not a positive number of seconds")
-    task = Task(_file(a), _file(b), tolerance, relative_tolerance)
+    task = DiffTask(_file(a), _file(b), tolerance, relative_tolerance)
     setup = Setup(absolute(plugins), reader, optimizer, external_data=external_data)
     opened, tensors = _collected(task, setup, timeout)
     if not tensors and not opened.a.problems and not opened.b.problems:
@@ -155,7 +155,7 @@ def _file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened, list[TensorDiff]]:
+def _collected(task: DiffTask, setup: Setup, timeout: float | None) -> tuple[FilesOpened, list[TensorDiff]]:
     """Run the task in a child process and gather what it says."""
     sizes = task.a.stat().st_size + task.b.stat().st_size
     seconds = 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
@@ -168,7 +168,7 @@ def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened,
         memory=2 * MEMORY_BYTES,  # two files are open
         spare=blame_plugins(),
     )
-    opened: Opened | None = None
+    opened: FilesOpened | None = None
     tensors: list[TensorDiff] = []
     now = ""
     events: Any = pool.run([task])
@@ -184,7 +184,7 @@ def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened,
                 raise ReadError(event.value.reason, hint=event.value.hint)
             elif isinstance(event.value, At):
                 now = event.value.what
-            elif isinstance(event.value, Opened):
+            elif isinstance(event.value, FilesOpened):
                 opened = event.value
             else:
                 tensors.append(event.value)

@@ -24,7 +24,7 @@ SAME = frozenset({IDENTICAL, OTHER_DTYPE, WITHIN})
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class DiffTask:
     """Two files, and when their values count as equal: |a - b| <= tolerance + relative_tolerance * max(|a|, |b|)."""
 
     a: Path
@@ -140,7 +140,7 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class FilesOpened:
     """Both files, and what differs between them that is not values."""
 
     a: FileSide

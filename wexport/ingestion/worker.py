@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wexport import stats
-from wexport.errors import PluginError, ReadError, WexportError
+from wexport.errors import ReadError, WexportError
 from wexport.files.source import Source
-from wexport.ingestion.messages import Failed, Opened, Rows, Task
-from wexport.model.slots import slot_names
+from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
 from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
+from wexport.plugins.guard import ForeignError, foreign_code
 from wexport.plugins.messages import PluginSummary, Setup
 from wexport.plugins.statistics import Extra
 from wexport.processes.child import breadcrumb
@@ -38,7 +38,7 @@ def prepare(setup: Setup) -> tuple[PluginSummary, ...]:
     return tuple(info.summary() for info in _plugins.infos)
 
 
-def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
+def measure_file(task: FileTask) -> Iterator[FileOpened | Rows | Failed]:
     """Everything that the table holds of one file, in pieces of bounded size."""
     breadcrumb()
     try:
@@ -48,7 +48,7 @@ def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
         yield Failed(str(error), error.hint)
 
 
-def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
+def _measure(task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Failed]:
     try:
         reader = _plugins.choose(source, _setup.reader)
     except ReadError as error:
@@ -56,38 +56,20 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         yield Failed(str(error), error.hint, foreign)
         return
     breadcrumb("", f"reader {reader.name} read it")
-    try:
-        model = reader.open(source)
-    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a reader may raise anything; it is told as this file's failure
-        yield Failed(
-            f"{task.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
-            "the file may be damaged; if it is not, this is a fault of the reader",
-        )
-        return
-    if not isinstance(model, Model):
-        raise PluginError(
-            f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
-        )
-    tensors = _plugins.completed(model)
-    slots = slot_names(tensors)
+    opened = _plugins.open(source, reader)
+    model, tensors = opened.model, opened.tensors
     left_out = [f"plugin {name} is left out: {reason}" for name, reason in _setup.without]
-    yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes))
+    yield FileOpened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes))
     rows: list[dict[str, Any]] = []
     problems: list[Skipped] = []
     size = 0
     for index in _share(tensors, task):
         tensor = tensors[index]
         try:
-            row = row_of(tensor, slots[index], index, model, detail=_setup.detail == "full", extra=_extra)
-        except ReadError as error:
+            with foreign_code(passing=(ReadError, MemoryError)):
+                row = row_of(tensor, opened.slots[index], index, model, detail=_setup.detail == "full", extra=_extra)
+        except (ReadError, ForeignError) as error:  # the others are still worth having
             problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
-            continue
-        except (MemoryError, GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # as above, for one tensor: the others are still worth having
-            problems.append(Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}"))
             continue
         rows.append(row)
         size += weight_of(row)
@@ -98,7 +80,7 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
     _extra.notes.clear()
 
 
-def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
+def _share(tensors: Sequence[Tensor], task: FileTask) -> list[int]:
     """Which tensors this share measures: a consecutive stretch of about the same number of values in each share."""
     total = sum(tensor.size for tensor in tensors)
     before = 0
