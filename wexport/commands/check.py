@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, pairs, say
+from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, overwrite_option, pairs, say
 from wexport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option("--out", "-o", metavar="FILE", help="Write the findings here instead of to standard output.")
+@overwrite_option
 @click.option(
     "--rows",
     type=click.IntRange(min=0),
@@ -53,6 +56,7 @@ def check(
     form: str,
     out: str | None,
     rows: int,
+    overwrite: bool,
     **limits: Any,
 ) -> None:
     """Look for broken, unstable, frozen and untrained layers.
@@ -72,6 +76,11 @@ def check(
     if about:
         _print_kinds(form, out)
         return
+    if out is not None:
+        from wexport.files import outputs
+
+        kind = outputs.FINDINGS if form == "junit" else outputs.TEXT
+        outputs.claim(out, kind, inputs=[*outputs.table_inputs(table), *_files(rules)], overwrite=overwrite)
     found = checking.check(table, pairs("--param", parameters), rules=rules, **limits)
     with tables.redirected(out):
         if form == "junit":
@@ -99,6 +108,11 @@ def _print_kinds(form: str, out: str | None) -> None:
     names = [field.name for field in fields(FindingKind)]
     with tables.redirected(out):
         tables.show(names, [list(asdict(each).values()) for each in FINDINGS.values()], form)
+
+
+def _files(rules: Sequence[str]) -> list[Path]:
+    """The files of rules, those in folders too."""
+    return [file for each in map(Path, rules) for file in (each.glob("*") if each.is_dir() else [each])]
 
 
 def _print_table(found: list[Finding], rows: int) -> None:

@@ -52,7 +52,7 @@ def prepare(setup: Setup) -> None:
 def compare_files(task: DiffTask) -> Iterator[At | FilesOpened | TensorDiff | Failed]:
     """The two files as they open, then every tensor of either."""
     try:
-        with _source(task.a) as one, _source(task.b) as other:
+        with _source(task.a, task.part_a) as one, _source(task.b, task.part_b) as other:
             yield At(f"opening {task.a}")
             a = _opened(one)
             yield At(f"opening {task.b}")
@@ -63,8 +63,8 @@ def compare_files(task: DiffTask) -> Iterator[At | FilesOpened | TensorDiff | Fa
         yield Failed(str(error), error.hint)
 
 
-def _source(path: Path) -> Source:
-    return Source(path, _setup.optimizer, _setup.external_data)
+def _source(path: Path, part: str | None) -> Source:
+    return Source(path, _setup.optimizer, _setup.external_data, part)
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------

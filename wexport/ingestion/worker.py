@@ -42,10 +42,18 @@ def measure_file(task: FileTask) -> Iterator[FileOpened | Rows | Failed]:
     """Everything that the table holds of one file, in pieces of bounded size."""
     breadcrumb()
     try:
-        with Source(task.path, _setup.optimizer, _setup.external_data) as source:
+        with Source(task.path, _setup.optimizer, _setup.external_data, task.part) as source:
             yield from _measure(task, source)
     except WexportError as error:
         yield Failed(str(error), error.hint)
+
+
+def look_at_file(task: FileTask) -> Iterator[FileOpened | Failed]:
+    """What a file is and how many tensors it holds, without a look at their values."""
+    for said in measure_file(task):
+        assert not isinstance(said, Rows)
+        yield said
+        return
 
 
 def _measure(task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Failed]:
@@ -59,7 +67,9 @@ def _measure(task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Fai
     opened = _plugins.open(source, reader)
     model, tensors = opened.model, opened.tensors
     left_out = [f"plugin {name} is left out: {reason}" for name, reason in _setup.without]
-    yield FileOpened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes))
+    yield FileOpened(
+        reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes), _aliases(model)
+    )
     rows: list[dict[str, Any]] = []
     problems: list[Skipped] = []
     size = 0
@@ -78,6 +88,10 @@ def _measure(task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Fai
             rows, size = [], 0
     yield Rows(len(rows), by_column(rows), tuple(problems), tuple(_extra.notes))
     _extra.notes.clear()
+
+
+def _aliases(model: Model) -> tuple[tuple[str, str], ...]:
+    return tuple((printable(name), printable(first)) for name, first in model.aliases.items())
 
 
 def _share(tensors: Sequence[Tensor], task: FileTask) -> list[int]:

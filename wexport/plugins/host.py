@@ -19,6 +19,7 @@ from wexport import hookspecs
 from wexport.errors import PluginError, ReadError, UnknownFormatError, UsageError, WexportError
 from wexport.files.source import Source
 from wexport.model.extensions import Statistic
+from wexport.model.parts import part_of
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Reader, Tensor
 from wexport.plugins import contributions
@@ -26,6 +27,7 @@ from wexport.plugins.guard import ForeignError, foreign_code
 from wexport.plugins.info import PluginInfo
 from wexport.plugins.messages import LOADING
 from wexport.plugins.signatures import looks_like
+from wexport.plugins.unreadable import what_it_is
 from wexport.processes.alarm import OutOfTime, within
 from wexport.processes.child import breadcrumb
 from wexport.version import __version__
@@ -123,6 +125,8 @@ class Plugins:
             raise PluginError(
                 f"{source.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
             )
+        if source.part is not None:
+            model = part_of(model, source.part, source.path)
         tensors = self.completed(model)
         return OpenModel(model, tensors, slot_names(tensors))
 
@@ -193,6 +197,8 @@ class Plugins:
         found = looks_like(source)
         owners = {info.origin.lower(): info for info in self.infos}
         if found is None or (found[1] in owners and owners[found[1]].state == "ok"):  # it has had its say
+            if (told := what_it_is(source)) is not None:
+                return UnknownFormatError(f"{source.path}: is {told[0]}", hint=f"{told[1]}{self._broken()}")
             return UnknownFormatError(
                 f"{source.path}: no reader recognises it (it begins with {source.head[:8]!r})",
                 hint=f"`wexport plugins` lists what can be read; --reader NAME forces one{self._broken()}",
