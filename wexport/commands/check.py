@@ -74,7 +74,7 @@ def check(
     from wexport.terminal import tables
 
     if about:
-        _print_kinds(form, out)
+        _print_kinds(form, out, overwrite)
         return
     if out is not None:
         from wexport.files import outputs
@@ -98,13 +98,16 @@ def check(
     sys.exit(EXIT_SOME_FAILED if checking.reaches(found, fail_on) else 0)
 
 
-def _print_kinds(form: str, out: str | None) -> None:
+def _print_kinds(form: str, out: str | None, overwrite: bool) -> None:
     """What can be found at all, as it is declared."""
+    from wexport.files import outputs
     from wexport.library.findings import FINDINGS, FindingKind
     from wexport.terminal import tables
 
     if form == "junit":
         raise UsageError("JUnit holds findings, not what they mean", hint="--format table, json, csv or markdown")
+    if out is not None:
+        outputs.claim(out, outputs.TEXT, inputs=[], overwrite=overwrite)
     names = [field.name for field in fields(FindingKind)]
     with tables.redirected(out):
         tables.show(names, [list(asdict(each).values()) for each in FINDINGS.values()], form)

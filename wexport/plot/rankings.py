@@ -20,6 +20,7 @@ from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.connection import PathLike
 from wexport.sessions.session import Session
 from wexport.stats.results import STATISTICS
+from wexport.terminal.text import counted
 
 Floats = NDArray[np.float64]
 
@@ -171,7 +172,7 @@ def draw(data: Ranking, ax: Axes) -> list[Artist]:
 
 
 def _title(data: Ranking, of: str) -> str:
-    models = f"{len(data.models):,} model{'s' if len(data.models) > 1 else ''}"
+    models = counted(len(data.models), "model")
     best = ("best " if len(data.models) > 1 else "") + f"{style.short(data.models[0], 40)}, {data.values[0]:.4g}"
     notes = []
     if len(data.models) > LABELLED:

@@ -9,13 +9,14 @@ from typing import Any
 from wexport.findings.checking import Finding
 from wexport.plot.data import ORDER
 from wexport.plot.gate_panels import layer_of
-from wexport.reports.drawings import gates_of, histogram_of, models_words
+from wexport.reports.drawings import gates_of, histogram_of
 from wexport.reports.drift import Moves, cells, headings
 from wexport.reports.drift import drawn as draw_moves
 from wexport.reports.elements import Cell, Heading, Layer, Picture, Table
 from wexport.sessions.session import Session
 from wexport.table.schema import COLUMNS, REPORTED
 from wexport.terminal import tables, text
+from wexport.terminal.text import counted
 
 MOST_LAYERS, MOST_MODELS = 100, 20
 ROOM = 500_000
@@ -141,7 +142,7 @@ def _facts(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "role", about["role"]
     shape = "x".join(map(str, about["shape"])) or "scalar"
     yield "shape", shape if about["shapes"] == 1 else f"{shape} and {about['shapes'] - 1} more"
-    yield "in", models_words(about["models"])
+    yield "in", counted(about["models"], "model")
 
 
 def _more(
