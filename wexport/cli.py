@@ -61,13 +61,14 @@ class _Foreign(click.Command):
                 f"{' and '.join(self._owners)} both have a command {self.name}",
                 hint=f"pip uninstall {owner}, or another",
             )
+        from wexport.plugins.guard import ForeignError, foreign_code
+
         try:
-            command = self._entries[0].load()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # whatever a plugin raises at import is its own, an attempt to exit included
+            with foreign_code(passing=()):
+                command = self._entries[0].load()
+        except ForeignError as error:
             raise PluginError(
-                f"the command {self.name} of {owner} cannot be loaded: {type(error).__name__}: {error}",
+                f"the command {self.name} of {owner} cannot be loaded: {error}",
                 hint=f"pip install --upgrade {owner}",
             ) from None
         if not isinstance(command, click.Command):

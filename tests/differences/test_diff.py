@@ -30,7 +30,7 @@ from tests.conftest import DATA, EXAMPLES
 from wexport.commands.diff import diff as command
 from wexport.differences import alignment, child, notes, values
 from wexport.differences.diff import Diff, diff
-from wexport.differences.results import STATUSES, Change, Task
+from wexport.differences.results import STATUSES, Change, DiffTask
 from wexport.errors import ReadError, UsageError
 from wexport.model.tensors import Layout, Tensor
 from wexport.plugins.messages import Setup
@@ -304,7 +304,7 @@ class Here:
     def __init__(self, function: str, *, prepare: str, setup: Setup, **budgets: Any) -> None:
         child.prepare(setup)
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Item | Done]:
+    def run(self, tasks: Sequence[DiffTask]) -> Iterator[Item | Done]:
         for each in child.compare_files(tasks[0]):
             yield Item(0, pickle.loads(pickle.dumps(each)), 0)
         yield Done(0)

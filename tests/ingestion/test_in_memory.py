@@ -248,7 +248,7 @@ def test_figures_made_while_values_passed_have_no_statistic(tmp_path: Path, out:
     mine = documented("wexport_statistics", tmp_path)
     array = np.arange(6.0).reshape(3, 2)
     known = Tensor.of_array("w", array)
-    gone = Tensor(name="w", shape=(3, 2), dtype="float64", chunks=_asked, figures=wexport.stats.measure(known))
+    gone = Tensor(name="w", shape=(3, 2), dtype="float64", chunks=_asked, statistics=wexport.stats.measure(known))
     wexport.ingest_model(Model(format="memory", tensors=[gone]), out, name="m", plugins=(mine,))
     (row,) = rows(out)
     assert (row["mean"], row["extra"]) == (2.5, None)
@@ -299,7 +299,7 @@ DESCRIBED = {
     "exits while read": ("model(chunks=lambda limit: exit(3))", "tensor w of plugin mine cannot be read: SystemExit"),
     "too few": ("model(chunks=lambda limit: [np.ones(2)])", "tensor w of plugin mine .* 1 values are missing"),
     "another type": ("model(chunks=lambda limit: [np.ones(3, 'f4')])", "a chunk is 1-dimensional float32"),
-    "no type": ("model(dtype='object')", "object is no type that figures are made of"),
+    "no type": ("model(dtype='object')", "object is no type that statistics are made of"),
 }  # fmt: skip
 
 

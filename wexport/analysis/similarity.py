@@ -22,6 +22,7 @@ from wexport.analysis.matching_many import Partners, partners
 from wexport.analysis.similarity_sums import PairSums
 from wexport.compatibility import renamed
 from wexport.errors import UsageError
+from wexport.stats import SAMPLE_SIZE
 
 if TYPE_CHECKING:
     from wexport.sessions.connection import PathLike
@@ -294,7 +295,7 @@ def _passes(listing: _Listing, matched: Sequence[Partners]) -> Iterator[tuple[se
 
 
 def _values(listing: _Listing, keys: set[int]) -> int:
-    return sum(len(listing.tensors[key]) * min(listing.size[key], 1024) for key in keys)
+    return sum(len(listing.tensors[key]) * min(listing.size[key], SAMPLE_SIZE) for key in keys)
 
 
 def _read(session: Session, model: str, listing: _Listing, keys: set[int]) -> dict[int, dict[int, Floats]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wexport.commands.common import EXIT_SOME_FAILED, Bytes, listed, overwrite_option, pairs, reading_options
+from wexport.terminal.text import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,8 +109,8 @@ def _print(found: Comparison, metrics: Sequence[str]) -> None:
 
     table = safe(found.table)
     parameters = sum(count or 0 for count in found.models["parameters"].to_pylist())
-    read = "" if found.ingested is None else f", {_counted(len(found.ingested.with_status(*READ)), 'file')} read"
-    print(f"{_counted(found.models.num_rows, 'model')}, {parameters:,} parameters in {table}{read}")
+    read = "" if found.ingested is None else f", {counted(len(found.ingested.with_status(*READ)), 'file')} read"
+    print(f"{counted(found.models.num_rows, 'model')}, {parameters:,} parameters in {table}{read}")
     _block("Models", "models", found.models, f"wexport query models {table}")
     _findings(found.findings, table)
     if found.models.num_rows > 1:
@@ -131,7 +132,10 @@ def _findings(findings: Sequence[Finding], table: str) -> None:
     from wexport.findings.checking import groups
 
     severities = [each.severity for each in findings]
-    counts = ", ".join(_counted(severities.count(name), name) for name in dict.fromkeys(severities))
+    counts = ", ".join(
+        f"{severities.count(name):,} info" if name == "info" else counted(severities.count(name), name)
+        for name in dict.fromkeys(severities)
+    )
     grouped = groups(each for each in findings if each.severity != "info")
     rows = [
         [
@@ -147,10 +151,6 @@ def _findings(findings: Sequence[Finding], table: str) -> None:
     print(f"\nFindings: {counts or 'none'}{part}: wexport check {table}")
     if rows:
         _table(["severity", "model", "place", "finding", "seen"], rows[: LINES["findings"]])
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}{'' if count == 1 or name == 'info' else 's'}"
 
 
 def _block(title: str, name: str, answer: pa.Table, more: str) -> None:

@@ -22,19 +22,17 @@ from wexport.differences.results import (
     REPEATED,
     At,
     Change,
+    DiffTask,
     Edits,
     FileSide,
-    Opened,
-    Task,
+    FilesOpened,
     TensorDiff,
     TensorSide,
 )
-from wexport.errors import PluginError, ReadError, WexportError
+from wexport.errors import WexportError
 from wexport.files.source import Source
 from wexport.ingestion.messages import Failed
-from wexport.model.parts import part_of
-from wexport.model.slots import slot_names
-from wexport.model.tensors import Model, Tensor
+from wexport.model.tensors import Tensor
 from wexport.plugins import host as plugin_host
 from wexport.plugins.messages import Setup
 from wexport.stats import SAMPLE_SIZE
@@ -43,8 +41,6 @@ from wexport.table.text import printable
 
 PRELOAD = plugin_host.SHIPPED
 """What a child needs and a parent may not; see `forkserver.fork`."""
-
-HASH_BYTES = 1 << 20
 
 _setup = Setup()
 _plugins = plugin_host.Plugins()
@@ -56,7 +52,7 @@ def prepare(setup: Setup) -> None:
     _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
 
 
-def compare_files(task: Task) -> Iterator[At | Opened | Edits | TensorDiff | Failed]:
+def compare_files(task: DiffTask) -> Iterator[At | FilesOpened | Edits | TensorDiff | Failed]:
     """The two files as they open, then every tensor of either."""
     try:
         with _source(task.a, task.part_a) as one, _source(task.b, task.part_b) as other:
@@ -64,7 +60,7 @@ def compare_files(task: Task) -> Iterator[At | Opened | Edits | TensorDiff | Fai
             a = _opened(one)
             yield At(f"opening {task.b}")
             b = _opened(other)
-            yield Opened(a.said, b.said, notes.of_files(a.said, b.said))
+            yield FilesOpened(a.said, b.said, notes.of_files(a.said, b.said))
             yield from _compared(a, b, task)
     except WexportError as error:
         yield Failed(str(error), error.hint)
@@ -89,23 +85,9 @@ class _File:
 
 def _opened(source: Source) -> _File:
     reader = _plugins.choose(source, _setup.reader)
-    try:
-        model = reader.open(source)
-    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a reader may raise anything; it is told as this file's failure
-        raise ReadError(
-            f"{source.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
-            hint="the file may be damaged; if it is not, this is a fault of the reader",
-        ) from None
-    if not isinstance(model, Model):
-        raise PluginError(
-            f"{source.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
-        )
-    if source.part is not None:
-        model = part_of(model, source.part, source.path)
-    tensors = _plugins.completed(model)
-    sides = [_side(tensor, slot) for tensor, slot in zip(tensors, slot_names(tensors), strict=True)]
+    opened = _plugins.open(source, reader)
+    model, tensors = opened.model, opened.tensors
+    sides = [_side(tensor, slot) for tensor, slot in zip(tensors, opened.slots, strict=True)]
     places = [
         Place(
             side.slot,
@@ -173,7 +155,7 @@ def _with_content(place: Place, tensor: Tensor) -> Place:
             constant = constant and bool((chunk == first).all())
             hasher.update(chunk.view("u1").data)
             sample.add(chunk)
-        values = sample.figures().value
+        values = sample.result().value
     except (WexportError, OSError, ValueError):
         return place  # it is told when the values are compared
     if constant:
@@ -195,7 +177,7 @@ def _same_architecture(a: _File, b: _File) -> bool:
 # -- pair by pair ------------------------------------------------------------------------------------------------------
 
 
-def _compared(a: _File, b: _File, task: Task) -> Iterator[At | Edits | TensorDiff]:
+def _compared(a: _File, b: _File, task: DiffTask) -> Iterator[At | Edits | TensorDiff]:
     if not _same_architecture(a, b):
         for file in (a, b):
             for number, tensor in enumerate(file.tensors):
@@ -210,7 +192,7 @@ def _compared(a: _File, b: _File, task: Task) -> Iterator[At | Edits | TensorDif
     yield from _unpaired(a, b, found)
 
 
-def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, pair: Match, task: Task) -> TensorDiff:
+def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, pair: Match, task: DiffTask) -> TensorDiff:
     by: dict[str, Any] = {"method": pair.method, "confidence": pair.confidence}
     try:
         change = _change(one, other, task)
@@ -223,7 +205,7 @@ def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, pair: Match,
     return TensorDiff(status=change.status, a=a, b=b, change=change, detail=change.detail, notes=said, **by)
 
 
-def _change(one: Tensor, other: Tensor, task: Task) -> Change:
+def _change(one: Tensor, other: Tensor, task: DiffTask) -> Change:
     """How the values of a pair differ."""
     # Where one file knows no layout, equal bytes in equal shapes are equal tensors, whatever the other knows.
     unknown = (one.layout is None or other.layout is None) and one.shape == other.shape

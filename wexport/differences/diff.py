@@ -25,10 +25,10 @@ from wexport.differences.results import (
     STATUSES,
     WITHIN,
     At,
+    DiffTask,
     Edits,
     FileSide,
-    Opened,
-    Task,
+    FilesOpened,
     TensorDiff,
 )
 from wexport.errors import ReadError, UsageError
@@ -145,7 +145,7 @@ def diff(
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout {timeout} is not a positive number of seconds")
     sides = [one_model(path, reader=reader, plugins=plugins, external_data=external_data) for path in (a, b)]
-    task = Task(sides[0].path, sides[1].path, sides[0].part, sides[1].part, tolerance, relative_tolerance)
+    task = DiffTask(sides[0].path, sides[1].path, sides[0].part, sides[1].part, tolerance, relative_tolerance)
     setup = Setup(absolute(plugins), reader, optimizer, external_data=external_data)
     opened, tensors, edits = _collected(task, setup, timeout)
     if not tensors and not opened.a.problems and not opened.b.problems:
@@ -156,7 +156,9 @@ def diff(
     return Diff(opened.a, opened.b, tensors, (*opened.notes, *of_layers), edits)
 
 
-def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened, list[TensorDiff], tuple[str, ...]]:
+def _collected(
+    task: DiffTask, setup: Setup, timeout: float | None
+) -> tuple[FilesOpened, list[TensorDiff], tuple[str, ...]]:
     """Run the task in a child process and gather what it says."""
     sizes = shards.total_size(task.a) + shards.total_size(task.b)
     seconds = 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
@@ -169,7 +171,7 @@ def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened,
         memory=2 * MEMORY_BYTES,  # two files are open
         spare=blame_plugins(),
     )
-    opened: Opened | None = None
+    opened: FilesOpened | None = None
     tensors: list[TensorDiff] = []
     edits: tuple[str, ...] = ()
     now = ""
@@ -186,7 +188,7 @@ def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened,
                 raise ReadError(event.value.reason, hint=event.value.hint)
             elif isinstance(event.value, At):
                 now = event.value.what
-            elif isinstance(event.value, Opened):
+            elif isinstance(event.value, FilesOpened):
                 opened = event.value
             elif isinstance(event.value, Edits):
                 edits = event.value.told

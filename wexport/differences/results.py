@@ -29,7 +29,7 @@ SAME = frozenset({IDENTICAL, OTHER_DTYPE, WITHIN, REPEATED})
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class DiffTask:
     """Two files, which of several models in each (None for all there is), and when their values count as equal.
 
     That is |a - b| <= tolerance + relative_tolerance * max(|a|, |b|).
@@ -159,7 +159,7 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class FilesOpened:
     """Both files, and what differs between them that is not values."""
 
     a: FileSide

@@ -11,6 +11,7 @@ from wexport import library
 from wexport.compatibility import renamed
 from wexport.errors import QueryError, UsageError
 from wexport.findings import rules
+from wexport.library.findings import FINDINGS, QUERIES, SEVERITIES
 from wexport.queries import asking
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
 
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from wexport.sessions.connection import PathLike
-
-SEVERITIES = ("error", "warning", "info")
-"""The worst first."""
-QUERIES = ("health", "stability", "freeze", "untrained", "outputs", "gradients")
-"""The queries whose rows with a severity are findings."""
 
 _NEEDED = ("severity", "finding", "model")
 
@@ -177,6 +173,7 @@ def _findings(answer: pa.Table, query: str) -> list[Finding]:
                 hint=f"there are {', '.join(SEVERITIES)}, and NULL for none",
             )
         place = row.get("slot") if row.get("slot") is not None else row.get("layer")
+        kind = FINDINGS.get((query, row["finding"]))
         found.append(
             Finding(
                 row["severity"],
@@ -185,7 +182,7 @@ def _findings(answer: pa.Table, query: str) -> list[Finding]:
                 _text(place),
                 _text(row.get("seen")) or "",
                 _text(row.get("threshold")),
-                _text(row.get("advice")),
+                _text(row.get("advice")) or (kind.advice if kind else None),
                 query,
             )
         )

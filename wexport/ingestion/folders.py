@@ -9,7 +9,7 @@ from pathlib import Path
 from wexport.errors import MissingModelError, ReadError, UsageError
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
-from wexport.ingestion.messages import Failed, Opened, Task
+from wexport.ingestion.messages import Failed, FileOpened, FileTask
 from wexport.plugins.catalog import absolute, blame_plugins
 from wexport.plugins.messages import Setup
 from wexport.processes.pool import Done, Pool
@@ -65,11 +65,11 @@ def _with_tensors(found: Sequence[Input], setup: Setup) -> list[Input]:
         spare=blame_plugins(),
     )
     held: set[int] = set()
-    for event in pool.run([Task(item.path, item.named) for item in found]):
+    for event in pool.run([FileTask(item.path, item.named) for item in found]):
         if isinstance(event, Done):
             if event.failure is not None:  # whoever reads it will tell why
                 held.add(event.task)
-        elif isinstance(event.value, Opened):
+        elif isinstance(event.value, FileOpened):
             problems = any(skipped.problem for skipped in event.value.skipped)
             if event.value.tensor_count or problems:
                 held.add(event.task)

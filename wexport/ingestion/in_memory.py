@@ -21,6 +21,7 @@ from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Tensor
 from wexport.plugins import catalog
 from wexport.plugins import host as plugin_host
+from wexport.plugins.guard import ForeignError, foreign_code
 from wexport.plugins.host import Plugins
 from wexport.plugins.statistics import Extra
 from wexport.table import text
@@ -65,16 +66,15 @@ def read(given: object, options: Options) -> InMemoryModel:
         model, name = plugins.describe(given)
         said_by = f"plugin {name}"
     try:
-        tensors = list(model.tensors)
-        for tensor in tensors:
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"its tensors hold a {type(tensor).__name__}, where a wexport.Tensor is due")
-        tensors = plugins.completed(model)
-        slots = slot_names(tensors)
-    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # `tensors` may be anything, and so may their fields
-        raise PluginError(f"{said_by} makes no sense: {type(error).__name__}: {error}") from None
+        with foreign_code():  # `tensors` may be anything, and so may their fields
+            tensors = list(model.tensors)
+            for tensor in tensors:
+                if not isinstance(tensor, Tensor):
+                    raise TypeError(f"its tensors hold a {type(tensor).__name__}, where a wexport.Tensor is due")
+            tensors = plugins.completed(model)
+            slots = slot_names(tensors)
+    except ForeignError as error:
+        raise PluginError(f"{said_by} makes no sense: {error}") from None
     return InMemoryModel(model, tensors, slots, plugins, said_by)
 
 
@@ -138,13 +138,11 @@ def measure(living: InMemoryModel, result: ModelResult, options: Options, place:
 def _row(living: InMemoryModel, number: int, options: Options, extra: Extra) -> dict[str, Any]:
     tensor = living.tensors[number]
     try:
-        detail = options.detail == "full"
-        return worker.row_of(tensor, living.slots[number], number, living.model, detail=detail, extra=extra)
-    except (MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # whatever yields the values may raise anything
-        what = str(error) if isinstance(error, WexportError) else f"{type(error).__name__}: {error}"
+        with foreign_code():
+            detail = options.detail == "full"
+            return worker.row_of(tensor, living.slots[number], number, living.model, detail=detail, extra=extra)
+    except (WexportError, ForeignError) as error:
         raise PluginError(
-            f"tensor {tensor.name} of {living.said_by} cannot be read: {what}",
+            f"tensor {tensor.name} of {living.said_by} cannot be read: {error}",
             hint="nothing was written; leave the tensor out, or mend what yields its values",
         ) from None

@@ -10,7 +10,7 @@ from wexport.model.tensors import Skipped
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class FileTask:
     """A file, or one of several shares of its tensors.
 
     named: the user named it, so it must be readable. part: which of several models in it, see `Source.part`.
@@ -24,7 +24,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class FileOpened:
     """What the file turned out to be."""
 
     reader: str

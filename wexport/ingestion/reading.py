@@ -12,7 +12,7 @@ from wexport.errors import UsageError
 from wexport.files import shards
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
-from wexport.ingestion.messages import Failed, Opened, Rows, Task
+from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
 from wexport.model.tensors import Skipped
 from wexport.plugins import catalog
 from wexport.plugins.catalog import blame_plugins
@@ -172,7 +172,7 @@ class Readers:
             result.source_bytes = size
         return self._collected(self._pool.run(tasks), tasks, [work[number][1] for number in owners])
 
-    def _collected(self, events: Iterator[Item | Done], tasks: list[Task], owners: list[ModelResult]) -> Measured:
+    def _collected(self, events: Iterator[Item | Done], tasks: list[FileTask], owners: list[ModelResult]) -> Measured:
         """owners: the result that each task belongs to."""
         for event in events:
             result = owners[event.task]
@@ -188,7 +188,7 @@ class Readers:
                 result.notes.extend(self._first_time(event.value.notes))
                 if result.status != "failed" and event.value.count:
                     yield result, Piece(event.value.count, event.value.columns, event.size)
-            elif isinstance(event.value, Opened):
+            elif isinstance(event.value, FileOpened):
                 if not tasks[event.task].share:  # every share opens the file; the first tells
                     result.format, result.reader = event.value.format, event.value.reader
                     note_skipped(result, event.value.skipped)
@@ -216,14 +216,14 @@ class Readers:
         self._told |= new.keys()
         return list(new.values())
 
-    def _budget(self, task: Task) -> tuple[Path, float]:
+    def _budget(self, task: FileTask) -> tuple[Path, float]:
         """All shares of a file draw on one budget of seconds."""
         default = BASE_SECONDS + _size(task.path) // SECOND_BYTES
         return task.path, default if self._options.timeout is None else self._options.timeout
 
-    def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[Task], list[int]]:
+    def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[FileTask], list[int]]:
         """The tasks in the order to hand them out, and which file of `work` each belongs to."""
-        tasks: list[Task] = []
+        tasks: list[FileTask] = []
         owners: list[int] = []
         left = sum(sizes)
         for number in sorted(range(len(work)), key=lambda number: -sizes[number] if sizes[number] > LARGE_BYTES else 0):
@@ -232,7 +232,7 @@ class Readers:
             shares = min(MAX_SHARES, max(1, -(-sizes[number] // share_bytes))) if self._jobs > 1 else 1
             left -= sizes[number]
             item = work[number][0]
-            tasks.extend(Task(item.path, item.named, share, shares, item.part) for share in range(shares))
+            tasks.extend(FileTask(item.path, item.named, share, shares, item.part) for share in range(shares))
             owners.extend([number] * shares)
         return tasks, owners
 

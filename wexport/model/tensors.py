@@ -99,8 +99,8 @@ class Tensor:
     slot_leaf: last part of the slot where it must not be the role, so that every container of a model agrees.
     slot: the whole slot, where it follows another tensor's: a gradient has that of its weight.
     trainable: whether training may change it; None when the file does not tell.
-    layout: None when unknown; the figures then follow the stored order.
-    figures: `stats.TensorStatistics` made while the values passed by, for what is never held whole; `chunks` is then
+    layout: None when unknown; the statistics then follow the stored order.
+    statistics: `stats.TensorStatistics` made while the values passed by, for what is never held whole; `chunks` is then
         not asked.
     """
 
@@ -123,7 +123,7 @@ class Tensor:
     slot: str | None = None
     trainable: bool | None = None
     layout: Layout | None = None
-    figures: Any = None
+    statistics: Any = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

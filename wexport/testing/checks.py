@@ -82,7 +82,7 @@ def value_type(tensor: Tensor) -> np.dtype[Any]:
     name = tensor.value_dtype or tensor.dtype
     dtype = stats.dtype_named(name)
     assert dtype is not None, (
-        f"tensor {tensor.name!r}: {name!r} is no type that figures are made of; readers yield integers, bools and "
+        f"tensor {tensor.name!r}: {name!r} is no type that statistics are made of; readers yield integers, bools and "
         "floats of at most 64 bits, and say in value_dtype what they yield where the stored type is another"
     )
     return dtype

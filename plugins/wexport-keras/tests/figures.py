@@ -26,7 +26,7 @@ def rows_of(folder: Path, gradients: bool) -> list[list]:
     x = list(read([folder / "x.npz"]).values())
     rows = []
     for tensor in wexport_keras.observe(model, x, y, output_gradients=True, batch_size=8):
-        figures = tensor.figures or measuring.measure(tensor)
+        figures = tensor.statistics or measuring.measure(tensor)
         rows.append([tensor.kind, tensor.slot, list(tensor.shape), [getattr(figures, name) for name in FIGURES]])
     return rows
 

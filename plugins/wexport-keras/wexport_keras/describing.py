@@ -187,7 +187,7 @@ def to_numpy(value: Any, dtype: str) -> np.ndarray[Any, Any]:
 
     wanted = dtype_named(dtype)
     if wanted is None:
-        raise WexportError(f"{dtype} is no type that figures are made of")
+        raise WexportError(f"{dtype} is no type that statistics are made of")
     array = np.asarray(keras.ops.convert_to_numpy(value))
     return array if array.dtype == wanted else array.astype(wanted)
 

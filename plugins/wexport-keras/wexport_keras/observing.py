@@ -209,7 +209,7 @@ class _Passing:
         passing.add(np.ascontiguousarray(array).reshape(-1))
 
     def tensors(self, kind: str) -> list[Tensor]:
-        return [replace(tensor, kind=kind, figures=passing.figures()) for _, tensor, passing in self._passes.values()]
+        return [replace(tensor, kind=kind, statistics=passing.result()) for _, tensor, passing in self._passes.values()]
 
 
 def _array(seen: Seen, value: Any, count: int) -> Array:
