@@ -32,8 +32,7 @@ def _close(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     largest = sorted(sizes, key=lambda leader: -sizes[leader])
     found = [
         f"{text.safe(leader)} and {counted(sizes[leader] - 1, 'other')} have nearly the same weights: by weights, "
-        "one model "
-        "would do for all of them. Whether it does, only data tell."
+        "one model would do for all of them. Whether it does, only data tell."
         for leader in largest[:2]
     ]
     if len(largest) > 2:
