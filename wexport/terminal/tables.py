@@ -31,7 +31,6 @@ UPRIGHT_ROWS = 3
 SHOWN_ITEMS = 6
 """Longer lists are shown by their first items and their length."""
 CELL_CHARACTERS = 240
-FORMATS = ("table", "json", "csv", "markdown")
 
 
 def stdout() -> Console:

@@ -15,7 +15,7 @@ from wexport.reading import Archive, archives
 from wexport_torch import element_types, reading, values
 from wexport_torch.reading import Contents, Weight
 from wexport_torch.storages import Storage, ZipStorages, is_length
-from wexport_torch.stored import MAX_AXES, Stored
+from wexport_torch.stored import MAX_AXES, TorchTensor
 
 FORMAT = "torch-export"
 MAX_JSON_BYTES = 32 << 20
@@ -132,7 +132,7 @@ def _described(archive: Archive, name: str, held: Contents, budget: values.Budge
         held.weights.append(Weight(replace(tensor, trainable=stored.needs_gradient) if stored.parameter else tensor))
 
 
-def _stored(said: Any, storages: ZipStorages) -> Stored:
+def _stored(said: Any, storages: ZipStorages) -> TorchTensor:
     """A tensor as its metadata tells; raises ReadError, without naming the file, for what makes no sense."""
     match said:
         case {
@@ -156,7 +156,7 @@ def _stored(said: Any, storages: ZipStorages) -> Stored:
         raise ReadError(f"its {there:,} bytes are no whole number of values")
     count = there // type_.size
     parameter = said.get("is_param") is True
-    return Stored(
+    return TorchTensor(
         storage=Storage(key, type_, count, 0, count),
         type=type_,
         offset=offset,

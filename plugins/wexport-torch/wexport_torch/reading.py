@@ -11,7 +11,7 @@ from wexport_torch.choice import Choice
 from wexport_torch.layouts import Loaded
 from wexport_torch.places import Found, Other
 from wexport_torch.run_states import what_it_is
-from wexport_torch.stored import LeftOutError, Stored
+from wexport_torch.stored import LeftOutError, TorchTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,9 @@ class _Reading:
         held = self._held
         self._leave_out_optimizers(found)
         told = [(item, self._told(item)) for item in found.tensors if self.source.optimizer or not item.optimizer]
-        likely = [item.path for item, it in told if isinstance(it, Stored) and not item.optimizer and _is_likely(it)]
+        likely = [
+            item.path for item, it in told if isinstance(it, TorchTensor) and not item.optimizer and _is_likely(it)
+        ]
         asked = choice.part_in(found, self.source.part)
         chosen = asked or choice.model_in(found, likely)
         if asked is not None:
@@ -126,7 +128,7 @@ class _Reading:
             if item.optimizer:
                 it = self._told(item)
                 owner = item.path[0] if len(item.path) > 1 else "state"
-                sizes[owner] = sizes.get(owner, 0) + (it.size * it.type.size if isinstance(it, Stored) else 0)
+                sizes[owner] = sizes.get(owner, 0) + (it.size * it.type.size if isinstance(it, TorchTensor) else 0)
         if sizes.keys() <= {"state", "param_groups"}:  # the file is the optimizer's own
             sizes = {"state": sum(sizes.values())} if sizes else {}
         self._held.skipped += [Skipped("optimizer state", owner, size=size) for owner, size in sizes.items()]
@@ -147,7 +149,7 @@ class _Reading:
         what = "bytes of storages that are in no tensor"
         return [Skipped(what, f"{count:,} storages", size=total)] if total else []
 
-    def _told(self, item: Found) -> Stored | Skipped:
+    def _told(self, item: Found) -> TorchTensor | Skipped:
         try:
             it = stored.tensor(item.record)
             first = it.storage.first * it.storage.type.size
@@ -159,7 +161,7 @@ class _Reading:
         except ReadError as error:
             return Skipped("unreadable tensor", "", True, str(error))
 
-    def _tensor(self, name: str, item: Found, it: Stored) -> Tensor | None:
+    def _tensor(self, name: str, item: Found, it: TorchTensor) -> Tensor | None:
         try:
             found = values.tensor(name, it, self.loaded.storages, self._budget, str(self.source.path))
         except ReadError as error:  # the others are still worth having
@@ -171,7 +173,7 @@ class _Reading:
         what = f"{other.what} that holds tensors" if other.what == "object" and other.stored else other.what
         return Skipped(what, chosen.name(other.path), other.what == "object" and other.stored > 0, other.detail)
 
-    def _note_alias(self, name: str, it: Stored) -> None:
+    def _note_alias(self, name: str, it: TorchTensor) -> None:
         """Tied parameters are one stretch of one storage, seen in one way."""
         place = (it.storage.key, it.storage.first, it.offset, it.shape, it.strides, it.type.name)
         first = self._places.setdefault(place, name)
@@ -187,15 +189,15 @@ class _Reading:
         return name
 
 
-def _is_likely(it: Stored) -> bool:
+def _is_likely(it: TorchTensor) -> bool:
     """Whether it may be a parameter: floating-point or quantised, and no single number."""
     return it.size > 1 and ("float" in it.type.name or it.quantizer is not None)
 
 
-def _kind(item: Found, it: Stored | Skipped, chosen: Choice) -> str | None:
+def _kind(item: Found, it: TorchTensor | Skipped, chosen: Choice) -> str | None:
     """None for what is no part of the model and says little: counters, the states of random generators."""
     if item.optimizer:
         return "optimizer"
     if chosen.holds(item.path):
         return "weight"
-    return "array" if isinstance(it, Stored) and _is_likely(it) else None
+    return "array" if isinstance(it, TorchTensor) and _is_likely(it) else None

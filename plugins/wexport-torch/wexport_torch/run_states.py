@@ -13,7 +13,7 @@ from wexport import ReadError, Skipped
 from wexport_torch import stored
 from wexport_torch.inert import Record, entries, is_mapping
 from wexport_torch.places import Places
-from wexport_torch.stored import LeftOutError, Stored
+from wexport_torch.stored import LeftOutError, TorchTensor
 
 GENERATORS = frozenset(
     {"python", "numpy", "cpu", "cuda", "xla", "npu", "mps", "mlu", "musa", "hpu", "xpu", "torch"}
@@ -56,7 +56,7 @@ def what_it_is(root: Any, found: Places) -> Skipped | None:
 def _bytes_of(record: Record) -> int | None:
     """Of the tensor of bytes that is the state of a generator; None for any other."""
     try:
-        it: Stored = stored.tensor(record)
+        it: TorchTensor = stored.tensor(record)
     except (LeftOutError, ReadError):
         return None
     return it.size if it.type.name == "uint8" and len(it.shape) == 1 else None

@@ -50,7 +50,7 @@ class Quantizer:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class TorchTensor:
     """A tensor in a storage.
 
     type: of its values. offset, strides: counted in values. parameter: it is of torch's class Parameter.
@@ -106,7 +106,7 @@ def is_tensor_record(value: Any) -> bool:
     return isinstance(value, Record) and value.made_by.startswith("torch._utils._rebuild_tensor")
 
 
-def tensor(value: Any) -> Stored:
+def tensor(value: Any) -> TorchTensor:
     """What the pickle says of a tensor.
 
     Raises LeftOutError for one that is not plain numbers in a storage, ReadError, without naming the file, for one that
@@ -141,7 +141,7 @@ def _first(said: bool | None, otherwise: bool) -> bool:
     return otherwise if said is None else said
 
 
-def _plain(word: str, args: tuple[Any, ...]) -> Stored:
+def _plain(word: str, args: tuple[Any, ...]) -> TorchTensor:
     least, most = {"_rebuild_tensor": (4, 4), "_rebuild_tensor_v2": (6, 7), "_rebuild_tensor_v3": (7, 8)}.get(
         word, (7, 7)
     )
@@ -167,7 +167,7 @@ def _plain(word: str, args: tuple[Any, ...]) -> Stored:
         raise LeftOutError(f"{'complex' if type_.name.startswith('complex') else type_.name} tensor", type_.name)
     if (type_.name.startswith(("qint", "quint"))) != (quantizer is not None):
         raise ReadError(f"it is of {type_.name}, with{'' if quantizer else 'out'} a scale")
-    return Stored(held, type_, args[1], shape, strides, gradient, quantizer=quantizer)
+    return TorchTensor(held, type_, args[1], shape, strides, gradient, quantizer=quantizer)
 
 
 def _lengths(value: Any, what: str) -> tuple[int, ...]:
@@ -200,7 +200,7 @@ def _quantizer(value: Any, shape: tuple[int, ...]) -> Quantizer:
     raise ReadError("it is quantised in an unknown way")
 
 
-def _simple(value: Any) -> Stored:
+def _simple(value: Any) -> TorchTensor:
     """A tensor that is rebuilt without another: a file may well say that a tensor is its own scale."""
     if not is_tensor_record(value):
         raise ReadError("its scale is no plain tensor")

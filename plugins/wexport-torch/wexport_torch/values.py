@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from wexport import ReadError, Tensor
 from wexport.reading import Chunks, chunks
 from wexport_torch.storages import Storages
-from wexport_torch.stored import Stored
+from wexport_torch.stored import TorchTensor
 
 Array = NDArray[Any]
 
@@ -43,7 +43,7 @@ class Budget:
         self.declared += size
 
 
-def tensor(name: str, stored: Stored, storages: Storages, budget: Budget, where: str) -> Tensor:
+def tensor(name: str, stored: TorchTensor, storages: Storages, budget: Budget, where: str) -> Tensor:
     """A tensor of the table, read when it is asked for.
 
     where: the file, as errors name it. Raises ReadError, without naming the file, for one that lies outside of its
@@ -70,7 +70,7 @@ def tensor(name: str, stored: Stored, storages: Storages, budget: Budget, where:
     )
 
 
-def _lies_inside(stored: Stored, storages: Storages) -> None:
+def _lies_inside(stored: TorchTensor, storages: Storages) -> None:
     """Checks declared against stored sizes: of the storage, and of the tensor in it."""
     held = stored.storage
     declared, there = held.count * held.type.size, storages.size(held.key)
@@ -83,7 +83,7 @@ def _lies_inside(stored: Stored, storages: Storages) -> None:
         )
 
 
-def _in_order(stored: Stored, storages: Storages, where: str) -> Chunks:
+def _in_order(stored: TorchTensor, storages: Storages, where: str) -> Chunks:
     def read_at(offset: int, count: int) -> bytes:
         window = storages.window(stored.storage.key)
         window.seek(offset)
@@ -94,7 +94,7 @@ def _in_order(stored: Stored, storages: Storages, where: str) -> Chunks:
     return _native(stored, chunks.of_bytes(read_at, start, dtype, stored.size, where))
 
 
-def mapped(stored: Stored, storages: Storages) -> Array:
+def mapped(stored: TorchTensor, storages: Storages) -> Array:
     """The values of a plain tensor as an array in its shape, mapped into memory.
 
     Raises ReadError, without naming the file, for one that lies outside of its storage.
@@ -106,7 +106,7 @@ def mapped(stored: Stored, storages: Storages) -> Array:
     return found.astype(f"u{dtype.itemsize}").view(dtype) if dtype.kind == "V" else found
 
 
-def _view(stored: Stored, storages: Storages) -> Array:
+def _view(stored: TorchTensor, storages: Storages) -> Array:
     dtype = _as_stored(stored, storages)
     window = storages.window(stored.storage.key)
     if _start(stored) + (stored.end - stored.offset) * dtype.itemsize > window.size:
@@ -118,7 +118,7 @@ def _view(stored: Stored, storages: Storages) -> Array:
     return as_strided(flat, stored.shape, strides, writeable=False)
 
 
-def _gathered(stored: Stored, storages: Storages) -> Chunks:
+def _gathered(stored: TorchTensor, storages: Storages) -> Chunks:
     """Strided values are seen through a memory map and copied a block at a time, in C order."""
 
     def read(limit: int) -> Iterator[Array]:
@@ -143,12 +143,12 @@ def _blocks(view: Array, limit: int) -> Iterator[Array]:
         yield np.ascontiguousarray(view[start : start + step]).reshape(-1)
 
 
-def _start(stored: Stored) -> int:
+def _start(stored: TorchTensor) -> int:
     """The byte of the storage that the tensor begins at."""
     return stored.storage.first * stored.storage.type.size + stored.offset * stored.type.size
 
 
-def _as_stored(stored: Stored, storages: Storages) -> np.dtype[Any]:
+def _as_stored(stored: TorchTensor, storages: Storages) -> np.dtype[Any]:
     """The type of the bytes, in the file's order; of ml_dtypes' types, whose order cannot be set, as integers."""
     dtype = stored.type.dtype
     assert dtype is not None
@@ -157,7 +157,7 @@ def _as_stored(stored: Stored, storages: Storages) -> np.dtype[Any]:
     return dtype.newbyteorder(">" if storages.big_endian else "<")
 
 
-def _native(stored: Stored, read: Chunks) -> Chunks:
+def _native(stored: TorchTensor, read: Chunks) -> Chunks:
     """Values of ml_dtypes' types, which are read as integers."""
     dtype = stored.type.dtype
     assert dtype is not None
@@ -171,7 +171,7 @@ def _native(stored: Stored, read: Chunks) -> Chunks:
 
 def _plain(value: Any, storages: Storages) -> Any:
     """A scale or zero point: a number, or the values of a small tensor."""
-    if not isinstance(value, Stored):
+    if not isinstance(value, TorchTensor):
         return value
     if value.size > MAX_SCALES:
         raise ReadError(f"it has {value.size:,} scales")
@@ -180,7 +180,7 @@ def _plain(value: Any, storages: Storages) -> Any:
     return np.concatenate([np.empty(0, value.type.dtype), *read(1 << 20)]).astype(np.float64)
 
 
-def _dequantised(stored: Stored, read: Chunks, scale: Any, zero_point: Any) -> Chunks:
+def _dequantised(stored: TorchTensor, read: Chunks, scale: Any, zero_point: Any) -> Chunks:
     """(stored - zero point) x scale, in float32 as `Tensor.dequantize` computes it."""
     quantizer = stored.quantizer
     assert quantizer is not None

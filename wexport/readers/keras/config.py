@@ -210,7 +210,7 @@ def _trainable(config: Mapping[str, Any], around: bool | None, *, default: bool 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GroupPlace:
     """What a Keras 3 group path tells alone: the same for every container of one model.
 
     word: what `keras_layers.told` takes; None where the path does not tell a class.
@@ -228,7 +228,7 @@ TOP_LEVEL = Node("top_level_model_weights", fixed=True)
 """Where the variables stand that are the model's own and no layer's; legacy files call their group so."""
 
 
-def place(group: tuple[str, ...], lists: frozenset[tuple[str, ...]] = frozenset()) -> Place:
+def place(group: tuple[str, ...], lists: frozenset[tuple[str, ...]] = frozenset()) -> GroupPlace:
     """Read a group path as Keras 3's saver writes it.
 
     lists: further paths that are known to be lists of layers, whose items are called by their class.
@@ -260,7 +260,7 @@ def place(group: tuple[str, ...], lists: frozenset[tuple[str, ...]] = frozenset(
         else:
             word = None
             lineage.append(Node(name, fixed=True))
-    return Place(tuple(lineage), direction, word, element, part)
+    return GroupPlace(tuple(lineage), direction, word, element, part)
 
 
 def class_word(name: str) -> str:

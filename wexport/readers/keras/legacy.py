@@ -23,7 +23,7 @@ from wexport.readers.keras import beside, variables
 from wexport.readers.keras import config as keras_config
 from wexport.readers.keras import layers as keras_layers
 from wexport.readers.keras.config import LayerConfig
-from wexport.readers.keras.variables import Stored, tensor_of
+from wexport.readers.keras.variables import StoredVariable, tensor_of
 
 _WEIGHTS, _OPTIMIZER, _TOP_LEVEL = "model_weights", "optimizer_weights", "top_level_model_weights"
 
@@ -133,7 +133,7 @@ class _Reading:
         found = variables.tensors("" if of_model else layer, stored, holders, count=len(names), keras3=self.keras3)
         self.tensors += [replace(tensor, layer_index=index) for tensor in found]
 
-    def _stored(self, group: str, names: Sequence[str], holders: Sequence[LayerConfig]) -> Iterator[Stored]:
+    def _stored(self, group: str, names: Sequence[str], holders: Sequence[LayerConfig]) -> Iterator[StoredVariable]:
         for place, name in enumerate(names):
             path = _join(group, name)
             dataset = self.tree.datasets.get(path) or self._bfloat16(path, holders)
@@ -145,7 +145,7 @@ class _Reading:
                     self._miss("weight without numbers", path, f"it is stored as {passed.what}")
             elif path not in self._taken:
                 self._taken.add(path)
-                yield Stored(dataset, name, place)
+                yield StoredVariable(dataset, name, place)
 
     def _bfloat16(self, path: str, holders: Sequence[LayerConfig]) -> Dataset | None:
         """A weight that Keras 3 wrote as two opaque bytes, which only the layer's dtype policy explains."""

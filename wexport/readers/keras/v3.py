@@ -352,7 +352,7 @@ class _Reading:
 
     @staticmethod
     def _layout(
-        holder: LayerConfig | None, place: keras_config.Place, role: str, shape: Any, shapes: list[Any]
+        holder: LayerConfig | None, place: keras_config.GroupPlace, role: str, shape: Any, shapes: list[Any]
     ) -> Layout | None:
         if role == "unknown":
             return None
@@ -365,7 +365,7 @@ class _Reading:
         return layouts.layout(_class(place) or "", {}, role, shape, part=place.part)
 
 
-def _class(place: keras_config.Place) -> str | None:
+def _class(place: keras_config.GroupPlace) -> str | None:
     """Keras' own class of the innermost layer, where the group's name is its word and no attribute lies between."""
     if place.element is None or place.word is None or place.direction is not None:
         return None

@@ -19,7 +19,7 @@ from wexport.readers.keras.names import ParsedName
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredVariable:
     """A variable that a layer's `weight_names` names and the file holds. place: its number among those named."""
 
     dataset: Dataset
@@ -33,7 +33,7 @@ def tensor_of(dataset: Dataset) -> Tensor:
 
 
 def tensors(
-    layer: str, stored: Sequence[Stored], holders: Sequence[LayerConfig], *, count: int, keras3: bool
+    layer: str, stored: Sequence[StoredVariable], holders: Sequence[LayerConfig], *, count: int, keras3: bool
 ) -> list[Tensor]:
     """Tensors of one entry of `layer_names`, in the order of the config's layers if that is known.
 
@@ -58,10 +58,10 @@ class _Placed:
 
     holder: LayerConfig
     roles: tuple[str, ...]
-    variables: dict[int, Stored]
+    variables: dict[int, StoredVariable]
 
 
-def _by_place(holders: Sequence[LayerConfig], stored: Sequence[Stored], count: int) -> list[_Placed] | None:
+def _by_place(holders: Sequence[LayerConfig], stored: Sequence[StoredVariable], count: int) -> list[_Placed] | None:
     """Each layer with its variables; None if the config's places and the file's do not fit.
 
     Layers whose variables are not known are taken to have none, which holds if the others account for all there are
@@ -123,7 +123,7 @@ class _Family:
     """
 
     holder: LayerConfig | None
-    members: list[tuple[Stored, ParsedName]]
+    members: list[tuple[StoredVariable, ParsedName]]
 
     def sort_as_saved(self) -> None:
         """Keras 3 numbers a quantised kernel first, though in `weight_names`, untrained, it stands behind the bias."""
@@ -143,7 +143,9 @@ class _Family:
         return layers.infer_roles(word, [item.dataset.shape for item in own]) or ()
 
 
-def _of_names(layer: str, stored: Sequence[Stored], holders: Sequence[LayerConfig], keras3: bool) -> Iterator[Tensor]:
+def _of_names(
+    layer: str, stored: Sequence[StoredVariable], holders: Sequence[LayerConfig], keras3: bool
+) -> Iterator[Tensor]:
     """Variables of a layer that the config does not tell of, or not enough."""
     for family in _families(layer, stored, holders):
         holder = family.holder
@@ -170,7 +172,7 @@ def _of_names(layer: str, stored: Sequence[Stored], holders: Sequence[LayerConfi
             )
 
 
-def _families(layer: str, stored: Sequence[Stored], holders: Sequence[LayerConfig]) -> list[_Family]:
+def _families(layer: str, stored: Sequence[StoredVariable], holders: Sequence[LayerConfig]) -> list[_Family]:
     """Variables by the layer that owns them, in order of appearance."""
     by_path = {"/".join(holder.names): holder for holder in holders}
     by_name: dict[str, LayerConfig | None] = {}
