@@ -217,7 +217,7 @@ def test_errors_keep_their_class_and_hint(session: Session) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("limit", [{"seconds": 0}, {"seconds": float("nan")}, {"memory": 0}])
+@pytest.mark.parametrize("limit", [{"timeout": 0}, {"timeout": float("nan")}, {"memory": 0}])
 def test_limits_must_make_sense(table: Path, limit: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Session(table, **limit)  # type: ignore[arg-type]

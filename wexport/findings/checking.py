@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from wexport.sessions.connection import PathLike
+    from wexport.sessions.session import TableLike
 
 SEVERITIES = ("error", "warning", "info")
 """The worst first."""
@@ -55,7 +56,7 @@ class Group:
 
 @renamed(seconds="timeout")
 def check(
-    table: PathLike | Session = asking.TABLE,
+    table: TableLike = asking.TABLE,
     parameters: Mapping[str, Any] | None = None,
     *,
     rules: Iterable[PathLike] = (),
@@ -64,7 +65,7 @@ def check(
 ) -> list[Finding]:
     """All findings of the library's queries and of your own rules, the worst first.
 
-    table: a file that `ingest` wrote, a folder of parts, a pattern, or an open session over one.
+    table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives.
     parameters: thresholds and other parameters, by name, for each query that has one of that name.
     rules: SQL files, or folders of them. A file is one SELECT with the columns severity, finding and model, and if it
         likes slot or layer, seen, threshold and advice; or lines `SET VARIABLE name = constant;`, which set parameters;

@@ -12,12 +12,13 @@ from wexport.compatibility import renamed
 from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
 from wexport.processes.child import find
-from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session
+from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.sessions.connection import PathLike
+    from wexport.sessions.connection import Connection, PathLike
+    from wexport.sessions.session import TableLike
 
 TABLE = "weights.parquet"
 
@@ -52,7 +53,7 @@ class Answer(Protocol):
 @renamed(seconds="timeout")
 def query(
     question: str,
-    table: PathLike = TABLE,
+    table: TableLike = TABLE,
     parameters: Mapping[str, Any] | None = None,
     *,
     files: Mapping[str, PathLike] | None = None,
@@ -64,7 +65,7 @@ def query(
     """Ask a table a question.
 
     question: the name of a query in the library or of a plugin, or SQL that reads.
-    table: a file that `ingest` wrote, a folder of parts, or a pattern.
+    table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives.
     parameters: of the query.
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the SQL calls them.
     plugins: paths of Python files with queries.
@@ -76,11 +77,11 @@ def query(
     is no such table.
     """
     named = named_query(question, plugins)  # before a process is started
-    with Session(table, files, timeout=timeout, memory=memory, kinds=kinds) as session:
+    with opened(table, files, timeout=timeout, memory=memory, kinds=kinds) as session:
         return ask(session, named or question, parameters)
 
 
-def session(table: PathLike, files: Mapping[str, PathLike] | None = None, **limits: Any) -> Session:
+def session(table: PathLike | Connection, files: Mapping[str, PathLike] | None = None, **limits: Any) -> Session:
     """A session, with what its answers will need loaded while its process starts."""
     started = Session(table, files, **limits)
     import pyarrow  # noqa: F401

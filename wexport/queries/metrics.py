@@ -14,13 +14,13 @@ from wexport.errors import UsageError
 from wexport.queries import asking
 
 if TYPE_CHECKING:
-    from wexport.sessions.connection import PathLike
+    from wexport.sessions.connection import Connection, PathLike
 
 _ENTRIES = "SELECT named_as AS model, epoch, metric, cell AS value FROM metric_entries('{name}') ORDER BY entry, metric"
 _MODELS = "SELECT model, any_value(source) AS source, any_value(run) AS run FROM weights GROUP BY model ORDER BY model"
 
 
-def gather(table: PathLike, paths: Sequence[PathLike], target: Path, **limits: Any) -> Path:
+def gather(table: PathLike | Connection, paths: Sequence[PathLike], target: Path, **limits: Any) -> Path:
     """Write what metrics files say into one Parquet file, with the columns model, epoch, metric, value (as text).
 
     table: the models that they are about. paths: CSV, TSV, JSON, JSON lines or Parquet files. limits: of the session,

@@ -28,7 +28,7 @@ from wexport.reports.layers import MOST_LAYERS, MOST_MODELS, Chosen, choose, lay
 from wexport.reports.pictures import picture
 from wexport.reports.render import Page, Section, render
 from wexport.reports.summary import summary
-from wexport.sessions.connection import PathLike
+from wexport.sessions.connection import Connection, PathLike
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session
 from wexport.terminal import tables, text
 
@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 @renamed(seconds="timeout")
 def report(
-    table: PathLike,
+    table: PathLike | Connection,
     out: PathLike = "report.html",
     *,
     metrics: PathLike | Sequence[PathLike] = (),
@@ -53,7 +53,7 @@ def report(
 ) -> Path:
     """Write a page about the models of a table: one HTML file that needs no network and no other file.
 
-    table: a file that `ingest` wrote, a folder of parts, or a pattern. out: the page.
+    table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives. out: the page.
     metrics, by: as for `compare`. reference: the model that drift is told from; by default, each checkpoint's is told
     from the one before. progress: called as layers are drawn. timeout, memory: seconds and bytes that each query may
     take.

@@ -14,7 +14,8 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from wexport.errors import QueryError, UsageError, WexportError
 from wexport.model.kinds import checked
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from wexport.sessions.connection import Connection, PathLike
+
+    TableLike: TypeAlias = PathLike | Connection | "Session"
 
 SECONDS = 300.0
 """What a query may take."""
@@ -43,15 +46,15 @@ class Session:
     """A locked session over one table, in a process of its own, which starts at once and is waited for when it is
     first asked, or entered.
 
-    table, files, kinds: as for `connect`. timeout: seconds for each query. memory: bytes, for the session. answer:
-    bytes that the answer of `ask` may take here.
+    table: a path, or what `connect` gives. files, kinds: as for `connect`. timeout: seconds for each query.
+    memory: bytes, for the session. answer: bytes that the answer of `ask` may take here.
     A context manager. Entering and asking raise TableError or UsageError as `connect` does. A query that fails, takes
     too long or crashes costs no other but those whose batches were under way. For one thread at a time.
     """
 
     def __init__(
         self,
-        table: PathLike,
+        table: PathLike | Connection,
         files: Mapping[str, PathLike] | None = None,
         *,
         timeout: float = SECONDS,
@@ -62,14 +65,9 @@ class Session:
         if not timeout > 0 or not memory > 0:
             raise UsageError("a query needs some time and memory", hint="--timeout 300 --memory 4GiB are the defaults")
         self._seconds, self._memory, self._answer = timeout, memory, answer
-        self.kinds = checked(kinds)
+        self._setup = {**_described(table, files, kinds), "memory": memory}
+        self.kinds: list[str] = self._setup["kinds"]
         """What it is asked of instead of weights; empty for weights."""
-        self._setup = {
-            "table": os.fspath(table),
-            "files": {name: os.fspath(path) for name, path in (files or {}).items()},
-            "memory": memory,
-            "kinds": self.kinds,
-        }
         self._numbers = itertools.count()
         self._ready = False
         self._child: Child | None = self._begin()
@@ -196,14 +194,64 @@ class Session:
         return kind, pickle.loads(data)
 
 
+def _described(
+    table: PathLike | Connection, files: Mapping[str, PathLike] | None, kinds: Sequence[str]
+) -> dict[str, Any]:
+    """The table, files and kinds of a session; where the table is a connection, its own, and the files beside them."""
+    named = {name: os.fspath(path) for name, path in (files or {}).items()}
+    if isinstance(table, (str, os.PathLike)):
+        return {"table": os.fspath(table), "files": named, "kinds": checked(kinds)}
+    connection = _connection(table)
+    if kinds and checked(kinds) != connection.kinds:
+        raise UsageError("a connection is of some kinds already", hint="wexport.connect(path, kinds=['gradient'])")
+    return {"table": connection.table, "files": {**connection.files, **named}, "kinds": connection.kinds}
+
+
+def _connection(table: object) -> Connection:
+    from wexport.sessions.connection import Connection
+
+    if not isinstance(table, Connection):
+        raise UsageError(
+            f"something of type {type(table).__name__} is no table", hint="give a path, or what wexport.connect gives"
+        )
+    return table
+
+
+def path_of(table: PathLike | Connection) -> Path:
+    """Where a table is that is asked for its weights. Raises UsageError for a connection over other kinds."""
+    if isinstance(table, (str, os.PathLike)):
+        return Path(table)
+    connection = _connection(table)
+    if connection.kinds:
+        raise UsageError(
+            f"a connection over {' and '.join(connection.kinds)} rows has no weights", hint="give the table's path"
+        )
+    return Path(connection.table)
+
+
 @contextlib.contextmanager
-def opened(table: PathLike | Session, **limits: Any) -> Iterator[Session]:
-    """A session over a table; one that is open already is used, and stays open. limits: as for `Session`."""
+def opened(
+    table: TableLike, files: Mapping[str, PathLike] | None = None, *, kinds: Sequence[str] = (), **limits: Any
+) -> Iterator[Session]:
+    """A session over a table. limits: as for `Session`.
+
+    A session that is open already is used, and stays open; so does the one that is made for a connection, until that
+    is closed.
+    """
     if isinstance(table, Session):
+        if files or kinds:
+            raise UsageError("an open session has its files and kinds already", hint="give them to Session(table, ...)")
         yield table
-        return
-    with Session(table, **limits) as session:
-        yield session
+    elif files or kinds or isinstance(table, (str, os.PathLike)):
+        with Session(table, files, kinds=kinds, **limits) as session:
+            yield session
+    else:
+        sessions, bounds = _connection(table).sessions, tuple(sorted(limits.items()))
+        if bounds not in sessions:
+            sessions[bounds] = Session(table, **limits)
+        kept = sessions[bounds]
+        assert isinstance(kept, Session)
+        yield kept
 
 
 class Batches(Iterator["pa.RecordBatch"]):
