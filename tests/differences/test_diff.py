@@ -27,12 +27,13 @@ from hypothesis.extra import numpy as hnp
 from tests import crafted
 from tests.conftest import DATA, EXAMPLES
 from wexport.commands.diff import diff as command
-from wexport.differences import alignment, child, notes, values
+from wexport.differences import alignment, notes, values
 from wexport.differences.diff import Diff, diff
 from wexport.differences.results import STATUSES, Change, Task
 from wexport.errors import ReadError, UsageError
 from wexport.model.tensors import Layout, Tensor
 from wexport.plugins.messages import Setup
+from wexport.processes.child import Worker
 from wexport.processes.pool import Done, Item
 
 Write = Callable[..., Path]
@@ -300,11 +301,11 @@ def real_child() -> None:
 class Here:
     """`pool.Pool`, for one task, in this process."""
 
-    def __init__(self, function: str, *, prepare: str, setup: Setup, **budgets: Any) -> None:
-        child.prepare(setup)
+    def __init__(self, worker: Worker, *, setup: Setup, **budgets: Any) -> None:
+        _, self._work = worker(setup)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Item | Done]:
-        for each in child.compare_files(tasks[0]):
+        for each in self._work(tasks[0]):
             yield Item(0, pickle.loads(pickle.dumps(each)), 0)
         yield Done(0)
 

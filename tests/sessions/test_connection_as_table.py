@@ -29,6 +29,10 @@ def connection(table: Path) -> Iterator[wexport.Connection]:
         yield found
 
 
+def at_work() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
 def drawn(table: Any) -> list[float]:
     from matplotlib.figure import Figure
 
@@ -84,15 +88,16 @@ def test_its_table_is_found_from_elsewhere(table: Path, monkeypatch: pytest.Monk
 
 
 def test_one_process_answers_all_and_goes_with_it(table: Path) -> None:
-    before = set(psutil.Process().children())
+    wexport.query("models", table)  # what children are forked from is there now
+    before = at_work()
     connection = wexport.connect(table)
     for _ in range(3):
         wexport.query("models", connection)
-    (child,) = set(psutil.Process().children()) - before
+    (child,) = at_work() - before
     connection.close()
     assert not child.is_running()
     assert wexport.query("models", connection).num_rows == 2  # a new one
-    (child,) = set(psutil.Process().children()) - before
+    (child,) = at_work() - before
     del connection
     gc.collect()
     assert not child.is_running()

@@ -42,32 +42,29 @@ PRELOAD = plugin_host.SHIPPED
 
 HASH_BYTES = 1 << 20
 
-_setup = Setup()
-_plugins = plugin_host.Plugins()
 
+class FileComparison:
+    """What one child process has loaded, and does with two files."""
 
-def prepare(setup: Setup) -> None:
-    """Called once in each child."""
-    global _setup, _plugins  # a child process is single-threaded and lives for one run
-    _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._plugins = plugin_host.load(setup.plugins, dict(setup.without))
 
+    def compare(self, task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
+        """The two files as they open, then every tensor of either."""
+        try:
+            with self._source(task.a) as one, self._source(task.b) as other:
+                yield At(f"opening {task.a}")
+                a = _opened(one, self._plugins, self._setup.reader)
+                yield At(f"opening {task.b}")
+                b = _opened(other, self._plugins, self._setup.reader)
+                yield Opened(a.said, b.said, notes.of_files(a.said, b.said))
+                yield from _compared(a, b, task)
+        except WexportError as error:
+            yield Failed(str(error), error.hint)
 
-def compare_files(task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
-    """The two files as they open, then every tensor of either."""
-    try:
-        with _source(task.a) as one, _source(task.b) as other:
-            yield At(f"opening {task.a}")
-            a = _opened(one)
-            yield At(f"opening {task.b}")
-            b = _opened(other)
-            yield Opened(a.said, b.said, notes.of_files(a.said, b.said))
-            yield from _compared(a, b, task)
-    except WexportError as error:
-        yield Failed(str(error), error.hint)
-
-
-def _source(path: Path) -> Source:
-    return Source(path, _setup.optimizer, _setup.external_data)
+    def _source(self, path: Path) -> Source:
+        return Source(path, self._setup.optimizer, self._setup.external_data)
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------
@@ -83,8 +80,8 @@ class _File:
     sides: list[TensorSide]
 
 
-def _opened(source: Source) -> _File:
-    reader = _plugins.choose(source, _setup.reader)
+def _opened(source: Source, plugins: plugin_host.Plugins, forced: str | None) -> _File:
+    reader = plugins.choose(source, forced)
     try:
         model = reader.open(source)
     except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
@@ -98,7 +95,7 @@ def _opened(source: Source) -> _File:
         raise PluginError(
             f"{source.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
         )
-    tensors = _plugins.completed(model)
+    tensors = plugins.completed(model)
     sides = [_side(tensor, slot) for tensor, slot in zip(tensors, slot_names(tensors), strict=True)]
     places = [
         Place(side.slot, side.kind, side.role, side.canonical_shape, index, ordered=tensor.layer_index is not None)
@@ -114,7 +111,7 @@ def _opened(source: Source) -> _File:
         tensor_count=len(tensors),
         value_count=sum(tensor.size for tensor in tensors),
         problems=tuple(skipped for skipped in model.skipped if skipped.problem),
-        notes=tuple(_plugins.notes),
+        notes=tuple(plugins.notes),
     )
     return _File(said, tensors, places, sides)
 

@@ -34,6 +34,7 @@ from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
 from wexport.plugins.catalog import absolute, blame_plugins
 from wexport.plugins.messages import Setup
+from wexport.processes.child import Work
 from wexport.processes.pool import MEMORY_BYTES, Done, Pool
 
 _WORDS = {
@@ -155,14 +156,24 @@ def _file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
+PRELOAD = ("wexport.differences.child",)
+"""What `_worker` imports; see `forkserver.fork`."""
+
+
+def _worker(setup: Setup) -> tuple[None, Work]:
+    """What the child does that compares two files."""
+    from wexport.differences.child import FileComparison
+
+    return None, FileComparison(setup).compare
+
+
 def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened, list[TensorDiff]]:
     """Run the task in a child process and gather what it says."""
     sizes = task.a.stat().st_size + task.b.stat().st_size
     seconds = 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
     pool = Pool(
-        "wexport.differences.child:compare_files",
+        _worker,
         jobs=1,
-        prepare="wexport.differences.child:prepare",
         setup=setup,
         budget_of=lambda task: (task, seconds),
         memory=2 * MEMORY_BYTES,  # two files are open

@@ -24,77 +24,76 @@ MAX_CONFIG_BYTES = 16 << 10
 BATCH_BYTES = 256 << 10
 
 
-_setup = Setup()
-_plugins = plugin_host.Plugins()
-_extra = Extra([])
+class FileWorker:
+    """What one child process has loaded, and does with each file."""
 
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._plugins = plugin_host.load(setup.plugins, dict(setup.without))
+        self._extra = Extra(self._plugins.statistics)
 
-def prepare(setup: Setup) -> tuple[PluginSummary, ...]:
-    """Called once in each child; answers with the plugins there are."""
-    global _setup, _plugins, _extra  # a child process is single-threaded and lives for one run
-    _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
-    _extra = Extra(_plugins.statistics)
-    return tuple(info.summary() for info in _plugins.infos)
+    def plugins(self) -> tuple[PluginSummary, ...]:
+        """The plugins there are."""
+        return tuple(info.summary() for info in self._plugins.infos)
 
-
-def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
-    """Everything that the table holds of one file, in pieces of bounded size."""
-    breadcrumb()
-    try:
-        with Source(task.path, _setup.optimizer, _setup.external_data) as source:
-            yield from _measure(task, source)
-    except WexportError as error:
-        yield Failed(str(error), error.hint)
-
-
-def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
-    try:
-        reader = _plugins.choose(source, _setup.reader)
-    except ReadError as error:
-        foreign = not task.named and not task.path.name.lower().endswith(tuple(plugin_host.suffixes(_plugins.readers)))
-        yield Failed(str(error), error.hint, foreign)
-        return
-    breadcrumb("", f"reader {reader.name} read it")
-    try:
-        model = reader.open(source)
-    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a reader may raise anything; it is told as this file's failure
-        yield Failed(
-            f"{task.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
-            "the file may be damaged; if it is not, this is a fault of the reader",
-        )
-        return
-    if not isinstance(model, Model):
-        raise PluginError(
-            f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
-        )
-    tensors = _plugins.completed(model)
-    slots = slot_names(tensors)
-    left_out = [f"plugin {name} is left out: {reason}" for name, reason in _setup.without]
-    yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes))
-    rows: list[dict[str, Any]] = []
-    problems: list[Skipped] = []
-    size = 0
-    for index in _share(tensors, task):
-        tensor = tensors[index]
+    def measure(self, task: Task) -> Iterator[Opened | Rows | Failed]:
+        """Everything that the table holds of one file, in pieces of bounded size."""
+        breadcrumb()
         try:
-            row = row_of(tensor, slots[index], index, model, detail=_setup.detail == "full", extra=_extra)
+            with Source(task.path, self._setup.optimizer, self._setup.external_data) as source:
+                yield from self._measure(task, source)
+        except WexportError as error:
+            yield Failed(str(error), error.hint)
+
+    def _measure(self, task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
+        try:
+            reader = self._plugins.choose(source, self._setup.reader)
         except ReadError as error:
-            problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
-            continue
-        except (MemoryError, GeneratorExit, KeyboardInterrupt):
+            known = tuple(plugin_host.suffixes(self._plugins.readers))
+            foreign = not task.named and not task.path.name.lower().endswith(known)
+            yield Failed(str(error), error.hint, foreign)
+            return
+        breadcrumb("", f"reader {reader.name} read it")
+        try:
+            model = reader.open(source)
+        except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
             raise
-        except BaseException as error:  # as above, for one tensor: the others are still worth having
-            problems.append(Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}"))
-            continue
-        rows.append(row)
-        size += weight_of(row)
-        if size >= BATCH_BYTES:
-            yield Rows(len(rows), by_column(rows))
-            rows, size = [], 0
-    yield Rows(len(rows), by_column(rows), tuple(problems), tuple(_extra.notes))
-    _extra.notes.clear()
+        except BaseException as error:  # a reader may raise anything; it is told as this file's failure
+            yield Failed(
+                f"{task.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
+                "the file may be damaged; if it is not, this is a fault of the reader",
+            )
+            return
+        if not isinstance(model, Model):
+            raise PluginError(
+                f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
+            )
+        tensors = self._plugins.completed(model)
+        slots = slot_names(tensors)
+        left_out = [f"plugin {name} is left out: {reason}" for name, reason in self._setup.without]
+        yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *self._plugins.notes))
+        rows: list[dict[str, Any]] = []
+        problems: list[Skipped] = []
+        size = 0
+        for index in _share(tensors, task):
+            tensor = tensors[index]
+            try:
+                row = row_of(tensor, slots[index], index, model, detail=self._setup.detail == "full", extra=self._extra)
+            except ReadError as error:
+                problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
+                continue
+            except (MemoryError, GeneratorExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # as above, for one tensor: the others are still worth having
+                problems.append(Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}"))
+                continue
+            rows.append(row)
+            size += weight_of(row)
+            if size >= BATCH_BYTES:
+                yield Rows(len(rows), by_column(rows))
+                rows, size = [], 0
+        yield Rows(len(rows), by_column(rows), tuple(problems), tuple(self._extra.notes))
+        self._extra.notes.clear()
 
 
 def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
