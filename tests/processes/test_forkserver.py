@@ -121,7 +121,7 @@ def test_no_process_outlives_a_parent_that_is_killed() -> None:
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) == 3, "a server and two children"
     process.kill()
-    process.wait()
+    process.communicate()
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
 

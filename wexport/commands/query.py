@@ -10,6 +10,7 @@ import click
 
 from wexport.commands.common import asking_options, kind_option, pairs, say
 from wexport.errors import MissingTableError, UsageError
+from wexport.files import outputs
 
 
 class _Asking(click.Command):
@@ -55,6 +56,7 @@ def query(
     form: str,
     out: str | None,
     rows: int,
+    overwrite: bool,
     **limits: Any,
 ) -> None:
     """Ask a table a question.
@@ -91,7 +93,10 @@ def query(
     given, tables = pairs("--param", parameters), pairs("--with", own)
     if named:
         asking.typed(named, given)  # before a process is started
-    printing.refuse_overwriting(out, table, [*metrics, *tables.values()])
+    if out is not None:
+        kind = outputs.PARQUET_ANSWER if form == "parquet" else outputs.TEXT
+        read = [*outputs.table_inputs(table), *metrics, *tables.values(), *plugins]
+        outputs.claim(out, kind, inputs=read, overwrite=overwrite)
     from wexport.queries.metrics import gathered
 
     bounds = {name: limits[name] for name in ("timeout", "memory")}

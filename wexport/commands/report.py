@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from wexport.commands.common import Bytes, pairs
+from wexport.commands.common import Bytes, overwrite_option, pairs
 from wexport.commands.progress import progress
 
 
 @click.command()
 @click.argument("table", required=False, default="weights.parquet")
 @click.option("--out", "-o", default="report.html", show_default=True, metavar="FILE", help="The page.")
+@overwrite_option
 @click.option(
     "--metrics", "-m", multiple=True, metavar="FILE", help="How the models do: CSV, JSON or Parquet; several."
 )

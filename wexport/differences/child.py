@@ -29,6 +29,7 @@ from wexport.differences.results import (
 from wexport.errors import PluginError, ReadError, WexportError
 from wexport.files.source import Source
 from wexport.ingestion.messages import Failed
+from wexport.model.parts import part_of
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Tensor
 from wexport.plugins import host as plugin_host
@@ -53,7 +54,7 @@ class FileComparison:
     def compare(self, task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
         """The two files as they open, then every tensor of either."""
         try:
-            with self._source(task.a) as one, self._source(task.b) as other:
+            with self._source(task.a, task.part_a) as one, self._source(task.b, task.part_b) as other:
                 yield At(f"opening {task.a}")
                 a = _opened(one, self._plugins, self._setup.reader)
                 yield At(f"opening {task.b}")
@@ -63,8 +64,8 @@ class FileComparison:
         except WexportError as error:
             yield Failed(str(error), error.hint)
 
-    def _source(self, path: Path) -> Source:
-        return Source(path, self._setup.optimizer, self._setup.external_data)
+    def _source(self, path: Path, part: str | None) -> Source:
+        return Source(path, self._setup.optimizer, self._setup.external_data, part)
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------
@@ -95,6 +96,8 @@ def _opened(source: Source, plugins: plugin_host.Plugins, forced: str | None) ->
         raise PluginError(
             f"{source.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
         )
+    if source.part is not None:
+        model = part_of(model, source.part, source.path)
     tensors = plugins.completed(model)
     sides = [_side(tensor, slot) for tensor, slot in zip(tensors, slot_names(tensors), strict=True)]
     places = [

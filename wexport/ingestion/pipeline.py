@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import UsageError
-from wexport.ingestion import in_memory, inputs
+from wexport.files import shards
+from wexport.files.outputs import TABLE
+from wexport.ingestion import in_memory, inputs, places
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import ModelResult, Options, Readers
 from wexport.plugins.catalog import absolute
@@ -59,6 +61,7 @@ def ingest(
     jobs: int | None = None,
     timeout: float | None = None,
     progress: Progress | None = None,
+    overwrite: bool = False,
     **of_a_model: Any,
 ) -> IngestResult:
     """Read model files into a table.
@@ -75,6 +78,7 @@ def ingest(
     reader: the reader to use for every file. plugins: paths of Python files with plugins.
     jobs: child processes; None is one per core, fewer if memory is short.
     timeout: seconds that one file may take; None is 30, and one more for each 10 MB.
+    overwrite: replace a file at `out` that is no table of wexport's, too; never one that is read.
     progress: called as each file ends.
 
     Returns how each file ended. A file that cannot be read costs nothing else. If none can be read, nothing is
@@ -98,13 +102,14 @@ def ingest(
             DeprecationWarning,
             stacklevel=2,
         )
-        return _ingest_model(paths, out, options, progress, **of_a_model)
+        return _ingest_model(paths, out, options, progress, overwrite, **of_a_model)
     for word in of_a_model:
         if word not in ("run", "step", "source"):
             raise UsageError(f"ingest() has no option {word!r}", hint="see help(wexport.ingest)")
     if any(value is not None for value in of_a_model.values()):
         raise UsageError("run, step and source are for a model in memory", hint="series=REGEX reads them from names")
-    return _ingest_files([paths] if isinstance(paths, (str, os.PathLike)) else paths, out, options, progress)
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    return _ingest_files(given, out, options, progress, overwrite)
 
 
 def ingest_model(
@@ -120,6 +125,7 @@ def ingest_model(
     series: str | None = None,
     plugins: Sequence[PathLike] = (),
     progress: Progress | None = None,
+    overwrite: bool = False,
 ) -> IngestResult:
     """Read a model in memory into a table, at once and in this process.
 
@@ -127,27 +133,29 @@ def ingest_model(
     name: what the model is called; by default as its framework calls it.
     run, step: the series that it is a checkpoint of; by default as its name tells, read by `series` if that is given.
     source: the file that it was loaded from.
-    out, detail, append, plugins, progress: as for `ingest`.
+    out, detail, append, plugins, progress, overwrite: as for `ingest`.
 
     Raises UsageError for arguments that make no sense, or if no plugin knows such a model; PluginError, which names the
     tensor, if it cannot be read: nothing is written then; TableError if the table cannot be written or added to.
     """
     options = Options(detail=detail, append=append, name=name, series=series, plugins=absolute(plugins))
-    return _ingest_model(model, out, options, progress, run=run, step=step, source=source)
+    return _ingest_model(model, out, options, progress, overwrite, run=run, step=step, source=source)
 
 
 def _ingest_files(
-    paths: Iterable[PathLike], out: PathLike, options: Options, progress: Progress | None
+    paths: Iterable[PathLike], out: PathLike, options: Options, progress: Progress | None, overwrite: bool
 ) -> IngestResult:
     begun = time.monotonic()
     chosen = options.checked()
-    target, folder = _target(out)
+    target, folder = Path(out), places.is_folder(out)
     found = inputs.expand(paths)
     found = [item for item in found if not _is_output(item, target, folder)]
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
-    names = inputs.model_names([item.path for item in found], chosen.name)
+    names = inputs.model_names([item.called for item in found], chosen.name)
     results = [ModelResult(name, item.path) for name, item in zip(names, found, strict=True)]
+    files = (file for item in found for file in (item.path, *shards.parts(item.path)))
+    places.claim(out, names, [*chosen.plugins, *files], overwrite=overwrite)
     work = list(zip(found, results, strict=True))
     ended = _Counter(progress, len(work))
     with Readers(chosen, len(found)) as readers:
@@ -169,15 +177,17 @@ def _ingest_model(
     out: PathLike,
     options: Options,
     progress: Progress | None,
+    overwrite: bool,
     run: str | None = None,
     step: int | None = None,
     source: PathLike | None = None,
 ) -> IngestResult:
     begun = time.monotonic()
     chosen = options.checked()
-    target, folder = _target(out)
+    target, folder = Path(out), places.is_folder(out)
     found = in_memory.read(given, chosen)
     name = in_memory.name_of(given, chosen)
+    places.claim(out, [name], [*chosen.plugins, *([] if source is None else [source])], overwrite=overwrite)
     columns = in_memory.place_of(name, chosen, run, step, source)
     result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
     from wexport.ingestion.writing import write_living
@@ -190,18 +200,15 @@ def _ingest_model(
     return IngestResult(target, [result], rows, time.monotonic() - begun, True, broken)
 
 
-def _target(out: PathLike) -> tuple[Path, bool]:
-    """Where the table goes, and whether that is a folder of parts."""
-    return Path(out), os.fspath(out).endswith(("/", os.sep)) or Path(out).is_dir()
-
-
 def _is_output(item: Input, target: Path, folder: bool) -> bool:
     """The table itself, met again in the folder that is read, is no input."""
     if item.named:
         return False
     path = Path(os.path.realpath(item.path))
     into = Path(os.path.realpath(target))
-    return path == into or (folder and path.suffix == ".parquet" and path.parent == into)
+    if folder:
+        return path.suffix == ".parquet" and path.parent == into
+    return path == into and (path.suffix == ".parquet" or TABLE.ours(path))
 
 
 class _Counter:

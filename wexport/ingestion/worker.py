@@ -10,6 +10,7 @@ from wexport import stats
 from wexport.errors import PluginError, ReadError, WexportError
 from wexport.files.source import Source
 from wexport.ingestion.messages import Failed, Opened, Rows, Task
+from wexport.model.parts import part_of
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
@@ -40,10 +41,17 @@ class FileWorker:
         """Everything that the table holds of one file, in pieces of bounded size."""
         breadcrumb()
         try:
-            with Source(task.path, self._setup.optimizer, self._setup.external_data) as source:
+            with Source(task.path, self._setup.optimizer, self._setup.external_data, task.part) as source:
                 yield from self._measure(task, source)
         except WexportError as error:
             yield Failed(str(error), error.hint)
+
+    def look_at(self, task: Task) -> Iterator[Opened | Failed]:
+        """What a file is and how many tensors it holds, without a look at their values."""
+        for said in self.measure(task):
+            assert not isinstance(said, Rows)
+            yield said
+            return
 
     def _measure(self, task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         try:
@@ -68,10 +76,13 @@ class FileWorker:
             raise PluginError(
                 f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
             )
+        if task.part is not None:
+            model = part_of(model, task.part, task.path)
         tensors = self._plugins.completed(model)
         slots = slot_names(tensors)
         left_out = [f"plugin {name} is left out: {reason}" for name, reason in self._setup.without]
-        yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *self._plugins.notes))
+        said = (*left_out, *self._plugins.notes)
+        yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), said, _aliases(model))
         rows: list[dict[str, Any]] = []
         problems: list[Skipped] = []
         size = 0
@@ -94,6 +105,10 @@ class FileWorker:
                 rows, size = [], 0
         yield Rows(len(rows), by_column(rows), tuple(problems), tuple(self._extra.notes))
         self._extra.notes.clear()
+
+
+def _aliases(model: Model) -> tuple[tuple[str, str], ...]:
+    return tuple((printable(name), printable(first)) for name, first in model.aliases.items())
 
 
 def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:

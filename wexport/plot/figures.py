@@ -6,13 +6,14 @@ import functools
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
 from wexport.errors import UsageError
+from wexport.files import outputs
 from wexport.files.atomic import atomic_write
 from wexport.plot import style
 from wexport.plot.data import Table
@@ -78,13 +79,29 @@ def _checked(kind: str, draw: Callable[..., T], *given: Any, **options: Any) -> 
     return functools.partial(draw, *given, **options)
 
 
-def save(made: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, SVG or PDF, by the suffix; what stood there is replaced only when all is written."""
+def place(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = (), *, overwrite: bool = False
+) -> Path:
+    """Where a picture may be written. Raises UsageError if that is no kind of picture, or may not be replaced."""
     target = Path(path)
+    if os.fspath(path) and target.suffix.lower() not in SUFFIXES:
+        what = target.suffix or "no suffix"
+        raise UsageError(f"{target}: {what} is no kind of picture", hint=f"use {', '.join(SUFFIXES)}")
+    return outputs.claim(path, outputs.PICTURE, inputs=inputs, overwrite=overwrite)
+
+
+def save(made: Figure, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a figure as PNG, SVG or PDF, by the suffix; what stood there is replaced only when all is written.
+
+    overwrite: replace a file that is no picture of wexport's, too. Raises UsageError if it cannot be written.
+    """
+    target = place(path, overwrite=overwrite)
     suffix = target.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{target}: {suffix or 'no suffix'} is no kind of picture", hint=f"use {', '.join(SUFFIXES)}")
     # Without dates, the same table gives the same file.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[suffix]
+    metadata = {
+        ".svg": {"Creator": outputs.MARK, "Date": None},
+        ".pdf": {"Creator": outputs.MARK, "CreationDate": None},
+        ".png": {"Software": outputs.MARK},
+    }[suffix]
     with atomic_write(target) as file, style.settings():
         made.savefig(file, format=suffix[1:], metadata=metadata)

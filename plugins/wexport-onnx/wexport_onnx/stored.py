@@ -63,6 +63,11 @@ _PACKED = {21: ("uint4", 4), 22: ("int4", 4), 23: ("float4_e2m1fn", 4), 25: ("ui
 """Types of which several values share a byte, the first in its lowest bits; and the bits of each."""
 
 
+def name_of_type(number: int) -> str | None:
+    """NumPy's or ml_dtypes' name of a type; None for one whose values are no plain numbers."""
+    return _TYPES.get(number)
+
+
 def _meanings(name: str, bits: int) -> NDArray[Any]:
     """The value behind each pattern of bits, in the smallest type of whole bytes."""
     patterns: NDArray[Any] = np.arange(1 << bits)
