@@ -31,6 +31,7 @@ from wexport.differences import alignment, notes, values
 from wexport.differences.diff import Diff, diff
 from wexport.differences.results import STATUSES, Change, Task
 from wexport.errors import ReadError, UsageError
+from wexport.model.cudnn import CudnnLayout
 from wexport.model.tensors import Layout, Tensor
 from wexport.plugins.messages import Setup
 from wexport.processes.child import Worker
@@ -231,7 +232,13 @@ LAYOUTS = {
     "transposed": ((8, 6), Layout(permutation=(1, 0))),
     "gates in another order": ((6, 8), Layout(gates=("i", "c", "f", "o"), gate_axis=1)),
     "gates in order": ((6, 8), Layout(gates=("i", "f", "c", "o"), gate_axis=1)),
-    "cuDNN": ((6, 8), Layout(gates=("i", "f", "c", "o"), gate_axis=1, cudnn_kernel=True)),
+    "cuDNN": (
+        (6, 8),
+        CudnnLayout(
+            gates=("i", "f", "c", "o"),
+            gate_axis=1,
+        ),
+    ),
     "gates, transposed": ((8, 6), Layout(permutation=(1, 0), gates=("i", "c", "f", "o"), gate_axis=1)),
     "another view": ((48,), Layout(view=(6, 8))),
     "axes of one": ((1, 6, 1, 8), Layout(view=(6, 8))),
@@ -245,7 +252,7 @@ def as_stored(canonical: np.ndarray, shape: tuple[int, ...], layout: Layout | No
     if layout.gates:
         blocks = dict(zip("ifco", np.split(canonical, 4, axis=1), strict=True))
         parts = [blocks[gate] for gate in layout.gates]
-        if layout.cudnn_kernel:
+        if isinstance(layout, CudnnLayout):
             parts = [part.T.reshape(part.shape) for part in parts]
         array = np.concatenate(parts, axis=1)
     if layout.permutation:
