@@ -604,8 +604,11 @@ def test_what_cannot_be_read_is_an_error_that_names_the_file(tmp_path: Path, wri
     good = write_h5("good.h5", w=np.ones(3))
     with pytest.raises(ReadError, match=r"none\.h5: does not exist"):
         diff(good, tmp_path / "none.h5")
-    with pytest.raises(ReadError, match="is a folder"):
-        diff(tmp_path, good)
+    (tmp_path / "several").mkdir()
+    for name in ("a.h5", "b.h5"):
+        (tmp_path / "several" / name).write_bytes(good.read_bytes())
+    with pytest.raises(ReadError, match="several: holds 2 models"):
+        diff(tmp_path / "several", good)
     (tmp_path / "noise.h5").write_bytes(b"not a model at all")
     with pytest.raises(ReadError, match=r"noise\.h5"):
         diff(tmp_path / "noise.h5", good)
