@@ -1,6 +1,9 @@
 """Every hook a plugin may implement.
 
 A plugin is a module: a Python file named with `--plugin`, or a package with an entry point in the group `wexport`.
+Where several plugins answer one question, pluggy's order decides: the last that was loaded, files named with `--plugin`
+after installed ones, unless `hookimpl(tryfirst=True)` or `trylast=True` says otherwise. Each is called by itself, so
+that none can harm the others; hooks that wrap those of others are refused.
 Hooks grow by new arguments only, so a plugin that names the arguments it knows goes on working. One that needs a hook
 or argument which not every wexport has says so in its module: `WEXPORT_API = 1`, the least `API` that will do.
 """

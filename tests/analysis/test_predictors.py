@@ -156,7 +156,3 @@ def test_figures_that_are_not_known_for_all_are_not_tried(tmp_path: Path) -> Non
 def test_an_unknown_statistic_is_named(tmp_path: Path) -> None:
     with pytest.raises(wexport.QueryError, match="maen"):
         predictors(table(tmp_path, 10, 0), statistics=["maen"])
-
-
-def test_the_registered_form_is_the_python_form() -> None:
-    assert asking.PYTHON_FORMS["predictors"] == "wexport.analysis.predictors:predictors"

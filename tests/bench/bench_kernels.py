@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import xxhash
 
+from wexport.model.cudnn import CudnnLayout
 from wexport.model.tensors import Layout, Tensor
 from wexport.stats import measure, moments
 from wexport.stats.blocks import BLOCK
@@ -40,7 +41,12 @@ LARGE: dict[str, tuple[tuple[int, ...], Layout]] = {
     "lstm 1024x4096": ((1024, 4096), LSTM),
     "lstm, cudnn 1024x4096": (
         (1024, 4096),
-        Layout(unit_axes=(1,), input_axes=(0,), gates=("i", "f", "c", "o"), gate_axis=1, cudnn_kernel=True),
+        CudnnLayout(
+            unit_axes=(1,),
+            input_axes=(0,),
+            gates=("i", "f", "c", "o"),
+            gate_axis=1,
+        ),
     ),
 }
 SMALL: dict[str, tuple[tuple[int, ...], Layout]] = {

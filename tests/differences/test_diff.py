@@ -28,12 +28,14 @@ from hypothesis.extra import numpy as hnp
 from tests import crafted
 from tests.conftest import DATA, EXAMPLES
 from wexport.commands.diff import diff as command
-from wexport.differences import alignment, child, notes, values
+from wexport.differences import alignment, notes, values
 from wexport.differences.diff import Diff, diff
 from wexport.differences.results import STATUSES, Change, DiffTask
 from wexport.errors import ReadError, UsageError
+from wexport.model.cudnn import CudnnLayout
 from wexport.model.tensors import Layout, Tensor
 from wexport.plugins.messages import Setup
+from wexport.processes.child import Worker
 from wexport.processes.pool import Done, Item
 
 Write = Callable[..., Path]
@@ -231,7 +233,13 @@ LAYOUTS = {
     "transposed": ((8, 6), Layout(permutation=(1, 0))),
     "gates in another order": ((6, 8), Layout(gates=("i", "c", "f", "o"), gate_axis=1)),
     "gates in order": ((6, 8), Layout(gates=("i", "f", "c", "o"), gate_axis=1)),
-    "cuDNN": ((6, 8), Layout(gates=("i", "f", "c", "o"), gate_axis=1, cudnn_kernel=True)),
+    "cuDNN": (
+        (6, 8),
+        CudnnLayout(
+            gates=("i", "f", "c", "o"),
+            gate_axis=1,
+        ),
+    ),
     "gates, transposed": ((8, 6), Layout(permutation=(1, 0), gates=("i", "c", "f", "o"), gate_axis=1)),
     "another view": ((48,), Layout(view=(6, 8))),
     "axes of one": ((1, 6, 1, 8), Layout(view=(6, 8))),
@@ -245,7 +253,7 @@ def as_stored(canonical: np.ndarray, shape: tuple[int, ...], layout: Layout | No
     if layout.gates:
         blocks = dict(zip("ifco", np.split(canonical, 4, axis=1), strict=True))
         parts = [blocks[gate] for gate in layout.gates]
-        if layout.cudnn_kernel:
+        if isinstance(layout, CudnnLayout):
             parts = [part.T.reshape(part.shape) for part in parts]
         array = np.concatenate(parts, axis=1)
     if layout.permutation:
@@ -301,11 +309,11 @@ def real_child() -> None:
 class Here:
     """`pool.Pool`, for one task, in this process."""
 
-    def __init__(self, function: str, *, prepare: str, setup: Setup, **budgets: Any) -> None:
-        child.prepare(setup)
+    def __init__(self, worker: Worker, *, setup: Setup, **budgets: Any) -> None:
+        _, self._work = worker(setup)
 
     def run(self, tasks: Sequence[DiffTask]) -> Iterator[Item | Done]:
-        for each in child.compare_files(tasks[0]):
+        for each in self._work(tasks[0]):
             yield Item(0, pickle.loads(pickle.dumps(each)), 0)
         yield Done(0)
 
@@ -623,9 +631,11 @@ def test_what_cannot_be_read_is_an_error_that_names_the_file(tmp_path: Path, wri
     good = write_h5("good.h5", w=np.ones(3))
     with pytest.raises(ReadError, match=r"none\.h5: does not exist"):
         diff(good, tmp_path / "none.h5")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ReadError, match="no file in this folder is a model"):
-        diff(tmp_path / "empty", good)
+    (tmp_path / "several").mkdir()
+    for name in ("a.h5", "b.h5"):
+        (tmp_path / "several" / name).write_bytes(good.read_bytes())
+    with pytest.raises(ReadError, match="several: holds 2 models"):
+        diff(tmp_path / "several", good)
     (tmp_path / "noise.h5").write_bytes(b"not a model at all")
     with pytest.raises(ReadError, match=r"noise\.h5"):
         diff(tmp_path / "noise.h5", good)

@@ -131,7 +131,7 @@ def test_a_user_s_word_for_three_vectors_agrees_with_the_file_that_tells(tmp_pat
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ("wexport.Meaning(role='weights')", "role 'weights' is no word of wexport.model.roles.ROLES"),
+        ("wexport.Meaning(role='weights')", "role 'weights' is no word of wexport.reading.roles.ROLES"),
         ("wexport.Meaning(layout=wexport.Layout(permutation=(0, 0, 0)))", "permutation"),
         ("wexport.Meaning(layout='oihw')", "layout is str where a wexport.Layout is due"),
         ("wexport.Meaning(trainable='yes')", "trainable is 'yes'"),
@@ -405,3 +405,52 @@ def test_other_files_get_none(tmp_path: Path, content: bytes) -> None:
     with Source(tmp_path / "model.bin") as source, pytest.raises(wexport.UnknownFormatError) as caught:
         load().choose(source)
     assert "pip install" not in caught.value.hint
+
+
+# -- several plugins with one hook -------------------------------------------------------------------------------------
+
+TELLS = """
+import wexport
+
+@wexport.hookimpl{how}
+def wexport_meaning(tensor):
+    return wexport.Meaning(role="{role}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("", "", "beta"),
+        ("(tryfirst=True)", "", "alpha"),
+        ("", "(trylast=True)", "alpha"),
+        ("(trylast=True)", "", "beta"),
+    ],
+)
+def test_they_are_asked_in_pluggys_order(tmp_path: Path, first: str, second: str, told: str) -> None:
+    """The last that was loaded comes first, as with pluggy, unless one says otherwise."""
+    (tmp_path / "one.py").write_text(TELLS.format(how=first, role="alpha"))
+    (tmp_path / "two.py").write_text(TELLS.format(how=second, role="beta"))
+    plugins = load([tmp_path / "one.py", tmp_path / "two.py"])
+    assert [info.state for info in plugins.infos[-2:]] == ["ok", "ok"], plugins.infos
+    model = wexport.Model(format="x", tensors=[wexport.Tensor.of_array("w", np.ones(3))])
+    assert [tensor.role for tensor in plugins.completed(model)] == [told]
+
+
+@pytest.mark.parametrize("how", ["wrapper", "hookwrapper"])
+def test_a_wrapper_is_refused(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "around.py"
+    path.write_text(f"import wexport\n@wexport.hookimpl({how}=True)\ndef wexport_meaning(tensor):\n    yield\n")
+    info = load([path]).infos[-1]
+    assert (info.state, info.hooks) == ("broken", ())
+    assert "wexport_meaning is a wrapper around the hooks of other plugins" in info.reason
+
+
+def test_what_is_broken_is_not_called(tmp_path: Path) -> None:
+    (tmp_path / "whole.py").write_text(TELLS.format(how="", role="alpha"))
+    (tmp_path / "broken.py").write_text(TELLS.format(how="", role="beta") + "\ndef wexport_readesr(): ...\n")
+    (tmp_path / "late.py").write_text(TELLS.format(how="", role="beta").replace("(tensor)", "(tensor, odd)"))
+    plugins = load([tmp_path / f"{name}.py" for name in ("whole", "broken", "late")])
+    assert [info.state for info in plugins.infos[-3:]] == ["ok", "broken", "broken"]
+    model = wexport.Model(format="x", tensors=[wexport.Tensor.of_array("w", np.ones(3))])
+    assert [tensor.role for tensor in plugins.completed(model)] == ["alpha"]

@@ -49,7 +49,7 @@ def hints_of(thing: Any) -> dict[str, Any]:
         known[{"pyarrow": "pa"}.get(name, name)] = importlib.import_module(name)
     from wexport.sessions.connection import Connection, PathLike
 
-    return typing.get_type_hints(thing, {**known, "PathLike": PathLike, "Connection": Connection})
+    return typing.get_type_hints(thing, {**known, "PathLike": PathLike, "Connection": Connection, "TableLike": Any})
 
 
 @pytest.mark.parametrize(

@@ -22,16 +22,16 @@ from wexport.processes.child import Child
 pytestmark = pytest.mark.skipif(not forkserver.AVAILABLE, reason="children are not forked on this system")
 
 
-def prepare(setup: Any) -> int:
-    """Called in each child."""
-    return os.getpid()
-
-
 def work(task: str) -> Iterator[Any]:
     """What the children run: they tell of themselves, or die."""
     if task == "die":
         os.kill(os.getpid(), signal.SIGSEGV)
     yield {"pid": os.getpid(), "folder": str(Path.cwd()), "word": os.environ.get("WORD"), "parent": os.getppid()}
+
+
+def worker(setup: Any) -> Any:
+    """Called in each child."""
+    return os.getpid(), work
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +43,7 @@ def _servers_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def child() -> Child:
-    name = "tests.processes.test_forkserver"
-    return Child(
-        {"function": f"{name}:work", "prepare": f"{name}:prepare", "setup": None, "memory": 1 << 26, "work": ""}
-    )
+    return Child({"worker": worker, "setup": None, "memory": 1 << 26, "work": ""})
 
 
 def told(started: Child) -> dict[str, Any]:
@@ -124,7 +121,7 @@ def test_no_process_outlives_a_parent_that_is_killed() -> None:
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) == 3, "a server and two children"
     process.kill()
-    process.wait()
+    process.communicate()
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
 

@@ -18,10 +18,6 @@ from wexport.processes import forkserver
 from wexport.processes import pool as isolate
 
 
-def prepare(setup: Any) -> None:
-    """Called in each child; nothing to do."""
-
-
 def work(task: tuple[str, Any]) -> Iterator[Any]:
     """What the children run."""
     what, value = task
@@ -51,6 +47,11 @@ def work(task: tuple[str, Any]) -> Iterator[Any]:
         yield os.getpid()
 
 
+def worker(setup: Any) -> Any:
+    """Called in each child."""
+    return setup, work
+
+
 def where_it_is_made() -> int:
     """What `Witness` is unpickled to: the thread that did it."""
     return threading.get_ident()
@@ -67,9 +68,8 @@ def run(
     tasks: list[tuple[str, Any]], *, jobs: int = 2, timeout: float = 20.0
 ) -> dict[int, tuple[list[Any], isolate.Done]]:
     pool = isolate.Pool(
-        "tests.processes.test_pool:work",
+        worker,
         jobs=jobs,
-        prepare="tests.processes.test_pool:prepare",
         setup=None,
         budget_of=lambda task: (id(task), timeout),
     )
@@ -121,9 +121,8 @@ def test_what_a_child_prints_does_not_break_the_talk() -> None:
 
 def test_finished_work_waits_in_the_children_not_in_the_parent() -> None:
     pool = isolate.Pool(
-        "tests.processes.test_pool:work",
+        worker,
         jobs=3,
-        prepare="tests.processes.test_pool:prepare",
         setup=None,
         budget_of=lambda task: (id(task), 60.0),
     )
@@ -149,9 +148,8 @@ def test_values_are_made_in_the_caller_s_thread() -> None:
 
 def test_leaving_early_ends_the_children_at_once() -> None:
     events = isolate.Pool(
-        "tests.processes.test_pool:work",
+        worker,
         jobs=2,
-        prepare="tests.processes.test_pool:prepare",
         setup=None,
         budget_of=lambda task: (id(task), 60.0),
     ).run([("echo", 0), ("hang", None), ("hang", None)])

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ import wexport
 from tests.conftest import EXAMPLES
 from tests.tables import write_table
 from wexport import library
+from wexport.cli import cli
 
 
 def rank(table: Path, file: Path, **parameters: Any) -> list[dict[str, Any]]:
@@ -178,3 +180,17 @@ def test_a_single_model_with_its_own_history(tmp_path: Path) -> None:
     assert rank(table, file)[0]["value"] == 0.7
     assert rank(table, file, epoch="best")[0]["value"] == 0.5
     assert "of its best epoch, 1" in rank(table, file, epoch="best")[0]["reason"]
+
+
+def test_metrics_have_one_spelling_on_every_command(pair: Path, tmp_path: Path) -> None:
+    file = written(tmp_path / "m.csv", "model,val_loss\na,2\nb,1\n")
+    named = wexport.query("rank", pair, metrics=file)
+    assert named.equals(wexport.query("rank", pair, files={"metrics": file}))
+    assert named["model"].to_pylist() == ["b", "a"]
+    said = [
+        CliRunner().invoke(cli, ["query", "rank", str(pair), "--format", "csv", *given]).output
+        for given in (["--metrics", str(file)], ["--with", f"metrics={file}"])
+    ]
+    assert said[0] == said[1] != ""
+    with pytest.raises(wexport.UsageError, match="metrics are named twice"):
+        wexport.query("rank", pair, metrics=[file], files={"metrics": file})

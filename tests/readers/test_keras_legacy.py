@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import CORPUS, DATA
 from wexport.files.source import Source
+from wexport.model.cudnn import CudnnLayout
 from wexport.model.roles import ROLES
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Tensor
@@ -146,7 +147,7 @@ def test_cudnn_layers_are_known_by_the_length_of_their_bias(name: str) -> None:
         if tensor.role == "bias":
             assert tensor.layout.canonical_shape(tensor.shape) == (2, tensor.size // 2)
         elif tensor.layout.gates:
-            assert tensor.layout.cudnn_kernel
+            assert isinstance(tensor.layout, CudnnLayout)
 
 
 def test_optimizer_state_is_read_only_when_asked_for() -> None:

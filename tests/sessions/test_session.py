@@ -217,7 +217,7 @@ def test_errors_keep_their_class_and_hint(session: Session) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("limit", [{"seconds": 0}, {"seconds": float("nan")}, {"memory": 0}])
+@pytest.mark.parametrize("limit", [{"timeout": 0}, {"timeout": float("nan")}, {"memory": 0}])
 def test_limits_must_make_sense(table: Path, limit: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Session(table, **limit)  # type: ignore[arg-type]
@@ -236,7 +236,7 @@ def test_a_named_query_and_sql_are_answered_alike(session: Session, table: Path)
 
 
 def test_a_python_form_gets_all_parameters_typed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PYTHON_FORMS", {"models": "tests.sessions.test_session:form"})
+    monkeypatch.setattr(asking, "PYTHON_FORMS", {"models": form})
     assert asking.ask(session, "models").to_pylist() == [{"given": "model='*'", "rows": 3}]
     streamed = asking.stream(session, "models", {"model": "a"})
     assert [batch.to_pylist() for batch in streamed] == [[{"given": "model='a'", "rows": 3}]]
@@ -252,7 +252,7 @@ def form(session: Session, parameters: dict[str, object]) -> object:
 def test_python_forms_are_of_queries_that_are(name: str) -> None:
     if name not in library.load():
         pytest.skip("not in the library yet")
-    assert callable(asking._python_form(library.get(name)))
+    assert callable(asking.PYTHON_FORMS[name])
     for parameter in library.get(name).parameters:
         found = asking.default(parameter)
         assert found is None or asking.typed(library.get(name), {parameter.name: found}) == {parameter.name: found}

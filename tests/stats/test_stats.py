@@ -22,6 +22,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.conftest import ROOT
 from wexport.errors import PluginError, UsageError
+from wexport.model.cudnn import CudnnLayout
 from wexport.model.tensors import Layout, Tensor
 from wexport.stats import SORTED, TensorStatistics, dtype_named, measure
 from wexport.stats.moments import Moments, of_block
@@ -44,7 +45,7 @@ def canonical(array: np.ndarray, layout: Layout | None) -> np.ndarray:
     """The canonical array, by plain reshapes and transposes."""
     layout = layout or Layout()
     seen = array.reshape(layout.view or array.shape)
-    if layout.cudnn_kernel:
+    if isinstance(layout, CudnnLayout):
         inputs, width = seen.shape
         units = width // len(layout.gates)
         blocks = [seen[:, start : start + units] for start in range(0, width, units)]
@@ -323,7 +324,12 @@ def test_any_layout(case: tuple[tuple[int, ...], Layout], dtype: str, sample: in
 @given(inputs=st.integers(1, 9), units=st.integers(1, 9), gates=st.sampled_from(sorted(GATED)))
 @settings(deadline=None)
 def test_cudnn_kernels(inputs: int, units: int, gates: str) -> None:
-    layout = Layout(unit_axes=(1,), input_axes=(0,), gates=GATED[gates], gate_axis=1, cudnn_kernel=True)
+    layout = CudnnLayout(
+        unit_axes=(1,),
+        input_axes=(0,),
+        gates=GATED[gates],
+        gate_axis=1,
+    )
     array = weights((inputs, units * len(GATED[gates])), seed=units)
     assert_figures(measure(tensor_of(array, layout), sample_size=20), array, layout, 20)
 
@@ -358,7 +364,12 @@ LARGE = {
     ),
     "lstm, cudnn": (
         (201, 4 * 90),
-        Layout(unit_axes=(1,), input_axes=(0,), gates=GATED["icfo"], gate_axis=1, cudnn_kernel=True),
+        CudnnLayout(
+            unit_axes=(1,),
+            input_axes=(0,),
+            gates=GATED["icfo"],
+            gate_axis=1,
+        ),
     ),
     "gru bias": ((2, 3 * 15_000), Layout(gates=("z", "r", "h"), gate_axis=1)),
     "conv lstm": ((3, 3, 35, 4 * 60), Layout(unit_axes=(3,), input_axes=(2,), gates=GATED["ifco"], gate_axis=3)),
@@ -604,8 +615,11 @@ def test_types_without_figures(dtype: str) -> None:
         Layout(unit_axes=(1, 1)),
         Layout(gates=("z", "r", "h"), gate_axis=1),
         Layout(gates=("a", "b")),
-        Layout(cudnn_kernel=True),
-        Layout(gates=("a", "b"), gate_axis=0, cudnn_kernel=True),
+        CudnnLayout(),
+        CudnnLayout(
+            gates=("a", "b"),
+            gate_axis=0,
+        ),
     ],
 )
 def test_layouts_that_do_not_fit(layout: Layout) -> None:

@@ -22,11 +22,11 @@ from wexport.analysis.matching_many import Partners, partners
 from wexport.analysis.similarity_sums import PairSums
 from wexport.compatibility import renamed
 from wexport.errors import UsageError
+from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
 from wexport.stats import SAMPLE_SIZE
 
 if TYPE_CHECKING:
-    from wexport.sessions.connection import PathLike
-    from wexport.sessions.session import Session
+    from wexport.sessions.session import TableLike
 
 MOST_MODELS = 4_000
 """Every pair of models has several figures: of more models, they would not fit in 2 GiB."""
@@ -147,19 +147,25 @@ class Similarity:
 
 
 @renamed(seconds="timeout")
-def similarity(table: PathLike, model: str = "*", *, min_coverage: float = MIN_COVERAGE, **limits: Any) -> Similarity:
+def similarity(
+    table: TableLike,
+    model: str = "*",
+    *,
+    min_coverage: float = MIN_COVERAGE,
+    timeout: float = SECONDS,
+    memory: int = MEMORY_BYTES,
+) -> Similarity:
     """How alike models are, every one with every other.
 
-    table: a file that `ingest` wrote, a folder of parts, or a pattern. model: which models, a name or a pattern.
-    min_coverage: pairs of which less than this share of parameters match are not compared. limits: `timeout` and
-    `memory` of each query.
+    table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives.
+    model: which models, a name or a pattern.
+    min_coverage: pairs of which less than this share of parameters match are not compared.
+    timeout, memory: seconds and bytes that each query may take.
 
     Statistics that are counted and not trained (moving means, ...) are left out. Raises TableError if there is no such
     table, UsageError for more than 4,000 models.
     """
-    from wexport.sessions.session import Session
-
-    with Session(table, **limits) as session:
+    with opened(table, timeout=timeout, memory=memory) as session:
         return measure(session, model, min_coverage)
 
 

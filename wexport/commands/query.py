@@ -26,7 +26,10 @@ class _Asking(click.Command):
 @click.argument("more", nargs=-1, metavar="")
 @click.option("--param", "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the query.")
 @click.option(
-    "--with", "files", multiple=True, metavar="NAME=FILE", help="Your own CSV, TSV, JSON or Parquet file, as a table."
+    "--metrics", "-m", multiple=True, metavar="FILE", help="How the models do: CSV, JSON or Parquet; several."
+)
+@click.option(
+    "--with", "own", multiple=True, metavar="NAME=FILE", help="Your own CSV, TSV, JSON or Parquet file, as a table."
 )
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load queries from a Python file.")
 @click.option("--about", is_flag=True, help="What the query's parameters and columns are, and how to read it.")
@@ -44,7 +47,8 @@ def query(
     table: str | None,
     more: tuple[str, ...],
     parameters: tuple[str, ...],
-    files: tuple[str, ...],
+    metrics: tuple[str, ...],
+    own: tuple[str, ...],
     plugins: tuple[str, ...],
     about: bool,
     show_sql: bool,
@@ -68,7 +72,7 @@ def query(
         print(views(), end="")
         return
     if question is None:
-        if about or show_sql or parameters or files:
+        if about or show_sql or parameters or metrics or own:
             raise UsageError("no query is named", hint="`wexport query` lists them")
         printing.list_queries(form, asking.plugin_queries(plugins).values())
         return
@@ -87,14 +91,17 @@ def query(
             "makes one",
         )
     table = table or asking.TABLE
-    given, tables = pairs("--param", parameters), pairs("--with", files)
+    given, tables = pairs("--param", parameters), pairs("--with", own)
     if named:
         asking.typed(named, given)  # before a process is started
     if out is not None:
         kind = outputs.PARQUET_ANSWER if form == "parquet" else outputs.TEXT
-        read = [*outputs.table_inputs(table), *tables.values(), *plugins]
+        read = [*outputs.table_inputs(table), *metrics, *tables.values(), *plugins]
         outputs.claim(out, kind, inputs=read, overwrite=overwrite)
-    with asking.session(table, tables, **limits) as session:
+    from wexport.queries.metrics import gathered
+
+    bounds = {name: limits[name] for name in ("timeout", "memory")}
+    with gathered(table, metrics, tables, **bounds) as files, asking.session(table, files, **limits) as session:
         printing.show(asking.stream(session, named or question, given), form, out, rows)
     if named and form == "table" and out is None:
         say(f"how to read it: wexport query {named.name} --about")

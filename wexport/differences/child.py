@@ -42,32 +42,29 @@ from wexport.table.text import printable
 PRELOAD = plugin_host.SHIPPED
 """What a child needs and a parent may not; see `forkserver.fork`."""
 
-_setup = Setup()
-_plugins = plugin_host.Plugins()
 
+class FileComparison:
+    """What one child process has loaded, and does with two files."""
 
-def prepare(setup: Setup) -> None:
-    """Called once in each child."""
-    global _setup, _plugins  # a child process is single-threaded and lives for one run
-    _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._plugins = plugin_host.load(setup.plugins, dict(setup.without))
 
+    def compare(self, task: DiffTask) -> Iterator[At | FilesOpened | Edits | TensorDiff | Failed]:
+        """The two files as they open, then every tensor of either."""
+        try:
+            with self._source(task.a, task.part_a) as one, self._source(task.b, task.part_b) as other:
+                yield At(f"opening {task.a}")
+                a = _opened(one, self._plugins, self._setup.reader)
+                yield At(f"opening {task.b}")
+                b = _opened(other, self._plugins, self._setup.reader)
+                yield FilesOpened(a.said, b.said, notes.of_files(a.said, b.said))
+                yield from _compared(a, b, task)
+        except WexportError as error:
+            yield Failed(str(error), error.hint)
 
-def compare_files(task: DiffTask) -> Iterator[At | FilesOpened | Edits | TensorDiff | Failed]:
-    """The two files as they open, then every tensor of either."""
-    try:
-        with _source(task.a, task.part_a) as one, _source(task.b, task.part_b) as other:
-            yield At(f"opening {task.a}")
-            a = _opened(one)
-            yield At(f"opening {task.b}")
-            b = _opened(other)
-            yield FilesOpened(a.said, b.said, notes.of_files(a.said, b.said))
-            yield from _compared(a, b, task)
-    except WexportError as error:
-        yield Failed(str(error), error.hint)
-
-
-def _source(path: Path, part: str | None) -> Source:
-    return Source(path, _setup.optimizer, _setup.external_data, part)
+    def _source(self, path: Path, part: str | None) -> Source:
+        return Source(path, self._setup.optimizer, self._setup.external_data, part)
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------
@@ -83,9 +80,9 @@ class _File:
     sides: list[TensorSide]
 
 
-def _opened(source: Source) -> _File:
-    reader = _plugins.choose(source, _setup.reader)
-    opened = _plugins.open(source, reader)
+def _opened(source: Source, plugins: plugin_host.Plugins, forced: str | None) -> _File:
+    reader = plugins.choose(source, forced)
+    opened = plugins.open(source, reader)
     model, tensors = opened.model, opened.tensors
     sides = [_side(tensor, slot) for tensor, slot in zip(tensors, opened.slots, strict=True)]
     places = [
@@ -111,7 +108,7 @@ def _opened(source: Source) -> _File:
         tensor_count=len(tensors),
         value_count=sum(tensor.size for tensor in tensors),
         problems=tuple(skipped for skipped in model.skipped if skipped.problem),
-        notes=tuple(_plugins.notes),
+        notes=tuple(plugins.notes),
     )
     return _File(said, tensors, places, sides)
 

@@ -38,6 +38,7 @@ from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
 from wexport.plugins.catalog import absolute, blame_plugins
 from wexport.plugins.messages import Setup
+from wexport.processes.child import Work
 from wexport.processes.pool import MEMORY_BYTES, Done, Pool
 
 _WORDS = {
@@ -156,6 +157,17 @@ def diff(
     return Diff(opened.a, opened.b, tensors, (*opened.notes, *of_layers), edits)
 
 
+PRELOAD = ("wexport.differences.child",)
+"""What `_worker` imports; see `forkserver.fork`."""
+
+
+def _worker(setup: Setup) -> tuple[None, Work]:
+    """What the child does that compares two files."""
+    from wexport.differences.child import FileComparison
+
+    return None, FileComparison(setup).compare
+
+
 def _collected(
     task: DiffTask, setup: Setup, timeout: float | None
 ) -> tuple[FilesOpened, list[TensorDiff], tuple[str, ...]]:
@@ -163,9 +175,8 @@ def _collected(
     sizes = shards.total_size(task.a) + shards.total_size(task.b)
     seconds = 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
     pool = Pool(
-        "wexport.differences.child:compare_files",
+        _worker,
         jobs=1,
-        prepare="wexport.differences.child:prepare",
         setup=setup,
         budget_of=lambda task: (task, seconds),
         memory=2 * MEMORY_BYTES,  # two files are open

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from wexport.sessions.connection import PathLike
+    from wexport.sessions.session import TableLike
 
 _NEEDED = ("severity", "finding", "model")
 
@@ -51,7 +52,7 @@ class Group:
 
 @renamed(seconds="timeout")
 def check(
-    table: PathLike | Session = asking.TABLE,
+    table: TableLike = asking.TABLE,
     parameters: Mapping[str, Any] | None = None,
     *,
     rules: Iterable[PathLike] = (),
@@ -60,7 +61,7 @@ def check(
 ) -> list[Finding]:
     """All findings of the library's queries and of your own rules, the worst first.
 
-    table: a file that `ingest` wrote, a folder of parts, a pattern, or an open session over one.
+    table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives.
     parameters: thresholds and other parameters, by name, for each query that has one of that name.
     rules: SQL files, or folders of them. A file is one SELECT with the columns severity, finding and model, and if it
         likes slot or layer, seen, threshold and advice; or lines `SET VARIABLE name = constant;`, which set parameters;

@@ -12,6 +12,7 @@ from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed, FileOpened, FileTask
 from wexport.plugins.catalog import absolute, blame_plugins
 from wexport.plugins.messages import Setup
+from wexport.processes.child import Work
 from wexport.processes.pool import Done, Pool
 
 LOOK_SECONDS = 30.0
@@ -52,14 +53,24 @@ def one_model(
     return Input(models[0], True, item.part)
 
 
+PRELOAD = ("wexport.ingestion.worker",)
+"""What `_worker` imports; see `forkserver.fork`."""
+
+
+def _worker(setup: Setup) -> tuple[None, Work]:
+    """What a child does that looks at files and measures none."""
+    from wexport.ingestion.worker import FileWorker
+
+    return None, FileWorker(setup).look_at
+
+
 def _with_tensors(found: Sequence[Input], setup: Setup) -> list[Input]:
     """Those files that hold tensors; each is opened in a child process, and no value is read."""
     if len(found) <= 1:
         return list(found)
     pool = Pool(
-        "wexport.ingestion.worker:look_at_file",
+        _worker,
         jobs=1,
-        prepare="wexport.ingestion.worker:prepare",
         setup=setup,
         budget_of=lambda task: (task, LOOK_SECONDS),
         spare=blame_plugins(),

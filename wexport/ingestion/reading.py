@@ -17,7 +17,7 @@ from wexport.model.tensors import Skipped
 from wexport.plugins import catalog
 from wexport.plugins.catalog import blame_plugins
 from wexport.plugins.messages import PluginSummary, Setup
-from wexport.processes import pool
+from wexport.processes import child, pool
 from wexport.processes.pool import Done, Item
 
 LARGE_BYTES, SHARE_BYTES = 32 << 20, 128 << 20
@@ -120,6 +120,18 @@ class Piece:
 Measured = Iterator[tuple[ModelResult, Piece | None]]
 
 
+PRELOAD = ("wexport.ingestion.worker",)
+"""What `_worker` imports; see `forkserver.fork`."""
+
+
+def _worker(setup: Setup) -> tuple[tuple[PluginSummary, ...], child.Work]:
+    """What a child that measures files is told of the plugins there are, and what it does."""
+    from wexport.ingestion.worker import FileWorker
+
+    worker = FileWorker(setup)
+    return worker.plugins(), worker.measure
+
+
 class Readers:
     """Child processes that read model files; they begin to load at once, while the caller does other things.
 
@@ -130,9 +142,8 @@ class Readers:
         self._options = options
         self._jobs = _job_count(options.jobs)
         self._pool = pool.Pool(
-            "wexport.ingestion.worker:measure_file",
+            _worker,
             jobs=self._jobs,
-            prepare="wexport.ingestion.worker:prepare",
             setup=Setup(
                 plugins=options.plugins,
                 reader=options.reader,

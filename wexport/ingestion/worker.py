@@ -25,69 +25,66 @@ MAX_CONFIG_BYTES = 16 << 10
 BATCH_BYTES = 256 << 10
 
 
-_setup = Setup()
-_plugins = plugin_host.Plugins()
-_extra = Extra([])
+class FileWorker:
+    """What one child process has loaded, and does with each file."""
 
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._plugins = plugin_host.load(setup.plugins, dict(setup.without))
+        self._extra = Extra(self._plugins.statistics)
 
-def prepare(setup: Setup) -> tuple[PluginSummary, ...]:
-    """Called once in each child; answers with the plugins there are."""
-    global _setup, _plugins, _extra  # a child process is single-threaded and lives for one run
-    _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
-    _extra = Extra(_plugins.statistics)
-    return tuple(info.summary() for info in _plugins.infos)
+    def plugins(self) -> tuple[PluginSummary, ...]:
+        """The plugins there are."""
+        return tuple(info.summary() for info in self._plugins.infos)
 
-
-def measure_file(task: FileTask) -> Iterator[FileOpened | Rows | Failed]:
-    """Everything that the table holds of one file, in pieces of bounded size."""
-    breadcrumb()
-    try:
-        with Source(task.path, _setup.optimizer, _setup.external_data, task.part) as source:
-            yield from _measure(task, source)
-    except WexportError as error:
-        yield Failed(str(error), error.hint)
-
-
-def look_at_file(task: FileTask) -> Iterator[FileOpened | Failed]:
-    """What a file is and how many tensors it holds, without a look at their values."""
-    for said in measure_file(task):
-        assert not isinstance(said, Rows)
-        yield said
-        return
-
-
-def _measure(task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Failed]:
-    try:
-        reader = _plugins.choose(source, _setup.reader)
-    except ReadError as error:
-        foreign = not task.named and not task.path.name.lower().endswith(tuple(plugin_host.suffixes(_plugins.readers)))
-        yield Failed(str(error), error.hint, foreign)
-        return
-    breadcrumb("", f"reader {reader.name} read it")
-    opened = _plugins.open(source, reader)
-    model, tensors = opened.model, opened.tensors
-    left_out = [f"plugin {name} is left out: {reason}" for name, reason in _setup.without]
-    yield FileOpened(
-        reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes), _aliases(model)
-    )
-    rows: list[dict[str, Any]] = []
-    problems: list[Skipped] = []
-    size = 0
-    for index in _share(tensors, task):
-        tensor = tensors[index]
+    def measure(self, task: FileTask) -> Iterator[FileOpened | Rows | Failed]:
+        """Everything that the table holds of one file, in pieces of bounded size."""
+        breadcrumb()
         try:
-            with foreign_code(passing=(ReadError, MemoryError)):
-                row = row_of(tensor, opened.slots[index], index, model, detail=_setup.detail == "full", extra=_extra)
-        except (ReadError, ForeignError) as error:  # the others are still worth having
-            problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
-            continue
-        rows.append(row)
-        size += weight_of(row)
-        if size >= BATCH_BYTES:
-            yield Rows(len(rows), by_column(rows))
-            rows, size = [], 0
-    yield Rows(len(rows), by_column(rows), tuple(problems), tuple(_extra.notes))
-    _extra.notes.clear()
+            with Source(task.path, self._setup.optimizer, self._setup.external_data, task.part) as source:
+                yield from self._measure(task, source)
+        except WexportError as error:
+            yield Failed(str(error), error.hint)
+
+    def look_at(self, task: FileTask) -> Iterator[FileOpened | Failed]:
+        """What a file is and how many tensors it holds, without a look at their values."""
+        for said in self.measure(task):
+            assert not isinstance(said, Rows)
+            yield said
+            return
+
+    def _measure(self, task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Failed]:
+        try:
+            reader = self._plugins.choose(source, self._setup.reader)
+        except ReadError as error:
+            known = tuple(plugin_host.suffixes(self._plugins.readers))
+            foreign = not task.named and not task.path.name.lower().endswith(known)
+            yield Failed(str(error), error.hint, foreign)
+            return
+        breadcrumb("", f"reader {reader.name} read it")
+        opened = self._plugins.open(source, reader)
+        model, tensors = opened.model, opened.tensors
+        left_out = [f"plugin {name} is left out: {reason}" for name, reason in self._setup.without]
+        said = (*left_out, *self._plugins.notes)
+        yield FileOpened(reader.name, model.format, len(tensors), tuple(model.skipped), said, _aliases(model))
+        rows: list[dict[str, Any]] = []
+        problems: list[Skipped] = []
+        size, whole = 0, self._setup.detail == "full"
+        for index in _share(tensors, task):
+            tensor = tensors[index]
+            try:
+                with foreign_code(passing=(ReadError, MemoryError)):
+                    row = row_of(tensor, opened.slots[index], index, model, detail=whole, extra=self._extra)
+            except (ReadError, ForeignError) as error:  # the others are still worth having
+                problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
+                continue
+            rows.append(row)
+            size += weight_of(row)
+            if size >= BATCH_BYTES:
+                yield Rows(len(rows), by_column(rows))
+                rows, size = [], 0
+        yield Rows(len(rows), by_column(rows), tuple(problems), tuple(self._extra.notes))
+        self._extra.notes.clear()
 
 
 def _aliases(model: Model) -> tuple[tuple[str, str], ...]:

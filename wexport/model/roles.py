@@ -103,21 +103,19 @@ def layout(
     view: tuple[int, ...] | None = None,
     permutation: tuple[int, ...] | None = None,
     gate_names: tuple[str, ...] | None = None,
-    cudnn_kernel: bool = False,
 ) -> Layout:
     """The layout of a tensor of one of Keras' classes.
 
     layer_class: Keras 3's name of the class, also for other frameworks' layers that compute the same.
     shape: as stored. view, permutation: how it becomes canonical, as in `Layout`.
     gate_names: in stored order, where the class does not tell or the file's order is not Keras'.
-    cudnn_kernel: as in `Layout`.
 
     Axes that class, role and rank do not tell are left empty. A torch Linear, whose weight is (units, inputs):
 
     >>> layout("Dense", "kernel", (10, 784), permutation=(1, 0)).unit_axes
     (1,)
     """
-    rest = Layout(view=view, permutation=permutation, cudnn_kernel=cudnn_kernel)
+    rest = Layout(view=view, permutation=permutation)
     canonical = rest.canonical_shape(shape)
     rank, units, inputs = _AXES.get((layer_class or "", role), _ROLE_AXES.get(role, (-1, (), ())))
     if rank != len(canonical):
@@ -133,7 +131,6 @@ def layout(
         input_axes=tuple(axis % rank for axis in inputs),
         gates=names if gated else (),
         gate_axis=len(canonical) - 1 if gated else None,
-        cudnn_kernel=cudnn_kernel,
     )
 
 

@@ -56,8 +56,6 @@ class Layout:
     input_axes: axes of the inputs (channels, features, tokens), without the spatial ones.
     gates: names in stored order, e.g. ("i", "f", "c", "o"); empty when the tensor has none.
     pooled_axes: axes that number repetitions of the same thing, which the grid averages over: the inputs of an output.
-    cudnn_kernel: each gate's block of an (inputs, gates x units) matrix holds the transposed block in row-major
-        order, as CuDNNLSTM and CuDNNGRU of Keras 2 store their input kernels.
     """
 
     view: tuple[int, ...] | None = None
@@ -67,7 +65,6 @@ class Layout:
     pooled_axes: tuple[int, ...] = ()
     gates: tuple[str, ...] = ()
     gate_axis: int | None = None
-    cudnn_kernel: bool = False
 
     def canonical_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The canonical shape of a tensor that is stored with `shape`."""

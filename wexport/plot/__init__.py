@@ -1,7 +1,7 @@
 """Plots from a table alone.
 
-Every kind takes a table (a file, a folder of parts, a pattern, or an open session) and axes, and returns the artists
-that it drew; nothing is shown. `figure` makes a whole figure, `save` writes it.
+Every kind takes a table (a file, a folder of parts, a pattern, or what `connect` gives) and axes, and returns the
+artists that it drew; nothing is shown. `figure` makes a whole figure, `save` writes it.
 
     fig, ax = plt.subplots()
     wexport.plot.histogram("weights.parquet", "dense/kernel", ax=ax)
@@ -9,7 +9,8 @@ that it drew; nothing is shown. `figure` makes a whole figure, `save` writes it.
     wexport.plot.save(wexport.plot.figure("histogram", "weights.parquet", slot="dense/kernel"), "kernel.svg")
 
 Weights are drawn, or outputs or gradients of models that were run: `figure(..., kinds=["gradient"])`, or a table that
-is `wexport.sessions.session.Session("weights.parquet", kinds=["gradient"])`.
+is `wexport.connect("weights.parquet", kinds=["gradient"])`. Several plots of one table are drawn quicker from what
+`connect` gives than from its path.
 """
 
 from wexport.plot.figures import KINDS, figure, save

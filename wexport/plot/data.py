@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from wexport.errors import UsageError
-from wexport.sessions.connection import PathLike
+from wexport.sessions.connection import Connection, PathLike
 from wexport.sessions.session import Session, opened
 from wexport.terminal.text import safe
 
-Table = PathLike | Session
-"""A table to draw from: a file, folder or pattern, or an open session over one."""
+Table = PathLike | Connection | Session
+"""A table to draw from: a file, folder or pattern, what `connect` gives, or an open session over one."""
 
 ORDER = "run NULLS FIRST, step NULLS FIRST, model"
 """The order of models in plots: checkpoints by step."""

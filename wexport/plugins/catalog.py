@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from wexport.plugins.messages import LOADING, PluginSummary, Setup
+from wexport.processes.child import Work
 from wexport.processes.pool import Pool, Retry
 
 STRIKES = 3
@@ -19,9 +20,8 @@ STRIKES = 3
 def installed_plugins(files: Iterable[str | os.PathLike[str]] = ()) -> tuple[PluginSummary, ...]:
     """The shipped readers, the installed plugins, and plugin files named by path, each with what is wrong with it."""
     pool = Pool(
-        "wexport.ingestion.worker:measure_file",
+        _listing,
         jobs=1,
-        prepare="wexport.ingestion.worker:prepare",
         setup=Setup(absolute(files)),
         budget_of=lambda task: (task, 0.0),
         spare=blame_plugins(),
@@ -31,6 +31,18 @@ def installed_plugins(files: Iterable[str | os.PathLike[str]] = ()) -> tuple[Plu
         return found
     finally:
         pool.close()
+
+
+PRELOAD = ("wexport.plugins.host",)
+"""What `_listing` imports; see `forkserver.fork`."""
+
+
+def _listing(setup: Setup) -> tuple[tuple[PluginSummary, ...], Work]:
+    """What a child that loads the plugins tells of them; there is no other task."""
+    from wexport.plugins import host
+
+    loaded = host.load(setup.plugins, dict(setup.without))
+    return tuple(info.summary() for info in loaded.infos), lambda task: ()
 
 
 def absolute(files: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,63 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("wexport_"))
 
 
-def registered(module: object, name: str) -> pluggy.PluginManager:
-    """A plugin in a manager of its own, so that what it does wrong stays its own.
+def manager() -> pluggy.PluginManager:
+    """What all plugins of a run are registered with; it knows their order."""
+    made = pluggy.PluginManager(hookspecs.PROJECT)
+    made.add_hookspecs(hookspecs)
+    return made
 
-    Raises PluginError if it needs a newer wexport, or has a hook that is none.
-    """
-    _check_api(module)
-    _tell_misspelled(module)
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    try:
-        manager.register(module, name=name)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(_said_by_pluggy(error)) from None
-    return manager
+
+class Hooks:
+    """The hooks of one plugin. They are called one by one, so that what one does wrong stays its own."""
+
+    def __init__(self, plugins: pluggy.PluginManager, module: object, name: str) -> None:
+        """Register a plugin. Raises PluginError if it needs a newer wexport, or has a hook that is none."""
+        _check_api(module)
+        _tell_misspelled(module)
+        try:
+            plugins.register(module, name=name)
+            plugins.check_pending()
+            self._implementations = {
+                hook: [each for each in getattr(plugins.hook, hook).get_hookimpls() if each.plugin is module]
+                for hook in HOOKS
+            }
+            _refuse_wrappers(self._implementations)
+        except (pluggy.PluginValidationError, PluginError, ValueError) as error:
+            if plugins.get_plugin(name) is module:
+                plugins.unregister(module)
+            if isinstance(error, pluggy.PluginValidationError):
+                raise PluginError(_said_by_pluggy(error)) from None
+            raise
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that it has."""
+        return tuple(hook for hook in HOOKS if self._implementations[hook])
+
+    def call(self, hook: str, **given: Any) -> list[Any]:
+        """What it answers, but for None."""
+        answers = [
+            each.function(*(given[name] for name in each.argnames)) for each in reversed(self._implementations[hook])
+        ]
+        return [answer for answer in answers if answer is not None]
+
+    def caller(self, hook: str) -> Callable[..., list[Any]] | None:
+        """A hook to be called later, or None if it has it not."""
+        return partial(self.call, hook) if self._implementations[hook] else None
+
+
+def order(plugins: pluggy.PluginManager, hook: str) -> list[str]:
+    """The names of the plugins that have a hook, in pluggy's order: `tryfirst`, then the last that was loaded."""
+    return [each.plugin_name for each in reversed(getattr(plugins.hook, hook).get_hookimpls())]
+
+
+def _refuse_wrappers(implementations: Mapping[str, Sequence[pluggy.HookImpl]]) -> None:
+    for hook, found in implementations.items():
+        if any(each.hookwrapper or each.wrapper for each in found):
+            raise PluginError(
+                f"{hook} is a wrapper around the hooks of other plugins, and wexport calls each by itself"
+            )
 
 
 def _check_api(module: object) -> None:
@@ -71,25 +114,14 @@ def _said_by_pluggy(error: pluggy.PluginValidationError) -> str:
     return f"{found[1]} has no argument {found[2]} in wexport {__version__}: it is misspelled, or newer"
 
 
-def hooks_of(manager: pluggy.PluginManager) -> tuple[str, ...]:
-    """The names of the hooks that a plugin has."""
-    return tuple(name for name in HOOKS if getattr(manager.hook, name).get_hookimpls())
-
-
-def caller(manager: pluggy.PluginManager, name: str) -> Callable[..., Any] | None:
-    """A hook to be called later, or None if the plugin has it not."""
-    hook: Callable[..., Any] = getattr(manager.hook, name)
-    return hook if name in hooks_of(manager) else None
-
-
-def readers_of(manager: pluggy.PluginManager) -> tuple[Reader, ...]:
+def readers_of(hooks: Hooks) -> tuple[Reader, ...]:
     """Its readers; raises PluginError for what is none."""
-    return tuple(_all_of(manager.hook.wexport_readers(), Reader, "wexport_readers", "wexport.Reader"))
+    return tuple(_all_of(hooks.call("wexport_readers"), Reader, "wexport_readers", "wexport.Reader"))
 
 
-def statistics_of(manager: pluggy.PluginManager) -> tuple[Statistic, ...]:
+def statistics_of(hooks: Hooks) -> tuple[Statistic, ...]:
     """Its statistics; raises PluginError for what is none, or is none that a table could hold."""
-    found = tuple(_all_of(manager.hook.wexport_statistics(), Statistic, "wexport_statistics", "wexport.Statistic"))
+    found = tuple(_all_of(hooks.call("wexport_statistics"), Statistic, "wexport_statistics", "wexport.Statistic"))
     for statistic in found:
         if not (isinstance(statistic.name, str) and _NAME.fullmatch(statistic.name)):
             raise PluginError(f"the name of its statistic {statistic.name!r} is not in snake case")
@@ -100,14 +132,14 @@ def statistics_of(manager: pluggy.PluginManager) -> tuple[Statistic, ...]:
     return found
 
 
-def queries_of(manager: pluggy.PluginManager, plugin: str) -> tuple[Query, ...]:
+def queries_of(hooks: Hooks, plugin: str) -> tuple[Query, ...]:
     """Its queries, in a group of its name.
 
     Raises PluginError for one whose head comment is not as it should be, or that has the name of one of wexport's.
     """
     found: list[Query] = []
     try:
-        for items in manager.hook.wexport_queries():
+        for items in hooks.call("wexport_queries"):
             for item in items:
                 found.extend(_queries_in(item))
     except UsageError as error:

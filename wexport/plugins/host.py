@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pluggy
+
 from wexport import hookspecs
 from wexport.errors import PluginError, ReadError, UnknownFormatError, UsageError, WexportError
 from wexport.files.source import Source
@@ -52,6 +54,7 @@ class Plugins:
     """The plugins of one run; a broken one is recorded and harms nothing else."""
 
     infos: list[PluginInfo] = field(default_factory=list)
+    manager: pluggy.PluginManager = field(default_factory=contributions.manager)
     notes: list[str] = field(default_factory=list)
     """Faults of plugins met while looking at a file; `choose` starts it anew."""
     _too_slow: set[str] = field(default_factory=set)
@@ -101,7 +104,7 @@ class Plugins:
 
     def completed(self, model: Model) -> list[Tensor]:
         """The tensors of a model, with what plugins know of those that the reader could not tell all about."""
-        asked = [info for info in self.infos if info.meaning is not None]
+        asked = self._in_order("wexport_meaning")
         if not asked:
             return list(model.tensors)
         from wexport.plugins.meaning import completed
@@ -137,12 +140,11 @@ class Plugins:
         what that one says in a WexportError of its own.
         """
         what = f"{type(living).__module__}.{type(living).__qualname__}"
-        for info in self.infos:
-            if info.describe is None:
-                continue
+        for info in self._in_order("wexport_describe"):
+            assert info.describe is not None
             try:
                 with foreign_code():
-                    found = info.describe(living=living)
+                    found = next(iter(info.describe(living=living)), None)
             except ForeignError as error:
                 raise PluginError(
                     f"plugin {info.name} cannot describe a {what}: {error}",
@@ -160,6 +162,11 @@ class Plugins:
             f"no plugin knows how to read a {what}{self._broken()}",
             hint="pip install wexport-keras reads models of Keras 3; wexport.ingest reads files",
         )
+
+    def _in_order(self, hook: str) -> list[PluginInfo]:
+        """The plugins that have a hook, in the order that pluggy calls it in."""
+        known = {info.key: info for info in self.infos if hook in info.hooks}
+        return [known[key] for key in contributions.order(self.manager, hook) if key in known]
 
     def _sniff(self, info: PluginInfo, reader: Reader, source: Source) -> float:
         if reader.name in self._too_slow:
@@ -266,15 +273,15 @@ def _add(
 
 def _loaded(info: PluginInfo, find: Callable[[], Any], plugins: Plugins) -> PluginInfo:
     """Imports a plugin and asks its hooks. Raises PluginError if one breaks the contract, and whatever it raises."""
-    manager = contributions.registered(find(), info.name)
+    hooks = contributions.Hooks(plugins.manager, find(), info.key)
     info = replace(
         info,
-        hooks=contributions.hooks_of(manager),
-        readers=contributions.readers_of(manager),
-        statistics=contributions.statistics_of(manager),
-        queries=contributions.queries_of(manager, info.name),
-        meaning=contributions.caller(manager, "wexport_meaning"),
-        describe=contributions.caller(manager, "wexport_describe"),
+        hooks=hooks.names,
+        readers=contributions.readers_of(hooks),
+        statistics=contributions.statistics_of(hooks),
+        queries=contributions.queries_of(hooks, info.name),
+        meaning=hooks.caller("wexport_meaning"),
+        describe=hooks.caller("wexport_describe"),
     )
     for what in ("readers", "statistics", "queries"):
         taken = {item.name: f"plugin {other.name}" for other in plugins.infos for item in getattr(other, what)}

@@ -33,6 +33,11 @@ class PluginInfo:
     describe: Callable[..., Any] | None = None
     """Its hook for objects in memory, where it has one."""
 
+    @property
+    def key(self) -> str:
+        """What tells it from all others: two may have one name."""
+        return f"{self.origin}:{self.name}"
+
     def summary(self) -> PluginSummary:
         """What can be told of it to another process, which has not loaded it."""
         return PluginSummary(

@@ -17,7 +17,7 @@ from wexport.stats.streams import streams_of
 def completed(tensor: Tensor, model: Model, asked: Sequence[PluginInfo], notes: list[str]) -> Tensor:
     """The tensor with what plugins fill in of role, layout and trainable; what the reader said stays.
 
-    Where several know, the first one counts. What is wrong with an answer is put into `notes`.
+    Where several know, the first one in `asked` counts. What is wrong with an answer is put into `notes`.
     """
     for info in asked:
         if tensor.role != "unknown" and tensor.layout is not None and tensor.trainable is not None:

@@ -7,7 +7,6 @@ and a caller's script needs no `if __name__ == "__main__"`.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import pickle
 import signal
@@ -15,7 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -27,11 +26,18 @@ _FRAME = struct.Struct("<BQ")
 STAGE_BYTES = 256
 
 
+Work = Callable[[Any], Iterable[Any]]
+"""What does a task, and yields what is said of it."""
+Worker = Callable[[Any], tuple[Any, Work]]
+"""Called with a setup: a greeting, and what does the tasks. A function of a module, as it goes to the child by its
+name; the module is imported on both sides, and what the child alone needs is imported within."""
+
+
 class Child:
     """A child process, seen from the parent.
 
-    start: what it is to do: `function` and `prepare`, as "module:name"; `setup` for `prepare`, whose answer is the
-    child's greeting; `memory` in bytes, and `work`, the words for what may take that much. many_threads: whether
+    start: what it is to do: `worker`, which is called once in the child with `setup` and gives the child's greeting and
+    what does the tasks; `memory` in bytes, and `work`, the words for what may take that much. many_threads: whether
     numeric libraries may use all cores. staged: whether it may leave word of what it is about to do, for `stage`.
     """
 
@@ -54,7 +60,7 @@ class Child:
         self.heap_grew = False
         # Where the child leaves word of what it is about to do; it has no name, and goes with its last descriptor.
         self._stage = tempfile.TemporaryFile() if staged and os.name == "posix" else None  # noqa: SIM115  # see `finish`
-        modules = sorted({start["function"].partition(":")[0], start["prepare"].partition(":")[0]})
+        modules = [start["worker"].__module__]
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         self._in, self._out = os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb")
@@ -170,8 +176,7 @@ def child() -> None:
     start = pickle.loads(_read(incoming)[1])
     _stage = start["stage"]
     _die_with(start["parent"])
-    function = find(start["function"])
-    greeting = find(start["prepare"])(start["setup"])
+    greeting, work = start["worker"](start["setup"])
     held = _private_memory()
     _limit_memory(held, start["memory"])
     _write(outgoing, "ready", greeting)
@@ -181,7 +186,7 @@ def child() -> None:
         except EOFError:
             return
         try:
-            for value in function(task):
+            for value in work(task):
                 _write(outgoing, "item", value)
             # A heap that one file has blown up and scattered would be missing for the next: such a child is replaced.
             _write(outgoing, "done", _private_memory() > held + start["memory"] // 4)
@@ -201,13 +206,6 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nothing, 1)
     os.close(nothing)
     return incoming, outgoing
-
-
-def find(name: str) -> Callable[..., Any]:
-    """The function that "module:name" names."""
-    module, _, attribute = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    return found
 
 
 def _die_with(parent: int) -> None:

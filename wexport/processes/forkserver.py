@@ -143,9 +143,7 @@ def serve(number: int, modules: Sequence[str]) -> None:
     connection = socket.socket(fileno=number)
     for name in modules:
         with contextlib.suppress(Exception):  # it fails again, and is told, in the child that needs it
-            module = importlib.import_module(name)
-            for more in getattr(module, "PRELOAD", ()):
-                importlib.import_module(more)
+            _import(name)
     alive: set[int] = set()
     while True:
         readable, _, _ = select.select([connection], [], [], None if alive else IDLE_SECONDS)
@@ -166,6 +164,11 @@ def serve(number: int, modules: Sequence[str]) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
         connection.send(pickle.dumps((pid, descriptors[2] if len(descriptors) > 2 else None)))
+
+
+def _import(name: str) -> None:
+    for more in getattr(importlib.import_module(name), "PRELOAD", ()):
+        _import(more)
 
 
 def _exit_code(pid: int, alive: set[int]) -> int | None:

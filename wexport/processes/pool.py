@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wexport.errors import WexportError
-from wexport.processes.child import Child
+from wexport.processes.child import Child, Worker
 
 MEMORY_BYTES = 112 << 20
 """What a child may allocate beyond what it holds when it is ready."""
@@ -58,10 +58,9 @@ class Retry:
 
 
 class Pool:
-    """Runs `function(task)` for many tasks in child processes, and yields what they yield in task order.
+    """Runs many tasks in child processes, and yields what is said of them in task order.
 
-    function: "module:name" of a generator function; it is imported in the children.
-    prepare: "module:name" of a function that each child calls once with `setup`.
+    worker: what each child calls once with `setup`; it gives a greeting and what does the tasks, see `child.Worker`.
     budget_of: which budget a task draws on, and the seconds that all tasks of that budget may take together.
     memory: bytes that a child may allocate beyond what it holds when it is ready.
     spare: called when a child was lost, with the setup, the words that it left with `breadcrumb`, and how it was lost;
@@ -70,18 +69,16 @@ class Pool:
 
     def __init__(
         self,
-        function: str,
+        worker: Worker,
         *,
         jobs: int,
-        prepare: str,
         setup: Any,
         budget_of: Callable[[Any], tuple[Hashable, float]],
         memory: int = MEMORY_BYTES,
         spare: Callable[[Any, tuple[str, ...], str], Retry | None] = lambda setup, stage, loss: None,
     ) -> None:
         self._start = {
-            "function": function,
-            "prepare": prepare,
+            "worker": worker,
             "setup": setup,
             "memory": memory,
             "work": "reading a file",
@@ -102,7 +99,7 @@ class Pool:
             self._waiting.append(self._born(self._start))
 
     def greeting(self) -> Any:
-        """What `prepare` returned in the first child that is ready. Waits for it; starts one if there is none."""
+        """The greeting of the first child that is ready. Waits for it; starts one if there is none."""
         if self._threads:  # they greet the children
             with self._lock:
                 while self._greeting is None and not self._errors and not self._stop:

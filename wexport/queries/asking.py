@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,27 +12,55 @@ from wexport import library
 from wexport.compatibility import renamed
 from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
-from wexport.processes.child import find
-from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session
+from wexport.sessions.session import MEMORY_BYTES, SECONDS, Form, Session, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.sessions.connection import PathLike
+    from wexport.sessions.connection import Connection, PathLike
+    from wexport.sessions.session import TableLike
 
 TABLE = "weights.parquet"
 
-PYTHON_FORMS: Mapping[str, str] = {
-    "similarity": "wexport.analysis.similarity:similar_pairs",
-    "clusters": "wexport.analysis.clusters:model_groups",
-    "predictors": "wexport.analysis.predictors:predictors",
+
+def _similarity(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
+    from wexport.analysis.similarity import similar_pairs
+
+    return similar_pairs(session, parameters)
+
+
+def _clusters(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
+    from wexport.analysis.clusters import model_groups
+
+    return model_groups(session, parameters)
+
+
+def _predictors(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
+    from wexport.analysis.predictors import predictors
+
+    return predictors(session, parameters)
+
+
+def _drift(connection: Connection, text: str, parameters: Mapping[str, Any], memory: int) -> pa.RecordBatchReader:
+    from wexport.analysis.drift import drift
+
+    return drift(connection, text, parameters, memory)
+
+
+def _freeze(connection: Connection, text: str, parameters: Mapping[str, Any], memory: int) -> pa.RecordBatchReader:
+    from wexport.analysis.pairing import freeze
+
+    return freeze(connection, text, parameters, memory)
+
+
+PYTHON_FORMS: Mapping[str, Callable[[Session, Mapping[str, Any]], pa.Table]] = {
+    "similarity": _similarity,
+    "clusters": _clusters,
+    "predictors": _predictors,
 }
-"""Queries with a second form in Python, for what SQL takes too long for: "module:function", called with a session and
-all of the query's parameters, typed. It answers with the columns of the SQL form, which stays what `--sql` shows."""
-INNER_FORMS: Mapping[str, str] = {
-    "drift": "wexport.analysis.drift:drift",
-    "freeze": "wexport.analysis.pairing:freeze",
-}
+"""Queries with a second form in Python, for what SQL takes too long for: called with a session and all of the query's
+parameters, typed. It answers with the columns of the SQL form, which stays what `--sql` shows. Imported when called."""
+INNER_FORMS: Mapping[str, Form] = {"drift": _drift, "freeze": _freeze}
 """The same, worked out where the table is read, since what it reads is far more than what it answers; see
 `Session.batches` for how it is called."""
 
@@ -55,9 +84,10 @@ class Answer(Protocol):
 @renamed(seconds="timeout")
 def query(
     question: str,
-    table: PathLike = TABLE,
+    table: TableLike = TABLE,
     parameters: Mapping[str, Any] | None = None,
     *,
+    metrics: PathLike | Sequence[PathLike] = (),
     files: Mapping[str, PathLike] | None = None,
     plugins: Sequence[str] = (),
     kinds: Sequence[str] = (),
@@ -67,8 +97,9 @@ def query(
     """Ask a table a question.
 
     question: the name of a query in the library or of a plugin, or SQL that reads.
-    table: a file that `ingest` wrote, a folder of parts, or a pattern.
+    table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives.
     parameters: of the query.
+    metrics: files of metrics, which the queries `rank`, `predictors` and others read.
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the SQL calls them.
     plugins: paths of Python files with queries.
     kinds: ["activation"] or ["gradient"] asks of the outputs or gradients of models that were run, not of weights.
@@ -79,11 +110,18 @@ def query(
     is no such table.
     """
     named = named_query(question, plugins)  # before a process is started
-    with Session(table, files, timeout=timeout, memory=memory, kinds=kinds) as session:
-        return ask(session, named or question, parameters)
+    with contextlib.ExitStack() as stack:
+        if metrics:
+            from wexport.queries.metrics import gathered
+
+            if isinstance(table, Session):
+                raise UsageError("an open session cannot take metrics", hint="give the table's path")
+            files = stack.enter_context(gathered(table, metrics, files, timeout=timeout, memory=memory))
+        bounds: dict[str, Any] = {"timeout": timeout, "memory": memory}
+        return ask(stack.enter_context(opened(table, files, kinds=kinds, **bounds)), named or question, parameters)
 
 
-def session(table: PathLike, files: Mapping[str, PathLike] | None = None, **limits: Any) -> Session:
+def session(table: PathLike | Connection, files: Mapping[str, PathLike] | None = None, **limits: Any) -> Session:
     """A session, with what its answers will need loaded while its process starts."""
     started = Session(table, files, **limits)
     import pyarrow  # noqa: F401
@@ -95,7 +133,7 @@ def ask(session: Session, question: str | Query, parameters: Mapping[str, Any] |
     """The answer to a question, as `query` gives it, in a session that is open."""
     sql, named, given = _prepared(session, question, parameters)
     if named and named.name in PYTHON_FORMS:
-        return _python_form(named)(session, given)
+        return PYTHON_FORMS[named.name](session, given)
     return session.ask(sql, given, INNER_FORMS.get(named.name) if named else None)
 
 
@@ -103,7 +141,7 @@ def stream(session: Session, question: str | Query, parameters: Mapping[str, Any
     """The answer to a question batch by batch, so that it need not fit in memory."""
     sql, named, given = _prepared(session, question, parameters)
     if named and named.name in PYTHON_FORMS:
-        answer: Answer = _python_form(named)(session, given).to_reader()
+        answer: Answer = PYTHON_FORMS[named.name](session, given).to_reader()
         return answer
     return session.batches(sql, given, INNER_FORMS.get(named.name) if named else None)
 
@@ -125,10 +163,6 @@ def _prepared(
     if named.name in PYTHON_FORMS:
         given = {**{parameter.name: default(parameter) for parameter in named.parameters}, **given}
     return named.sql, named, given
-
-
-def _python_form(named: Query) -> Callable[[Session, Mapping[str, Any]], Any]:
-    return find(PYTHON_FORMS[named.name])
 
 
 def plugin_queries(files: Sequence[str] = ()) -> dict[str, Query]:

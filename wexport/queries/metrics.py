@@ -6,7 +6,10 @@ CSVLogger, which name no model: the folder that one lies in tells whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +17,35 @@ from wexport.errors import UsageError
 from wexport.queries import asking
 
 if TYPE_CHECKING:
-    from wexport.sessions.connection import PathLike
+    from wexport.sessions.connection import Connection, PathLike
 
 _ENTRIES = "SELECT named_as AS model, epoch, metric, cell AS value FROM metric_entries('{name}') ORDER BY entry, metric"
 _MODELS = "SELECT model, any_value(source) AS source, any_value(run) AS run FROM weights GROUP BY model ORDER BY model"
 
 
-def gather(table: PathLike, paths: Sequence[PathLike], target: Path, **limits: Any) -> Path:
+@contextlib.contextmanager
+def gathered(
+    table: PathLike | Connection,
+    metrics: PathLike | Sequence[PathLike],
+    files: Mapping[str, PathLike] | None = None,
+    **limits: Any,
+) -> Iterator[dict[str, PathLike]]:
+    """Files to open a table with: `files`, and as the table `metrics` what the metrics files say, if there are any.
+
+    Raises UsageError if both say what `metrics` is, and as `gather` does.
+    """
+    named = dict(files or {})
+    paths = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
+    if not paths:
+        yield named
+        return
+    if "metrics" in named:
+        raise UsageError("metrics are named twice, by themselves and as a table", hint="leave one of them out")
+    with tempfile.TemporaryDirectory(prefix="wexport-") as folder:
+        yield {**named, "metrics": gather(table, paths, Path(folder) / "metrics.parquet", **limits)}
+
+
+def gather(table: PathLike | Connection, paths: Sequence[PathLike], target: Path, **limits: Any) -> Path:
     """Write what metrics files say into one Parquet file, with the columns model, epoch, metric, value (as text).
 
     table: the models that they are about. paths: CSV, TSV, JSON, JSON lines or Parquet files. limits: of the session,

@@ -18,12 +18,12 @@ from wexport.ingestion.pipeline import IngestResult, Progress, ingest
 from wexport.ingestion.reading import Options
 from wexport.queries import asking
 from wexport.queries.asking import TABLE
-from wexport.sessions.session import MEMORY_BYTES, SECONDS
+from wexport.sessions.session import MEMORY_BYTES, SECONDS, path_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.sessions.connection import PathLike
+    from wexport.sessions.connection import Connection, PathLike
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Comparison:
 
 @renamed(seconds="query_timeout")
 def compare(
-    paths: PathLike | Iterable[PathLike],
+    paths: PathLike | Connection | Iterable[PathLike],
     *,
     metrics: PathLike | Sequence[PathLike] = (),
     by: Mapping[str, Any] | None = None,
@@ -89,7 +89,7 @@ def compare(
     files = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
     if by and not files:
         raise UsageError("there are no metrics to rank by", hint="name a metrics file with --metrics")
-    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    given = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [path_of(paths)]
     table, ingested = _table(given, files, os.fspath(out), progress, overwrite, options)
     limits: dict[str, Any] = {"timeout": query_timeout, "memory": memory}
     with asking.session(table, None, **limits) as session:

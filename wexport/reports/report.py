@@ -30,8 +30,8 @@ from wexport.reports.layers import MOST_LAYERS, MOST_MODELS, Chosen, choose, lay
 from wexport.reports.pictures import picture
 from wexport.reports.render import Page, Section, render
 from wexport.reports.summary import summary
-from wexport.sessions.connection import PathLike
-from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session
+from wexport.sessions.connection import Connection, PathLike
+from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, path_of
 from wexport.terminal import tables, text
 
 ROWS = 200
@@ -43,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 @renamed(seconds="timeout")
 def report(
-    table: PathLike,
+    table: PathLike | Connection,
     out: PathLike = "report.html",
     *,
     metrics: PathLike | Sequence[PathLike] = (),
@@ -56,7 +56,7 @@ def report(
 ) -> Path:
     """Write a page about the models of a table: one HTML file that needs no network and no other file.
 
-    table: a file that `ingest` wrote, a folder of parts, or a pattern. out: the page.
+    table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives. out: the page.
     metrics, by: as for `compare`. reference: the model that drift is told from; by default, each checkpoint's is told
     from the one before. progress: called as layers are drawn. timeout, memory: seconds and bytes that each query may
     take. overwrite: replace a file at `out` that is no page of wexport's, too; never one that is read.
@@ -65,7 +65,7 @@ def report(
     QueryError if a question cannot be answered.
     """
     files = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
-    outputs.claim(out, outputs.PAGE, inputs=[*outputs.table_inputs(table), *files], overwrite=overwrite)
+    outputs.claim(out, outputs.PAGE, inputs=[*outputs.table_inputs(path_of(table)), *files], overwrite=overwrite)
     found = comparison.compare(table, metrics=files, by=by, query_timeout=timeout, memory=memory)
     limits: dict[str, Any] = {"timeout": timeout, "memory": memory}
     return write(found, out, overwrite=overwrite, reference=reference, progress=progress, **limits)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
@@ -32,19 +33,41 @@ _TABLE_VARIABLE, _KINDS_VARIABLE = "weights_parquet", "kinds"
 """Variables by which the views know the table's files, and what is asked for weights; no parameter may change them."""
 
 
+class Closeable(Protocol):
+    """What is closed with a connection."""
+
+    def close(self) -> None: ...
+
+
 class Connection:
     """A DuckDB session that reads one table, and files named with it; it writes nothing and loads nothing.
 
     Its views: `weights`, `tensors`, `gates`, `units`, `histogram`, `sample`; `queries/views/` makes them. One
     statement at a time, and only one that reads: SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN.
-    A context manager.
+    A context manager. It stands for its table wherever a path does: `query`, `check`, `compare`, `similarity`, `report`
+    and plots then ask the same files and kinds, in a process with bounds of its own, which stays until this is closed.
+
+    table: where the table is, as an absolute path or pattern. files: those named with it. kinds: as for `connect`.
     """
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, files: Sequence[str], kinds: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        duck: duckdb.DuckDBPyConnection,
+        parts: Sequence[str],
+        kinds: Sequence[str] = (),
+        *,
+        table: str,
+        files: Mapping[str, str],
+    ) -> None:
+        self.table = table
+        self.files = dict(files)
+        self.kinds = list(kinds)
+        self.sessions: dict[Hashable, Closeable] = {}
+        """Processes that have been asked in its stead, by their bounds; `sessions.session.opened` starts them."""
         self._duck = duck
-        self._files = list(files)
-        self._kinds = list(kinds)
+        self._parts = list(parts)
         self._cursors: list[duckdb.DuckDBPyConnection] = []
+        weakref.finalize(self, _close_all, self.sessions)  # also where nobody closes it
 
     def __enter__(self) -> Connection:
         return self
@@ -54,6 +77,7 @@ class Connection:
 
     def close(self) -> None:
         """End the session; answers that were not fetched are gone."""
+        _close_all(self.sessions)
         for cursor in self._cursors:
             cursor.close()
         self._duck.close()
@@ -107,9 +131,9 @@ class Connection:
     def _cursor(self, parameters: Mapping[str, Any] | None) -> duckdb.DuckDBPyConnection:
         """A connection to the same database with variables of its own."""
         cursor = self._duck.cursor()
-        cursor.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(self._files)}")
-        if self._kinds:
-            cursor.execute(f"SET VARIABLE {_KINDS_VARIABLE} = {literal(self._kinds)}")
+        cursor.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(self._parts)}")
+        if self.kinds:
+            cursor.execute(f"SET VARIABLE {_KINDS_VARIABLE} = {literal(self.kinds)}")
         for name, value in (parameters or {}).items():
             if name_of(name, "parameter", "use letters, digits and _").lower() in (_TABLE_VARIABLE, _KINDS_VARIABLE):
                 raise UsageError(f"{name} is no parameter", hint="name the table itself, or the kind with --kinds")
@@ -118,6 +142,11 @@ class Connection:
             except duckdb.Error as error:
                 raise UsageError(f"parameter {name}: {value!r} cannot be used: {first_line(error)}") from None
         return cursor
+
+
+def _close_all(sessions: dict[Hashable, Closeable]) -> None:
+    while sessions:
+        sessions.popitem()[1].close()
 
 
 def _different(names: Sequence[str]) -> list[str]:
@@ -187,7 +216,8 @@ def connect(
     except BaseException:
         duck.close()
         raise
-    return Connection(duck, _patterns(parts), wanted)
+    where = {name: os.path.abspath(path) for name, path in named.items()}  # noqa: PTH100  # resolve() would follow links
+    return Connection(duck, _patterns(parts), wanted, table=os.path.abspath(table), files=where)  # noqa: PTH100
 
 
 def _lock_files(

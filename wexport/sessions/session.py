@@ -13,17 +13,20 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from wexport.errors import QueryError, UsageError, WexportError
 from wexport.model.kinds import checked
-from wexport.processes.child import Child, find
+from wexport.processes.child import Child, Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from wexport.sessions.connection import Connection, PathLike
+
+    TableLike: TypeAlias = PathLike | Connection | "Session"
 
 SECONDS = 300.0
 """What a query may take."""
@@ -39,19 +42,23 @@ START_SECONDS = 60.0
 _MORE_MEMORY = "ask for less, or give it more with --memory"
 
 
+Form: TypeAlias = "Callable[[Connection, str, Mapping[str, Any], int], pa.RecordBatchReader]"
+"""Called with a connection, the text of a query, its parameters and the bytes that it may take."""
+
+
 class Session:
     """A locked session over one table, in a process of its own, which starts at once and is waited for when it is
     first asked, or entered.
 
-    table, files, kinds: as for `connect`. timeout: seconds for each query. memory: bytes, for the session. answer:
-    bytes that the answer of `ask` may take here.
+    table: a path, or what `connect` gives. files, kinds: as for `connect`. timeout: seconds for each query.
+    memory: bytes, for the session. answer: bytes that the answer of `ask` may take here.
     A context manager. Entering and asking raise TableError or UsageError as `connect` does. A query that fails, takes
     too long or crashes costs no other but those whose batches were under way. For one thread at a time.
     """
 
     def __init__(
         self,
-        table: PathLike,
+        table: PathLike | Connection,
         files: Mapping[str, PathLike] | None = None,
         *,
         timeout: float = SECONDS,
@@ -62,14 +69,9 @@ class Session:
         if not timeout > 0 or not memory > 0:
             raise UsageError("a query needs some time and memory", hint="--timeout 300 --memory 4GiB are the defaults")
         self._seconds, self._memory, self._answer = timeout, memory, answer
-        self.kinds = checked(kinds)
+        self._setup = {**_described(table, files, kinds), "memory": memory}
+        self.kinds: list[str] = self._setup["kinds"]
         """What it is asked of instead of weights; empty for weights."""
-        self._setup = {
-            "table": os.fspath(table),
-            "files": {name: os.fspath(path) for name, path in (files or {}).items()},
-            "memory": memory,
-            "kinds": self.kinds,
-        }
         self._numbers = itertools.count()
         self._ready = False
         self._child: Child | None = self._begin()
@@ -87,7 +89,7 @@ class Session:
             self._child.finish()
         self._child, self._ready = None, False
 
-    def ask(self, text: str, parameters: Mapping[str, Any] | None = None, form: str | None = None) -> pa.Table:
+    def ask(self, text: str, parameters: Mapping[str, Any] | None = None, form: Form | None = None) -> pa.Table:
         """The whole answer to a query; `form` as for `batches`.
 
         Raises QueryError if the query is refused, fails, or takes more time or memory than it may.
@@ -106,11 +108,11 @@ class Session:
                 found.append(batch)
             return pa.Table.from_batches(found, batches.schema)
 
-    def batches(self, text: str, parameters: Mapping[str, Any] | None = None, form: str | None = None) -> Batches:
+    def batches(self, text: str, parameters: Mapping[str, Any] | None = None, form: Form | None = None) -> Batches:
         """The answer to a query in batches, worked out as they are fetched; several may be under way at a time.
 
-        form: "module:function", what answers instead of DuckDB alone, in the session's process and within its bounds:
-        called with the connection, the text, the parameters and the bytes it may take, it gives an Arrow reader.
+        form: what answers instead of DuckDB alone, in the session's process and within its bounds; a function of a
+        module, as it goes there by its name.
         Raises QueryError if the query is refused, fails, or takes more time or memory than it may.
         """
         return Batches(self, next(self._numbers), self._seconds, text, dict(parameters or {}), form)
@@ -118,8 +120,7 @@ class Session:
     def _begin(self) -> Child:
         return Child(
             {
-                "function": "wexport.sessions.session:answer",
-                "prepare": "wexport.sessions.session:prepare",
+                "worker": _worker,
                 "setup": self._setup,
                 "memory": self._memory,
                 "work": "a query",
@@ -196,14 +197,64 @@ class Session:
         return kind, pickle.loads(data)
 
 
+def _described(
+    table: PathLike | Connection, files: Mapping[str, PathLike] | None, kinds: Sequence[str]
+) -> dict[str, Any]:
+    """The table, files and kinds of a session; where the table is a connection, its own, and the files beside them."""
+    named = {name: os.fspath(path) for name, path in (files or {}).items()}
+    if isinstance(table, (str, os.PathLike)):
+        return {"table": os.fspath(table), "files": named, "kinds": checked(kinds)}
+    connection = _connection(table)
+    if kinds and checked(kinds) != connection.kinds:
+        raise UsageError("a connection is of some kinds already", hint="wexport.connect(path, kinds=['gradient'])")
+    return {"table": connection.table, "files": {**connection.files, **named}, "kinds": connection.kinds}
+
+
+def _connection(table: object) -> Connection:
+    from wexport.sessions.connection import Connection
+
+    if not isinstance(table, Connection):
+        raise UsageError(
+            f"something of type {type(table).__name__} is no table", hint="give a path, or what wexport.connect gives"
+        )
+    return table
+
+
+def path_of(table: PathLike | Connection) -> Path:
+    """Where a table is that is asked for its weights. Raises UsageError for a connection over other kinds."""
+    if isinstance(table, (str, os.PathLike)):
+        return Path(table)
+    connection = _connection(table)
+    if connection.kinds:
+        raise UsageError(
+            f"a connection over {' and '.join(connection.kinds)} rows has no weights", hint="give the table's path"
+        )
+    return Path(connection.table)
+
+
 @contextlib.contextmanager
-def opened(table: PathLike | Session, **limits: Any) -> Iterator[Session]:
-    """A session over a table; one that is open already is used, and stays open. limits: as for `Session`."""
+def opened(
+    table: TableLike, files: Mapping[str, PathLike] | None = None, *, kinds: Sequence[str] = (), **limits: Any
+) -> Iterator[Session]:
+    """A session over a table. limits: as for `Session`.
+
+    A session that is open already is used, and stays open; so does the one that is made for a connection, until that
+    is closed.
+    """
     if isinstance(table, Session):
+        if files or kinds:
+            raise UsageError("an open session has its files and kinds already", hint="give them to Session(table, ...)")
         yield table
-        return
-    with Session(table, **limits) as session:
-        yield session
+    elif files or kinds or isinstance(table, (str, os.PathLike)):
+        with Session(table, files, kinds=kinds, **limits) as session:
+            yield session
+    else:
+        sessions, bounds = _connection(table).sessions, tuple(sorted(limits.items()))
+        if bounds not in sessions:
+            sessions[bounds] = Session(table, **limits)
+        kept = sessions[bounds]
+        assert isinstance(kept, Session)
+        yield kept
 
 
 class Batches(Iterator["pa.RecordBatch"]):
@@ -215,7 +266,7 @@ class Batches(Iterator["pa.RecordBatch"]):
     schema: pa.Schema
 
     def __init__(
-        self, session: Session, number: int, seconds: float, text: str, parameters: dict[str, Any], form: str | None
+        self, session: Session, number: int, seconds: float, text: str, parameters: dict[str, Any], form: Form | None
     ) -> None:
         self._session, self._number, self._left = session, number, seconds
         self._child: Child | None = session.connect()
@@ -275,54 +326,62 @@ class _Failure(NamedTuple):
 PRELOAD = ("wexport.sessions.connection", "pyarrow")
 """What a child needs and a parent may not; see `forkserver.fork`."""
 
-_opened: Connection | WexportError
-_allowed: int
-_answers: dict[int, tuple[pa.Schema, Iterator[pa.RecordBatch]]] = {}
 
-
-def prepare(setup: dict[str, Any]) -> None:
-    """Called once in the child."""
-    global _opened, _allowed  # a child process is single-threaded and lives for one session
+def _worker(setup: dict[str, Any]) -> tuple[None, Work]:
+    """What the child does, once its table is open or known to be none."""
     from wexport.processes.landlock import forbid_writing
 
     forbid_writing()  # a second wall behind the gate; before DuckDB starts its threads
     from wexport.sessions import connection
 
-    _allowed = setup["memory"] // 4  # beside what DuckDB may take
+    allowed = setup["memory"] // 4  # beside what DuckDB may take
+    opened: Connection | WexportError
     try:
-        _opened = connection.connect(
-            setup["table"], setup["files"], memory=setup["memory"] - _allowed, kinds=setup["kinds"]
+        opened = connection.connect(
+            setup["table"], setup["files"], memory=setup["memory"] - allowed, kinds=setup["kinds"]
         )
     except WexportError as error:
-        _opened = error  # told when the parent asks whether it is open
+        opened = error  # told when the parent asks whether it is open
+    return None, _Answers(opened, allowed).answer
 
 
-def answer(task: tuple[Any, ...]) -> Iterator[bytes | _Failure]:
-    """What is said to a task: an Arrow stream with a batch, or none at the beginning and the end; or an error."""
-    what, *details = task
-    try:
-        if isinstance(_opened, WexportError):
-            raise _opened
-        if what == "ask":
-            number, text, parameters, form = details
-            work = find(form) if form else None
-            batches = work(_opened, text, parameters, _allowed) if work else _opened.batches(text, parameters)
-            _answers[number] = batches.schema, (piece for batch in batches for piece in _pieces(batch))
-            yield _stream(batches.schema, None)
-        elif what == "more":
-            schema, pieces = _answers[details[0]]
-            piece = next(pieces, None)
-            if piece is None:
-                del _answers[details[0]]
-            yield _stream(schema, piece)
-        elif what == "drop":
-            _answers.pop(details[0], None)
-    except WexportError as error:
-        if details:
-            _answers.pop(details[0], None)
-        from wexport.sessions.statements import MORE_MEMORY
+class _Answers:
+    """The answers that are under way, by their numbers. allowed: bytes that a form may take."""
 
-        yield _Failure(type(error), str(error), error.hint, spent=error.hint == MORE_MEMORY)
+    def __init__(self, opened: Connection | WexportError, allowed: int) -> None:
+        self._opened, self._allowed = opened, allowed
+        self._under_way: dict[int, tuple[pa.Schema, Iterator[pa.RecordBatch]]] = {}
+
+    def answer(self, task: tuple[Any, ...]) -> Iterator[bytes | _Failure]:
+        """What is said to a task: an Arrow stream with a batch, or none at the beginning and the end; or an error."""
+        what, *details = task
+        try:
+            if isinstance(self._opened, WexportError):
+                raise self._opened
+            if what == "ask":
+                number, text, parameters, form = details
+                batches = (
+                    form(self._opened, text, parameters, self._allowed)
+                    if form
+                    else self._opened.batches(text, parameters)
+                )
+                self._under_way[number] = batches.schema, (piece for batch in batches for piece in _pieces(batch))
+                yield _stream(batches.schema, None)
+            elif what == "more":
+                schema, pieces = self._under_way[details[0]]
+                piece = next(pieces, None)
+                if piece is None:
+                    del self._under_way[details[0]]
+                yield _stream(schema, piece)
+            elif what == "drop":
+                self._under_way.pop(details[0], None)
+        except WexportError as error:
+            if details:
+                self._under_way.pop(details[0], None)
+            from wexport.sessions.statements import OutOfMemoryError
+
+            spent = isinstance(error, OutOfMemoryError)
+            yield _Failure(QueryError if spent else type(error), str(error), error.hint, spent)
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

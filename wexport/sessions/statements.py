@@ -109,10 +109,14 @@ def _refused(what: str) -> QueryError:
     )
 
 
+class OutOfMemoryError(QueryError):
+    """A query has spent its memory; the process that answered it may be full and scattered."""
+
+
 def as_query_error(error: Exception) -> QueryError:
     """DuckDB's error as ours: what it says and what it proposes, without its internals."""
     if "Out of Memory Error" in str(error):
-        return QueryError("the query needs more memory than it may take", hint=MORE_MEMORY)
+        return OutOfMemoryError("the query needs more memory than it may take", hint=MORE_MEMORY)
     text = _NOISE.sub("", str(error).strip())
     text = re.sub(r"\n{2,}", "\n", text)
     text = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", text)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.model.cudnn import CudnnLayout
 from wexport.model.tensors import Layout
 from wexport.stats.streams import gate_order, streams_of
 
@@ -37,6 +38,10 @@ def canonical_array(flat: Array, shape: tuple[int, ...], layout: Layout | None, 
 def plain_gates(layout: Layout | None) -> Layout:
     """The layout without its gates if they are stored in canonical order: then they change no value's place."""
     layout = layout or Layout()
-    if layout.gates and not layout.cudnn_kernel and gate_order(layout.gates) == tuple(range(len(layout.gates))):
+    if (
+        layout.gates
+        and not isinstance(layout, CudnnLayout)
+        and gate_order(layout.gates) == tuple(range(len(layout.gates)))
+    ):
         return replace(layout, gates=(), gate_axis=None)
     return layout

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.model.cudnn import CudnnLayout
 from wexport.model.gates import canonical_order
 from wexport.model.tensors import Layout
 
@@ -79,7 +80,7 @@ def streams_of(shape: tuple[int, ...], layout: Layout | None) -> Streams:
         dims = (*view[:place], view[place] // gates, *view[place + 1 :])
         run = math.prod(dims[place:])
         stored = gate_order(layout.gates)
-        if layout.cudnn_kernel:
+        if isinstance(layout, CudnnLayout):
             dims, axes = dims[::-1], axes[::-1]
     return Streams(
         gates=tuple(layout.gates[gate] for gate in stored) if layout.gates else (),
@@ -113,12 +114,12 @@ def _problem(shape: tuple[int, ...], layout: Layout, view: tuple[int, ...], orde
     if any(len(set(axes)) != len(axes) for axes in (layout.unit_axes, layout.input_axes, layout.pooled_axes)):
         return "a unit, input or pooled axis is named twice"
     if not layout.gates:
-        return "CuDNN's order needs gates" if layout.cudnn_kernel else ""
+        return "CuDNN's order needs gates" if isinstance(layout, CudnnLayout) else ""
     if layout.gate_axis is None or not 0 <= layout.gate_axis < len(view):
         return "gates need a gate axis that exists"
     if view[order[layout.gate_axis]] % len(layout.gates):
         return "the gate axis does not divide into its gates"
-    if layout.cudnn_kernel and (order, layout.gate_axis) != ((0, 1), 1):
+    if isinstance(layout, CudnnLayout) and (order, layout.gate_axis) != ((0, 1), 1):
         return "CuDNN's order is one of (inputs, gates x units) matrices"
     return ""
 

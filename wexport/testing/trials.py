@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,8 @@ def faults(
     but for losses of the process (`pool.LOST`) that are tolerated.
     """
     pool = Pool(
-        "wexport.testing.trials:try_file",
+        _worker,
         jobs=min(2, os.cpu_count() or 1),
-        prepare="wexport.testing.trials:prepare",
         setup=(reader.name, tuple(plugin_files)),
         budget_of=lambda file: (file, timeout),
     )
@@ -143,20 +143,16 @@ def reader_named(name: str, plugin_files: Sequence[str]) -> Reader:
     )
 
 
-_reader: Reader
+def _worker(setup: tuple[str, tuple[str, ...]]) -> tuple[None, Callable[[Path], Iterator[str]]]:
+    """What a child does that tries one reader; it finds it by its name."""
+    return None, functools.partial(_try_file, reader_named(*setup))
 
 
-def prepare(setup: tuple[str, tuple[str, ...]]) -> None:
-    """Called once in each child: finds the reader."""
-    global _reader  # a child process is single-threaded and lives for one run
-    _reader = reader_named(*setup)
-
-
-def try_file(path: Path) -> Iterator[str]:
+def _try_file(reader: Reader, path: Path) -> Iterator[str]:
     """Reads all of one file; yields what is wrong with how that went, if anything is."""
     try:
         with Source(path, True) as source:
-            model = _reader.open(source)
+            model = reader.open(source)
             checks.model_is_well_formed(model)
             for tensor in model.tensors:
                 for _ in checks.checked_chunks(tensor, READ_BYTES):

@@ -66,7 +66,7 @@ def _layer(slot: str) -> str:
 def _order(tensor: Tensor) -> Any:
     """How the stored values become canonical ones."""
     layout = tensor.layout
-    return None if layout is None else (layout.view, layout.permutation, layout.gates, layout.cudnn_kernel)
+    return None if layout is None else (type(layout), layout.view, layout.permutation, layout.gates)
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:

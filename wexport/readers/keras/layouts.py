@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from wexport.model import roles
+from wexport.model.cudnn import transposed_by_gate
 from wexport.model.tensors import Layout
 from wexport.readers.keras.layers import Config, Shape, is_keras1_convolution, modern
 
@@ -68,7 +69,7 @@ def _cudnn_layout(name: str, role: str, shape: Shape) -> Layout:
     if role == "bias":
         view = (2, shape[0] // 2) if len(shape) == 1 and shape[0] % 2 == 0 else None
         return roles.layout(name, role, shape, view=view)
-    return roles.layout(name, role, shape, cudnn_kernel=True)
+    return transposed_by_gate(roles.layout(name, role, shape))
 
 
 def _keras1_layout(name: str, config: Config, role: str, shape: Shape) -> Layout | None:

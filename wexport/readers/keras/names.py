@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wexport.model import gates, roles
+from wexport.model.cudnn import transposed_by_gate
 from wexport.model.tensors import Layout
 from wexport.readers.keras.layers import Shape, cell_gate_count
 
@@ -186,7 +187,8 @@ def _recurrent_layout(role: str, shape: Shape, beside: Mapping[str, Shape]) -> L
         if kind and kind.gates:
             name = f"CuDNN{kind.name}"
             view = (2, bias[0] // 2) if role == "bias" else None
-            return roles.layout(name, role, shape, view=view, cudnn_kernel=role != "bias")
+            found = roles.layout(name, role, shape, view=view)
+            return found if role == "bias" else transposed_by_gate(found)
         return None
     count = cell_gate_count([kernel, recurrent] if bias is None else [kernel, recurrent, bias])
     kind = gates.kind_of_blocks(count)
