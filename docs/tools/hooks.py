@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for name, make in {"rooms": rooms.table, "layers": rooms.layers}.items():
         markdown = markdown.replace(f"<!-- generated: {name} -->", make())
     return re.sub(r"^<!-- (?:setup|file|not run): .* -->\n", _told, markdown, flags=re.MULTILINE)
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Refuse a site that asks another machine for anything, or names a folder of the one it was built on."""
+    for page in Path(config.site_dir).rglob("*.html"):
+        text = page.read_text("utf-8")
+        asked = re.findall(r"""<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=["'](?:https?:)?//[^"']+""", text)
+        if asked or str(ROOT) in text:
+            raise PluginError(f"{page.name}: {asked[0] if asked else 'names the folder it was built in'}")
 
 
 def _told(comment: re.Match[str]) -> str:

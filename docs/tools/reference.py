@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import click
 
@@ -164,34 +165,48 @@ def _help(command: click.Command, name: str) -> str:
     return command.get_help(click.Context(command, info_name=name, max_content_width=100, terminal_width=100))
 
 
-PLUGIN_NAMES = ("Reader", "Source", "Model", "Tensor", "Node", "Layout", "Meaning", "Statistic", "Skipped", "hookimpl")
+_FOR_PLUGINS = ("Reader", "Source", "Model", "Tensor", "Node", "Layout", "Meaning", "Statistic", "Skipped", "hookimpl")
+_KNOWN = ("cli", "errors", "hookspecs", "version")
+"""Modules at the top of the package that are no part of the interface, or have a section of their own."""
 
 
 def python() -> str:
     """The names of the public interface, by what they are; what says something of each is its docstring."""
     from wexport import hookspecs, plot, testing
 
-    public = [name for name in wexport.__all__ if not name.startswith("_") and name != "plot"]
+    public = [name for name in wexport.__all__ if not name.startswith("_") and not _is_module(name)]
     errors = [name for name in public if _is_error(getattr(wexport, name))]
-    plugin = [name for name in PLUGIN_NAMES if name in public]
+    plugin = [name for name in _FOR_PLUGINS if name in public]
     functions = [name for name in public if inspect.isfunction(getattr(wexport, name)) and name not in plugin]
     others = [name for name in public if name not in {*errors, *plugin, *functions}]
     hooks = [name for name, each in vars(hookspecs).items() if name.startswith("wexport_") and callable(each)]
-    return "\n".join(
-        [
-            "# Python",
-            "",
-            "What stands here is public and is kept; everything else may move.",
-            "",
-            *_section("Functions", "wexport", functions),
-            *_section("What they return", "wexport", others),
-            *_section("Plots", "wexport.plot", [name for name in plot.__all__ if name != "KINDS"]),
-            *_section("Errors", "wexport", errors),
-            *_section("For plugins", "wexport", plugin),
-            *_section("Hooks", "wexport.hookspecs", hooks),
-            *_section("Tests of plugins", "wexport.testing", testing.__all__),
-        ]
-    )
+    text = [
+        "# Python",
+        "",
+        "What stands here is public and is kept; everything else may move.",
+        "",
+        *_section("Functions", "wexport", functions),
+        *_section("What they return", "wexport", others),
+        *_section("Plots", "wexport.plot", [name for name in plot.__all__ if name != "KINDS"]),
+        *_section("Errors", "wexport", errors),
+        *_section("For plugins", "wexport", plugin),
+        *_section("Hooks", "wexport.hookspecs", hooks),
+        *_section("Tests of plugins", "wexport.testing", testing.__all__),
+    ]
+    for module in _modules():
+        text += [f"## wexport.{module}", "", f"::: wexport.{module}", "    options:", "      show_root_heading: false"]
+        text += ["      show_root_toc_entry: false", "      members: true", ""]
+    return "\n".join(text)
+
+
+def _modules() -> list[str]:
+    """Public modules at the top of the package, beside those that have a section of their own."""
+    found = sorted(each.stem for each in Path(wexport.__file__).parent.glob("*.py") if not each.stem.startswith("_"))
+    return [name for name in found if name not in _KNOWN]
+
+
+def _is_module(name: str) -> bool:
+    return inspect.ismodule(getattr(wexport, name))
 
 
 def _is_error(value: object) -> bool:
