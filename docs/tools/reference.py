@@ -107,7 +107,8 @@ def queries() -> str:
         "# Queries",
         "",
         "`wexport query NAME TABLE` asks one, `--param name=value` sets a parameter, `--about` prints what stands here",
-        "and `--sql` the SQL, which runs as it stands in the `duckdb` command line too, behind `queries/views.sql`.",
+        "and `--sql` the SQL, which runs as it stands in the `duckdb` command line too, behind the views that",
+        "`wexport query --views` prints.",
         "",
     ]
     group = ""
