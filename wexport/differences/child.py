@@ -37,6 +37,9 @@ from wexport.stats import SAMPLE_SIZE
 from wexport.stats.sample import SampleValues
 from wexport.table.text import printable
 
+PRELOAD = plugin_host.SHIPPED
+"""What a child needs and a parent may not; see `forkserver.fork`."""
+
 HASH_BYTES = 1 << 20
 
 _setup = Setup()

@@ -18,6 +18,8 @@ from wexport.plugins.statistics import Extra
 from wexport.processes.child import breadcrumb
 from wexport.table.text import printable
 
+PRELOAD = plugin_host.SHIPPED
+"""What a child needs and a parent may not; see `forkserver.fork`."""
 MAX_CONFIG_BYTES = 16 << 10
 BATCH_BYTES = 256 << 10
 

@@ -274,6 +274,9 @@ class _Failure(NamedTuple):
     """Whether memory ran out: the heap may be full and scattered, and the next question goes to a new child."""
 
 
+PRELOAD = ("wexport.sessions.connection", "pyarrow")
+"""What a child needs and a parent may not; see `forkserver.fork`."""
+
 _opened: Connection | WexportError
 _allowed: int
 _answers: dict[int, tuple[pa.Schema, Iterator[pa.RecordBatch]]] = {}
