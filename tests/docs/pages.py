@@ -92,7 +92,8 @@ def printed(command: list[str], folder: Path) -> str:
     environment = {**os.environ, "PATH": here + os.pathsep + os.environ["PATH"], "NO_COLOR": "1", "MPLBACKEND": "agg"}
     environment.pop("COLUMNS", None)  # as wide as it needs to be
     found = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if found.returncode:
+    # In a pipe, the status is that of the last command; what ours says tells.
+    if found.returncode or re.search(r"^(?:error: |Error: |Traceback )", found.stderr, re.MULTILINE):
         raise AssertionError(f"{command[-1]}\nended with {found.returncode}:\n{found.stderr}")
     return steady(found.stdout)
 

@@ -50,3 +50,8 @@ def test_a_page_is_taken_apart_in_order(tmp_path: Path) -> None:
 def test_a_command_that_fails_is_no_page(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="ended with 3"):
         carried_out(Step("console", "$ exit 3\n"), tmp_path)
+
+
+def test_a_command_that_fails_in_a_pipe_is_no_page(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="no such table"):
+        carried_out(Step("console", "$ wexport query models none.parquet | head -1\n"), tmp_path)
