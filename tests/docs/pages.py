@@ -100,7 +100,7 @@ def printed(command: list[str], folder: Path) -> str:
 
 def steady(text: str) -> str:
     """Text without trailing blanks and blank ends, and with the time that it took made one."""
-    text = re.sub(r"\bin \d+\.\d+ ?s\b", "in 0.5 s", text)
+    text = re.sub(r"\bin \d+\.\d+ ?s\b(?: \([0-9:]+\))?", "in 0.5 s", text)
     lines = "".join(f"{line.rstrip()}\n" for line in text.splitlines()).strip("\n")
     return f"{lines}\n" if lines else ""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, pairs, say
+from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, overwrite_option, pairs, say
 
 if TYPE_CHECKING:
     from wexport.findings.checking import Finding
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option("--out", "-o", metavar="FILE", help="Write the findings here instead of to standard output.")
+@overwrite_option
 @click.option(
     "--rows",
     type=click.IntRange(min=0),
@@ -40,9 +43,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows that the table format shows, the same finding in several models being one; 0 for every finding.",
 )
-@click.option(
-    "--timeout", "seconds", type=float, default=300.0, show_default=True, metavar="SECONDS", help="For each query."
-)
+@click.option("--timeout", type=float, default=300.0, show_default=True, metavar="SECONDS", help="For each query.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="What they may take.")
 def check(
     table: str,
@@ -52,6 +53,7 @@ def check(
     form: str,
     out: str | None,
     rows: int,
+    overwrite: bool,
     **limits: Any,
 ) -> None:
     """Look for broken, unstable, frozen and untrained layers.
@@ -67,6 +69,11 @@ def check(
     from wexport.findings import checking
     from wexport.terminal import tables
 
+    if out is not None:
+        from wexport.files import outputs
+
+        kind = outputs.FINDINGS if form == "junit" else outputs.TEXT
+        outputs.claim(out, kind, inputs=[*outputs.table_inputs(table), *_files(rules)], overwrite=overwrite)
     found = checking.check(table, pairs("--param", parameters), rules=rules, **limits)
     with tables.redirected(out):
         if form == "junit":
@@ -82,6 +89,11 @@ def check(
     counts = [f"{sum(each.severity == level for each in found)} {level}" for level in checking.SEVERITIES]
     say(f"findings: {', '.join(counts)}")
     sys.exit(EXIT_SOME_FAILED if checking.reaches(found, fail_on) else 0)
+
+
+def _files(rules: Sequence[str]) -> list[Path]:
+    """The files of rules, those in folders too."""
+    return [file for each in map(Path, rules) for file in (each.glob("*") if each.is_dir() else [each])]
 
 
 def _print_table(found: list[Finding], rows: int) -> None:

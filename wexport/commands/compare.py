@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_SOME_FAILED, Bytes, listed, pairs, reading_options
+from wexport.commands.common import EXIT_SOME_FAILED, Bytes, listed, overwrite_option, pairs, reading_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,12 +47,11 @@ NARROWEST = 12
     metavar="TABLE",
     help="Where the table is kept; it is used again while the files stay as they are.",
 )
+@overwrite_option
 @click.option("--report", "page", metavar="FILE", help="Write the whole report, one HTML page, as well.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes that read; one per core by default.")
-@click.option(
-    "--query-timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds for each question."
-)
+@click.option("--query-timeout", type=float, default=300.0, show_default=True, help="Seconds for each question.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")
 @reading_options
 def compare(
@@ -62,6 +61,7 @@ def compare(
     out: str,
     form: str,
     page: str | None,
+    overwrite: bool,
     **options: Any,
 ) -> None:
     """Read models and show what they are, what is wrong with them, which are close, and which does best.
@@ -71,8 +71,17 @@ def compare(
     from wexport.commands.ingest import reading, report_problems
     from wexport.reports.comparison import compare as run
 
+    given = listed(paths)
+    if page is not None:
+        from wexport.files import outputs
+        from wexport.ingestion import inputs
+
+        read: list[outputs.PathLike] = [out, *metrics, *(item.path for item in inputs.expand(given))]
+        outputs.claim(page, outputs.PAGE, inputs=read, overwrite=overwrite, option="--report")
     with reading() as ended:
-        found = run(listed(paths), metrics=metrics, by=pairs("--by", by), out=out, progress=ended, **options)
+        found = run(
+            given, metrics=metrics, by=pairs("--by", by), out=out, progress=ended, overwrite=overwrite, **options
+        )
     if found.ingested is not None:
         report_problems(found.ingested, quiet=True)
     if form == "json":
@@ -84,7 +93,7 @@ def compare(
         from wexport.terminal.tables import stderr
         from wexport.terminal.text import safe
 
-        write(found, page, seconds=options["seconds"], memory=options["memory"])
+        write(found, page, overwrite=overwrite, timeout=options["query_timeout"], memory=options["memory"])
         stderr().print(f"wrote {safe(page)}")
     if found.ingested is not None and found.ingested.with_status("failed"):
         sys.exit(EXIT_SOME_FAILED)
