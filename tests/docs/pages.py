@@ -99,8 +99,9 @@ def printed(command: list[str], folder: Path) -> str:
 
 
 def steady(text: str) -> str:
-    """Text without trailing blanks and blank ends, and with the time that it took made one."""
+    """Text without trailing blanks and blank ends, with the time that it took made one, and the size of a report."""
     text = re.sub(r"\bin \d+\.\d+ ?s\b(?: \([0-9:]+\))?", "in 0.5 s", text)
+    text = re.sub(r"^(wrote \S+), [\d.,]+ [KM]?i?B$", r"\1, 500 KiB", text, flags=re.MULTILINE)
     lines = "".join(f"{line.rstrip()}\n" for line in text.splitlines()).strip("\n")
     return f"{lines}\n" if lines else ""
 
