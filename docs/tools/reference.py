@@ -13,7 +13,7 @@ from docs.tools import findings
 from docs.tools.markdown import plain, table
 from wexport import cli, library
 from wexport.library import Query
-from wexport.table.formulas import FORMULAS
+from wexport.table.formulas import FORMULAS, Formula
 from wexport.table.schema import COLUMNS
 
 
@@ -75,25 +75,28 @@ def columns() -> str:
 def statistics() -> str:
     """Each statistic: its formula, convention and pitfall."""
     units = {each.name: each.unit for each in COLUMNS}
-    rows = [
-        [f"`{name}`", f"`{each.formula}`", plain(units[name]), plain(each.convention), plain(each.pitfall)]
-        for name, each in FORMULAS.items()
+    text = [
+        "# Statistics",
+        "",
+        "`w` are the values of a tensor, of a gate or of a unit, `n` of them, `N` finite. Sums and extremes are",
+        "over the finite ones, in float64, and the same to the last bit however a file is chunked. Undefined is",
+        "NULL. Numbers that compare models (cosine similarity, relative L2 distance, standard errors, p-values) are",
+        "columns of [queries](queries.md), which say how to read each and what it does not prove.",
+        "",
     ]
-    return "\n".join(
-        [
-            "# Statistics",
-            "",
-            "`w` are the values of a tensor, of a gate or of a unit, `n` of them, `N` finite. Sums and extremes are",
-            "over the finite ones, in float64, and the same to the last bit however a file is chunked. Undefined is",
-            "NULL.",
-            "",
-            *table(["statistic", "formula", "unit", "convention", "pitfall"], rows),
-            "",
-            "Numbers that compare models (cosine similarity, relative L2 distance, standard errors, p-values) are",
-            "columns of [queries](queries.md), which say how to read each and what it does not prove.",
-            "",
-        ]
-    )
+    for formula, names in _alike().items():
+        unit = units[names[0]]
+        text += [f"## {', '.join(names)}", "", f"`{formula.formula}`" + (f" [{plain(unit)}]" if unit else ""), ""]
+        text += [f"- **Convention:** {plain(formula.convention)}.", f"- **Pitfall:** {plain(formula.pitfall)}", ""]
+    return "\n".join(text)
+
+
+def _alike() -> dict[Formula, list[str]]:
+    """The names of the statistics that share a formula, by formula."""
+    found: dict[Formula, list[str]] = {}
+    for name, formula in FORMULAS.items():
+        found.setdefault(formula, []).append(name)
+    return found
 
 
 def _type(text: str) -> str:
