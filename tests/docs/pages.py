@@ -58,8 +58,8 @@ def steps(text: str) -> Iterator[Step]:
             yield Step("console", part["body"], "", part["body"], part.span("body"))
         elif part["language"] == "python" and after and _is_output(after, of=part):
             yield Step("python", part["body"], "", after["body"], after.span("body"))
-        elif before and _is_output(part, of=before):
-            continue
+        elif part["language"] == "text":
+            continue  # what the code before it prints, or no code
         else:
             yield Step("untold", part["body"], part["language"])
 
