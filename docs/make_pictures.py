@@ -1,44 +1,28 @@
-"""Makes the pictures that the README shows: python docs/make_pictures.py, in an environment with wexport[test].
+"""Makes the pictures of the pages: `python -m docs.make_pictures`, with wexport[test] and wexport-keras installed.
 
-Runs the commands that stand beside the pictures in README.md, on the example models that ship with wexport. The page of
-the report is photographed by headless Chromium (Debian: chromium and chromium-driver).
+Runs the gallery as its test does, on the example models that ship with wexport, and keeps the files that its commands
+make. The page of the report is photographed by headless Chromium (Debian: chromium and chromium-driver).
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from tests.docs.pages import rewritten
+
 DOCS = Path(__file__).parent
-README = DOCS.parent / "README.md"
-_COMMANDS = re.compile(r"<!-- pictures -->\n```\n(?P<commands>.*?)```", re.DOTALL)
-_SHOWN = re.compile(r"!\[[^\]]+\]\((?P<path>docs/[^)]+)\)")
-
-
-def commands(text: str) -> list[list[str]]:
-    """The commands that the README gives for its pictures, as arguments."""
-    lines = [line for found in _COMMANDS.finditer(text) for line in found["commands"].splitlines()]
-    return [shlex.split(line) for line in lines if line.startswith("wexport ")]
+GALLERY = DOCS / "gallery.md"
+PHOTOGRAPHED = ("report.png", "layer.png")
+"""What no command of a page makes."""
+_SHOWN = re.compile(r"!\[[^\]]+\]\((?P<path>[^)]*pictures/[^)]+)\)")
 
 
 def shown(text: str) -> list[str]:
-    """The pictures that the README shows, as paths from the top of the project."""
+    """The pictures that a page shows, as it names them."""
     return [found["path"] for found in _SHOWN.finditer(text)]
-
-
-def run(folder: Path) -> None:
-    """Run the README's commands in a folder, after those that make the models and the table."""
-    here = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": here + os.pathsep + os.environ["PATH"]}
-    first = [["wexport", "demo", "models"], ["wexport", "ingest", "models", "--out", "weights.parquet"]]
-    for command in [*first, *commands(README.read_text())]:
-        subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def photograph(page: Path, out: Path, *, width: int, height: int, layer: str = "") -> None:
@@ -70,7 +54,7 @@ def photograph(page: Path, out: Path, *, width: int, height: int, layer: str = "
 
 def smaller(path: Path) -> None:
     """Few colours are enough for plots and pages, and make a quarter of the file."""
-    from PIL import Image
+    from PIL import Image  # comes with matplotlib
 
     with Image.open(path) as picture:
         picture.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -79,14 +63,13 @@ def smaller(path: Path) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run(folder)
+        rewritten(GALLERY.read_text(), folder)
         photograph(folder / "report.html", folder / "report.png", width=1120, height=1160)
         photograph(folder / "report.html", folder / "layer.png", width=1120, height=1130, layer="dense/kernel")
-        for path in shown(README.read_text()):
+        for path in shown(GALLERY.read_text()):
             picture = folder / Path(path).name
             smaller(picture)
-            (DOCS.parent / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(picture, DOCS.parent / path)
+            shutil.copyfile(picture, DOCS / path)
             print(f"{path}: {picture.stat().st_size / 1000:.0f} KB")
 
 

@@ -1,44 +1,48 @@
-"""The pictures that the README shows are there, small, and those that its commands make."""
+"""Pictures are there, small, and each has its command beside it in the gallery, which tests/docs/test_pages.py runs."""
 
 from __future__ import annotations
 
-import importlib.util
+import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from docs.make_pictures import GALLERY, PHOTOGRAPHED, shown
 from tests.conftest import ROOT
+from tests.docs.pages import PAGES
 from tests.docs.test_readme import README
+from wexport import plot
 
-MOST_BYTES = 300_000
-
-
-@pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_pictures", ROOT / "docs" / "make_pictures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+MOST_BYTES = 700_000
+PICTURES = ROOT / "docs" / "pictures"
 
 
-def test_the_pictures_are_there_and_small(maker: ModuleType) -> None:
-    paths = maker.shown(README.read_text())
-    assert len(paths) == 6
-    assert all((ROOT / path).read_bytes().startswith(b"\x89PNG") for path in paths)
-    assert sum((ROOT / path).stat().st_size for path in paths) < MOST_BYTES
-    assert {ROOT / path for path in paths} == set((ROOT / "docs" / "pictures").iterdir())
+def test_they_are_pictures_and_small() -> None:
+    paths = list(PICTURES.iterdir())
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    assert sum(path.stat().st_size for path in paths) < MOST_BYTES
 
 
-def test_the_commands_beside_them_make_them(maker: ModuleType, tmp_path: Path) -> None:
-    text = README.read_text()
-    maker.run(tmp_path)
-    made = [command[command.index("--out") + 1] for command in maker.commands(text)]
-    assert len([name for name in made if name.endswith(".png")]) == 4
-    names = {Path(path).name for path in maker.shown(text)}
-    # The report and one of its layers are photographed.
-    assert names == {name for name in made if name.endswith(".png")} | {"report.png", "layer.png"}
-    assert [name for name in made if not (tmp_path / name).is_file()] == []
-    assert "dense/kernel" in (tmp_path / "report.html").read_text()
+def test_each_is_in_the_gallery() -> None:
+    assert {Path(path).name for path in shown(GALLERY.read_text())} == {path.name for path in PICTURES.iterdir()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_says_what_it_shows(page: Path) -> None:
+    text = page.read_text()
+    assert len(shown(text)) == text.count("](pictures/") + text.count("](docs/pictures/")
+
+
+def test_each_kind_of_plot_is_in_the_gallery_with_its_command() -> None:
+    text = GALLERY.read_text()
+    made = dict(re.findall(r"^\$ wexport plot (\w+) .*--out (\S+)$", text, re.MULTILINE))
+    assert set(made) == set(plot.KINDS)
+    assert {*made.values(), *PHOTOGRAPHED} == {Path(path).name for path in shown(text)}
+
+
+def test_the_commands_in_the_readme_are_those_of_the_gallery() -> None:
+    block = re.search(r"<!-- pictures -->\n<!-- not run: .* -->\n```\n((?:.*\n)*?)```", README.read_text())
+    assert block is not None
+    assert [line for line in block[1].splitlines() if f"$ {line}\n" not in GALLERY.read_text()] == []
+    shown_there = {Path(path).name for path in shown(README.read_text())}
+    assert {name for name in shown_there if name not in PHOTOGRAPHED} == set(re.findall(r"(\S+\.png)", block[1]))

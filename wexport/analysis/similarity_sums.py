@@ -24,8 +24,8 @@ class Side:
     """A tensor of some models: their numbers, samples, hashes as numbers, L2 norms, types and stored shapes as numbers,
     in one order.
 
-    distinct: how many values of the sample are different, at least 1. evidence: whether equal values tell anything, which constants do not. key: the tensor's number. matrix: whether it
-    has two axes or more. statistic: whether it is counted and not trained.
+    distinct: how many values of the sample are different, at least 1. evidence: whether equal values tell anything,
+    which constants do not. key: the tensor's number. matrix: whether it has two axes or more. statistic: whether it is counted and not trained.
     """
 
     key: int

@@ -1,0 +1,1 @@
+"""Text for terminals: tables, numbers, and names that cannot do harm."""
