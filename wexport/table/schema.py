@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _GATE_FIGURES: list[tuple[str, pa.DataType]] = [
     *((name, pa.int64()) for name in ("value_count", "nan_count", "inf_count", "zero_count", "near_zero_count")),
@@ -40,7 +40,7 @@ _HISTOGRAM = pa.struct(
 )
 _SAMPLE = pa.struct([("index", pa.list_(pa.int64())), ("value", pa.list_(pa.float64()))])
 _GRID = pa.struct([("rows", pa.int32()), ("cols", pa.int32()), ("rms", pa.list_(pa.float32()))])
-_UNITS = pa.list_(pa.struct([("l2_norm", pa.float32()), ("abs_max", pa.float32()), ("zero_fraction", pa.float32())]))
+_UNITS = pa.list_(pa.struct([(name, pa.float32()) for name in ("l2_norm", "abs_max", "max", "zero_fraction")]))
 _EXTRA = pa.map_(pa.string(), pa.float64())
 _GATES = pa.list_(pa.struct([("gate", pa.string()), *_GATE_FIGURES, ("histogram", _HISTOGRAM)]))
 
@@ -154,7 +154,8 @@ COLUMNS: tuple[Column, ...] = (
         "units",
         _UNITS,
         "",
-        "Per output unit: L2 norm, largest |w| and share of zeros of its incoming weights; NULL above 4,096 units.",
+        "Per output unit: L2 norm, largest |w|, largest w and share of zeros of its incoming weights; NULL above 4,096 "
+        "units.",
     ),
     Column(
         "histogram",
