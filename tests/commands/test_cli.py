@@ -116,7 +116,7 @@ def test_progress_shows_on_a_terminal_and_ctrl_c_stops_at_once(tmp_path: Path) -
     plugin = tmp_path / "slow.py"
     plugin.write_text(
         "import time, numpy as np, wexport\n"
-        "def open_slow(source):\n    time.sleep(0.3)\n"
+        "def open_slow(source):\n    time.sleep(1)\n"
         "    return wexport.Model(format='slow', tensors=[wexport.Tensor.of_array('w', np.ones(10))])\n"
         "@wexport.hookimpl\ndef wexport_readers():\n"
         "    return [wexport.Reader(name='slow', reads='', open=open_slow, sniff=lambda s: s.head[:4] == b'SLOW')]\n"
@@ -135,7 +135,7 @@ def test_progress_shows_on_a_terminal_and_ctrl_c_stops_at_once(tmp_path: Path) -
     )
     os.close(other)
     seen = b""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 120
     while b"2/100" not in seen and time.monotonic() < deadline:
         if select.select([main], [], [], 0.1)[0]:
             seen += os.read(main, 65536)
@@ -143,7 +143,7 @@ def test_progress_shows_on_a_terminal_and_ctrl_c_stops_at_once(tmp_path: Path) -
     os.write(main, b"\x03")
     begun = time.monotonic()
     assert process.wait(timeout=60) == 130
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 20, "to the end it would have been 49 seconds at the least"
     os.close(main)
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.suffix != ".slow") == [".py"]
 
@@ -179,7 +179,7 @@ def test_inspect_is_not_upset_by_a_closed_pipe() -> None:
     assert process.stdout is not None
     process.stdout.read(10)
     process.stdout.close()
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert errors == b""
 
 

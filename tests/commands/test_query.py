@@ -52,6 +52,9 @@ def test_a_page_tells_parameters_columns_and_limits() -> None:
     ):
         assert text in page
     assert run("query", "models", "--sql").stdout == query.sql
+    views = run("query", "--views").stdout
+    assert "CREATE OR REPLACE VIEW weights" in views
+    assert "CREATE OR REPLACE MACRO similarities" in views
 
 
 def test_an_answer_is_a_table_and_says_how_to_read_it(table: Path) -> None:

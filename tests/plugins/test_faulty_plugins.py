@@ -128,15 +128,15 @@ def test_a_reader_that_fails_while_it_looks_costs_other_files_nothing(tmp_path: 
     assert found.returncode == (1 if fault == "crashes" else 0), found.stderr
     assert "5 of 5 models read" in found.stdout
     assert found.stderr.count(told) == 1, "told once, not for every file"
-    assert time.monotonic() - begun < 25
+    assert time.monotonic() - begun < 60, "no file waits for a reader that sleeps as long"
 
 
 def test_a_reader_whose_sniffing_hangs_in_a_library_is_ended_with_its_process(tmp_path: Path) -> None:
     code = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})\n    while True: pass"
     bad = plugin(tmp_path, GOOD.replace(SNIFFED, f"{code}\n    {SNIFFED}"))
-    result = wexport.ingest(EXAMPLES / "lstm.h5", tmp_path / "w.parquet", plugins=(str(bad),), timeout=2.0, jobs=1)
+    result = wexport.ingest(EXAMPLES / "lstm.h5", tmp_path / "w.parquet", plugins=(str(bad),), timeout=5.0, jobs=1)
     assert result.models[0].status == "ok"
-    assert "took longer than 2 s while its reader toy looked at a file" in result.models[0].notes[0]
+    assert "took longer than 5 s while its reader toy looked at a file" in result.models[0].notes[0]
 
 
 OPENS = {

@@ -30,6 +30,12 @@ class _Asking(click.Command):
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load queries from a Python file.")
 @click.option("--about", is_flag=True, help="What the query's parameters and columns are, and how to read it.")
 @click.option("--sql", "show_sql", is_flag=True, help="The query's SQL, which also runs in the duckdb CLI.")
+@click.option(
+    "--views",
+    "show_views",
+    is_flag=True,
+    help="The SQL of the views and macros that queries read, for the duckdb CLI: duckdb -init views.sql -f QUERY.sql.",
+)
 @kind_option
 @asking_options
 def query(
@@ -41,6 +47,7 @@ def query(
     plugins: tuple[str, ...],
     about: bool,
     show_sql: bool,
+    show_views: bool,
     form: str,
     out: str | None,
     rows: int,
@@ -51,8 +58,12 @@ def query(
     QUESTION is a query of the library (without one, they are listed), or any SQL that reads.
     TABLE is weights.parquet by default; it may be a folder of parts or a quoted pattern.
     """
+    from wexport import library
     from wexport.queries import asking, printing
 
+    if show_views:
+        print(library.views(), end="")
+        return
     if question is None:
         if about or show_sql or parameters or files:
             raise UsageError("no query is named", hint="`wexport query` lists them")

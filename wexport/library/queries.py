@@ -20,7 +20,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """The queries in the order in which they are listed."""
 VIEWS = "views"
-"""The file that makes the views; it is no query."""
+"""The folder of the views and macros that the queries read; they are no queries."""
 
 _TITLE = re.compile(r"-- (?P<name>[a-z][a-z0-9_]*): (?P<question>.+)")
 _PARAMETER = re.compile(
@@ -82,7 +82,7 @@ def load() -> Mapping[str, Query]:
     """All queries by name, in the order of `GROUPS`."""
     order = [name for names in GROUPS.values() for name in names]
     paths = sorted(
-        (path for path in folder().glob("*.sql") if path.stem != VIEWS),
+        folder().glob("*.sql"),
         key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem),
     )
     found = [parse(path.read_text("utf-8"), path.stem) for path in paths]
@@ -95,8 +95,9 @@ def _group(name: str) -> str:
 
 
 def views() -> str:
-    """The SQL that makes the views."""
-    return (folder() / f"{VIEWS}.sql").read_text("utf-8")
+    """The SQL that makes the views and macros: the parts in the order of their names."""
+    parts = sorted((folder() / VIEWS).glob("*.sql"))
+    return "\n".join(path.read_text("utf-8") for path in parts)
 
 
 def get(name: str, others: Mapping[str, Query] | None = None) -> Query:

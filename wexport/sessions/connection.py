@@ -35,7 +35,7 @@ _TABLE_VARIABLE, _KINDS_VARIABLE = "weights_parquet", "kinds"
 class Connection:
     """A DuckDB session that reads one table, and files named with it; it writes nothing and loads nothing.
 
-    Its views: `weights`, `tensors`, `gates`, `units`, `histogram`, `sample`; `queries/views.sql` makes them. One
+    Its views: `weights`, `tensors`, `gates`, `units`, `histogram`, `sample`; `queries/views/` makes them. One
     statement at a time, and only one that reads: SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN.
     A context manager.
     """

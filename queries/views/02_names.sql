@@ -1,0 +1,32 @@
+-- What queries ask of names, roles and shapes.
+
+-- Whether a name is asked for: by itself, or by a pattern with * and ?.
+CREATE OR REPLACE MACRO asked_for(name, pattern) AS name = pattern OR name GLOB pattern;
+
+-- Roles that are counted or averaged while training, not trained.
+CREATE OR REPLACE MACRO is_statistic(role) AS role IN (
+    'moving_mean', 'moving_variance', 'moving_stddev', 'renorm_mean', 'renorm_stddev', 'mean', 'variance', 'count',
+    'vector_u'
+);
+
+-- A shape as text, such as 3x3x8x16.
+CREATE OR REPLACE MACRO shape_text(shape) AS
+    CASE WHEN len(shape) = 0 THEN 'scalar' ELSE array_to_string(shape, 'x') END;
+
+-- The layer that a slot belongs to: the slot without its last part, which is the role.
+CREATE OR REPLACE MACRO layer_of_slot(slot) AS regexp_replace(slot, '/[^/]*$', '');
+
+-- Roles that hold the bulk of a layer's weights. Biases, offsets and scales may rightly be zero or constant.
+CREATE OR REPLACE MACRO is_kernel(role) AS role IN (
+    'kernel', 'recurrent_kernel', 'depthwise_kernel', 'pointwise_kernel', 'embeddings'
+);
+
+-- How many inputs a kernel has. The canonical layout is (..., inputs, outputs), and (..., outputs, inputs) for a
+-- transposed convolution.
+CREATE OR REPLACE MACRO input_count(layer_class, role, canonical_shape) AS
+    CASE WHEN is_kernel(role) AND len(canonical_shape) >= 2
+        THEN canonical_shape[CASE WHEN layer_class LIKE '%Transpose' THEN -1 ELSE -2 END] END;
+
+-- Whether a tensor holds what a layer multiplies by: a kernel, or a table of numbers whose role nobody told.
+CREATE OR REPLACE MACRO may_be_kernel(role, canonical_shape, dtype) AS is_kernel(role)
+    OR role = 'unknown' AND len(canonical_shape) >= 2 AND (starts_with(dtype, 'float') OR dtype = 'bfloat16');

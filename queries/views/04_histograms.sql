@@ -1,0 +1,16 @@
+-- The edges of the histograms, and how many values lie below one.
+
+-- The edge of the histograms' bins that is nearest to a magnitude: 2^k (1 + j/8), at least 2^-126.
+CREATE OR REPLACE MACRO histogram_edge(magnitude) AS
+    CASE WHEN magnitude > 0 AND magnitude < 'infinity'::DOUBLE
+        THEN greatest(
+            pow(2, floor(log2(magnitude))) * (1 + round((magnitude / pow(2, floor(log2(magnitude))) - 1) * 8) / 8),
+            pow(2, -126))
+        ELSE error('a threshold is a positive number') END;
+
+-- How many values of a histogram are nearer to zero than one of its edges.
+CREATE OR REPLACE MACRO count_below(bins, edge) AS
+    CASE WHEN bins IS NOT NULL
+        THEN coalesce(
+            list_sum([c for c, i in bins.count if greatest(abs(bins.lower[i]), abs(bins.upper[i])) <= edge]), 0)
+    END;
