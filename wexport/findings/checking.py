@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 SEVERITIES = ("error", "warning", "info")
 """The worst first."""
-QUERIES = ("health", "stability", "freeze", "untrained", "outputs", "gradients")
+QUERIES = (
+    "health",
+    "dead_units",
+    "normalisation",
+    "recurrence",
+    "stability",
+    "siblings",
+    "freeze",
+    "untrained",
+    "outputs",
+    "gradients",
+)
 """The queries whose rows with a severity are findings."""
 
 _NEEDED = ("severity", "finding", "model")
