@@ -4,7 +4,7 @@
 --   model      VARCHAR = '*'   which models: a name, or a pattern with * and ?
 --   larger     DOUBLE = 4      a tensor stands out that is so many times as large as is usual
 --   smaller    DOUBLE = 20     or so many times as small
---   deviations DOUBLE = 8      and so many robust standard deviations from the median
+--   deviations DOUBLE = 8      and so many robust standard deviations from the median, more in small groups
 -- Columns
 --   severity          warning
 --   finding           far_from_siblings
@@ -67,7 +67,8 @@ placed AS (
 found AS (
     SELECT *, abs(off) / (1.4826 * spread + 0.05) AS distance
     FROM placed
-    WHERE known > 0.5 * models AND known >= 5 AND distance > coalesce(getvariable('deviations'), 8)
+    -- The median deviation of a few values is itself uncertain.
+    WHERE known > 0.5 * models AND known >= 5 AND distance > coalesce(getvariable('deviations'), 8) * (1 + 8 / (known - 3))
         AND (off > ln(coalesce(getvariable('larger'), 4)) OR off < -ln(coalesce(getvariable('smaller'), 20)))
 )
 
