@@ -46,7 +46,7 @@ family(name, bound, fourth, skewness_variance, kurtosis_variance) AS (VALUES
 kept AS (
     SELECT
         model, coalesce(layer, regexp_replace(slot, '/[^/]*$', '')) AS layer, slot, tensor_index, layer_class, role,
-        dtype, shape, canonical_shape, gate, histogram, sample, q05, q95,
+        dtype, shape, canonical_shape, format, gate, histogram, sample, q05, q95,
         format LIKE '%torch%' OR format IN ('safetensors', 'gguf') OR coalesce(framework, '') LIKE '%orch%' AS drawn_bias,
         lower(json_extract_string(CASE WHEN json_valid(layer_config) THEN layer_config END, '$.activation')) AS activation, value_count, min, max, mean, std, skewness, kurtosis, abs_max, l2_norm,
             nan_count + inf_count AS lost,
@@ -63,7 +63,12 @@ kept AS (
 ),
 
 named AS (
-    SELECT *, coalesce(initializer_class(start), '') AS begins, json_extract(start, '$.config') AS given FROM kept
+    SELECT
+        *, json_extract(start, '$.config') AS given,
+        -- Keras' own choice, where a file of weights alone does not tell: it may prove a layer untrained, never trained.
+        start IS NULL AND role = 'kernel' AND (format LIKE '%h5%' OR format LIKE 'keras%') AS guessed,
+        CASE WHEN guessed THEN 'glorotuniform' ELSE coalesce(initializer_class(start), '') END AS begins
+    FROM kept
 ),
 
 -- A constant that every value begins with: what the config says, else what is the custom for the role. NULL: none.
@@ -215,20 +220,20 @@ layers AS (
             AS norm_off,
         any_value(role || ' exceeds the range of its initialiser: ' || figure_text(greatest(abs(max - mean_drawn),
             abs(min - mean_drawn)))
-            || ' beside ' || figure_text(edge)) FILTER (out_of_range) AS out_of_range,
+            || ' beside ' || figure_text(edge)) FILTER (out_of_range AND NOT guessed) AS out_of_range,
         -- Kernels that are large enough to judge.
         count(*) FILTER (is_kernel(role) AND moved IS NULL) AS kernels,
         bool_and(NOT trainable) AS frozen,
-        bool_and(fits) FILTER (fits IS NOT NULL AND powerful) AS fits,
-        any_value(role || ' has not the shape of ' || begins) FILTER (NOT fits AND powerful) AS misfit,
-        any_value(role || ' has the shape of ' || begins) FILTER (fits AND powerful) AS fit,
-        bool_and(fits) FILTER (fits IS NOT NULL AND value_count >= 50) AS fits_roughly,
+        bool_and(fits) FILTER (fits IS NOT NULL AND powerful AND NOT guessed) AS fits,
+        any_value(role || ' has not the shape of ' || begins) FILTER (NOT fits AND powerful AND NOT guessed) AS misfit,
+        any_value(role || ' has the shape of ' || begins) FILTER (fits AND powerful AND NOT guessed) AS fit,
+        bool_and(coalesce(fits, false)) FILTER (family_name IS NOT NULL AND is_kernel(role) AND value_count >= 50) AS fits_roughly,
         any_value(role || ' has the shape of ' || begins) FILTER (fits AND value_count >= 50) AS rough_fit,
-        max(value_count) FILTER (fits AND value_count >= 2000 AND NOT any_scale) AS fitting_values,
-        bool_or(activation = 'sigmoid' AND is_kernel(role) AND abs(std / std_drawn - 1) < 0.1) AS idle_sigmoid,
+        max(value_count) FILTER (fits AND value_count >= 2000 AND NOT any_scale AND NOT guessed) AS fitting_values,
+        bool_or(activation = 'sigmoid' AND is_kernel(role) AND NOT guessed AND abs(std / std_drawn - 1) < 0.1) AS idle_sigmoid,
         any_value(activation) FILTER (is_kernel(role)) AS activation,
         max(untouched) AS untouched,
-        any_value(begins) FILTER (is_kernel(role) AND begins <> '') AS begins,
+        any_value(begins) FILTER (is_kernel(role) AND begins <> '' AND NOT guessed) AS begins,
         max(value_count) FILTER (is_kernel(role)) AS "values",
         arg_max(seen_from, value_count) FILTER (is_kernel(role)) AS resolution
     FROM (

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 @click.option("--param", "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A threshold of the queries.")
 @click.option("--rules", multiple=True, metavar="FILE.sql|FOLDER", help="Rules and thresholds of your own.")
 @click.option(
+    "--with",
+    "files",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Your own CSV, TSV, JSON or Parquet file, for your rules.",
+)
+@click.option("--baseline", metavar="OLD.parquet", help="An older table: only what was not found in it is told.")
+@click.option("--every", is_flag=True, help="Also findings that follow from others of the same model.")
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "csv", "markdown", "junit"]),
@@ -49,6 +58,9 @@ def check(
     fail_on: str,
     parameters: tuple[str, ...],
     rules: tuple[str, ...],
+    files: tuple[str, ...],
+    baseline: str | None,
+    every: bool,
     form: str,
     out: str | None,
     rows: int,
@@ -59,7 +71,8 @@ def check(
     TABLE is weights.parquet by default. Each finding names the query behind it: `wexport query health --sql` shows the
     SQL, and `--about` how to read it. A rule of your own is a file with one SELECT that gives the columns severity
     (error, warning, info), finding and model, and if you like slot, seen, threshold and advice; lines
-    `SET VARIABLE name = value;` set thresholds.
+    `SET VARIABLE name = value;` set thresholds. A rule may join files of yours, such as metrics, that are given with
+    --with NAME=FILE. What follows from another finding of the same model is told with it; --every tells it by itself.
 
     The exit code is 0 if nothing as severe as --fail-on was found, 1 if something was, 2 for wrong usage, 3 if the
     table cannot be read.
@@ -67,7 +80,15 @@ def check(
     from wexport.findings import checking
     from wexport.terminal import tables
 
-    found = checking.check(table, pairs("--param", parameters), rules=rules, **limits)
+    found = checking.check(
+        table,
+        pairs("--param", parameters),
+        rules=rules,
+        files=pairs("--with", files),
+        baseline=baseline,
+        every=every,
+        **limits,
+    )
     with tables.redirected(out):
         if form == "junit":
             from wexport.findings import junit
