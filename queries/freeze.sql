@@ -5,8 +5,8 @@
 --   reference  VARCHAR = ''   compare each model with this one; without it, each run with itself from step to step
 -- Columns
 --   severity             warning, info, or NULL where a layer did as it is marked
---   verdict              frozen but changed, trainable but unchanged, partly unchanged, statistics moved, as marked,
---     cannot tell
+--   verdict              frozen but changed, trainable but unchanged, partly unchanged, statistics moved, nothing
+--     changed, as marked, cannot tell
 --   model                the model; for a run its last checkpoint
 --   reference            what it is compared with; for a run its first checkpoint
 --   layer                the layer; NULL in the row of a model that did not change at all
@@ -224,16 +224,13 @@ answer AS (
             ELSE changed_roles || ' changed' || coalesce(', first up to step ' || first_change, '') END AS seen,
         changed_count AS changed, weight_count AS "of", relative_l2, match_method,
         CASE WHEN severity IS NOT NULL THEN 'content hash' END AS threshold,
-        CASE verdict
-            WHEN 'frozen but changed' THEN 'see whether it was frozen before compile'
-            WHEN 'trainable but unchanged' THEN CASE WHEN model_changed THEN 'see whether gradients reach it' END END
-                AS advice
+        CASE WHEN severity IS NOT NULL THEN finding_advice('freeze', verdict) END AS advice
     FROM found LEFT JOIN amounts USING (model, reference, layer)
     UNION ALL
     SELECT
         'info', 'nothing changed', model, reference, NULL, NULL, 'no weight changed at all', 0,
             sum(weight_count)::BIGINT, NULL,
-        max(match_method), 'content hash', NULL
+        max(match_method), 'content hash', finding_advice('freeze', 'nothing changed')
     FROM judged GROUP BY model, reference HAVING NOT bool_or(model_changed) AND bool_and(comparable)
 )
 

@@ -28,7 +28,7 @@ WITH figures AS (
     SELECT
         gates.*,
         weights.tensor_index,
-        list_position(['i', 'f', 'c', 'o', 'z', 'r', 'h'], gates.gate) AS gate_place,
+        gate_place(gates.gate) AS gate_place,
         gates.value_count - gates.nan_count - gates.inf_count AS finite_count
     FROM gates JOIN weights USING (model, kind, slot)
     WHERE asked_for(gates.model, coalesce(getvariable('model'), '*'))

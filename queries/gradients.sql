@@ -137,20 +137,13 @@ SELECT * FROM (
             WHEN 'vanishing_time' THEN figure_text(coalesce(getvariable('vanishing_time'), 1e-6)) || ' of the last'
             WHEN 'exploding_time' THEN figure_text(coalesce(getvariable('exploding_time'), 1e3)) || ' times the last'
         END AS threshold,
-        CASE finding
-            WHEN 'nan' THEN 'look for NaN in the outputs and the loss' WHEN 'inf' THEN 'clip gradients (clipnorm=1)'
-            WHEN 'zero_gradient' THEN 'see whether its units are dead, or the loss does not depend on it'
-            WHEN 'vanishing_depth' THEN 'use ReLU with He initialisation, normalisation, or shortcuts around layers'
-            WHEN 'exploding_depth' THEN 'clip gradients (clipnorm=1), or begin with smaller weights'
-            WHEN 'vanishing_time' THEN 'raise the forget bias, begin with orthogonal recurrent weights, or shorten sequences'
-            WHEN 'exploding_time' THEN 'clip gradients (clipnorm=1), or constrain the recurrent kernel (max_norm)'
-        END AS advice
+        finding_advice('gradients', finding) AS advice
     FROM judged
     UNION ALL
     SELECT
         'warning', 'exploding_norm', model, NULL, NULL, NULL, NULL, NULL, 'norm of all gradients ' || figure_text(norm),
         figure_text(coalesce(getvariable('largest_norm'), 1e3)),
-        'clip gradients (global_clipnorm=1), or scale the targets'
+        finding_advice('gradients', 'exploding_norm')
     FROM norms
     WHERE norm > coalesce(getvariable('largest_norm'), 1e3) AND asked_for('', coalesce(getvariable('slot'), '*'))
 )

@@ -32,7 +32,7 @@ WITH chosen AS (
 bins AS (
     SELECT
         model, run, step, slot, tensor_index, gate,
-        list_position(['i', 'f', 'c', 'o', 'z', 'r', 'h'], gate) AS gate_place,
+        gate_place(gate) AS gate_place,
         list_sum(histogram.count) AS finite_count,
         unnest(histogram.lower) AS lower, unnest(histogram.upper) AS upper, unnest(histogram.count) AS "count"
     FROM chosen

@@ -94,11 +94,7 @@ SELECT
     CASE finding
         WHEN 'nan' THEN '0' WHEN 'inf' THEN '0' WHEN 'constant_output' THEN 'every unit'
         WHEN 'dead_units' THEN 'all values 0' WHEN 'constant_units' THEN 'all values alike' END AS threshold,
-    CASE finding
-        WHEN 'nan' THEN 'look at the first layer that has any' WHEN 'inf' THEN 'look at the first layer that has any'
-        WHEN 'constant_output' THEN 'see its weights, and whether it is saturated'
-        WHEN 'dead_units' THEN 'lower the learning rate or its bias, use a leaky activation, or cut them out'
-        WHEN 'constant_units' THEN 'see whether they are saturated; rescale the inputs' END AS advice
+    finding_advice('outputs', finding) AS advice
 FROM asked LEFT JOIN findings USING (model, slot)
 ORDER BY
     CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 WHEN 'info' THEN 2 ELSE 3 END, model, tensor_index, finding;

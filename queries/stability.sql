@@ -7,7 +7,7 @@
 --   largest_scale      DOUBLE = 4     nor is the root mean square of a kernel
 --   diverged_scale     DOUBLE = 100   nor that of several tensors of a model whose training did not diverge
 --   largest_statistic  DOUBLE = 1e6   nor moving statistics than this
---   largest_kurtosis   DOUBLE = 100   excess kurtosis above which a few values dominate a tensor
+--   outlier_deviations DOUBLE = 60    a value this many standard deviations from 0 is an outlier
 --   jump_factor        DOUBLE = 5     a jump is a change this many times that of the two steps before
 --   jump_change        DOUBLE = 0.1   and at least this large beside the norm of the tensor
 -- Columns
@@ -16,7 +16,7 @@
 --   model            the model; for a jump the checkpoint after it
 --   slot             the tensor; NULL where the whole model diverged or jumps
 --   seen             what was found
---   value            the figure: largest value, excess kurtosis, or relative L2 change per step
+--   value            the figure: largest value, number of standard deviations, or relative L2 change per step
 --   threshold        where the finding begins
 --   advice           what to do
 -- How to read it
@@ -98,9 +98,10 @@ outlying AS (
         'info' AS severity, 'outliers' AS finding, model, slot,
         'largest value ' || figure_text(abs_max) || ' is ' || figure_text(abs_max / std) || ' standard deviations'
             AS seen,
-        kurtosis AS value, coalesce(getvariable('largest_kurtosis'), 100) AS limit_, 'look at its histogram' AS advice
+        abs_max / std AS value, coalesce(getvariable('outlier_deviations'), 60) AS limit_, 'look at its histogram' AS advice
     -- Many sound kernels have a heavy tail: what stands out is far beyond all others, and rare.
-    FROM asked WHERE value_count >= 100 AND is_kernel(role) AND std > 0 AND abs_max > 60 * std
+    FROM asked WHERE value_count >= 100 AND is_kernel(role) AND std > 0
+        AND abs_max > coalesce(getvariable('outlier_deviations'), 60) * std
         AND abs_max > 4 * greatest(abs(q01), abs(q99))
 ),
 
@@ -194,7 +195,7 @@ SELECT severity, finding, model, slot, seen, value, figure_text(limit_) AS thres
 FROM (
     FROM diverged
     UNION ALL FROM large
-    UNION ALL FROM outlying WHERE value > limit_
+    UNION ALL FROM outlying
     UNION ALL FROM jumps
     UNION ALL FROM model_jumps
 )

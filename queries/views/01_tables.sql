@@ -6,9 +6,9 @@
 --   wexport query --views > views.sql
 --   duckdb -init views.sql -f queries/models.sql
 --
--- (From a checkout, `cat queries/views/*.sql` gives the same.) For a table of another name, and for parameters, set
--- variables first: -cmd "SET VARIABLE model = 'cnn_*'". The table is the variable weights_parquet, a list of files or
--- patterns.
+-- What is printed are these files in the order of their names and, behind this one, what derives from declarations in
+-- Python: is_kernel, is_statistic (roles), gate_place. For a table of another name, and for parameters, set variables
+-- first: -cmd "SET VARIABLE model = 'cnn_*'". The table is the variable weights_parquet, a list of files or patterns.
 
 -- Every tensor, whatever its kind.
 CREATE OR REPLACE VIEW tensors AS

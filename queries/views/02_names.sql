@@ -3,23 +3,12 @@
 -- Whether a name is asked for: by itself, or by a pattern with * and ?.
 CREATE OR REPLACE MACRO asked_for(name, pattern) AS name = pattern OR name GLOB pattern;
 
--- Roles that are counted or averaged while training, not trained.
-CREATE OR REPLACE MACRO is_statistic(role) AS role IN (
-    'moving_mean', 'moving_variance', 'moving_stddev', 'renorm_mean', 'renorm_stddev', 'mean', 'variance', 'count',
-    'vector_u'
-);
-
 -- A shape as text, such as 3x3x8x16.
 CREATE OR REPLACE MACRO shape_text(shape) AS
     CASE WHEN len(shape) = 0 THEN 'scalar' ELSE array_to_string(shape, 'x') END;
 
 -- The layer that a slot belongs to: the slot without its last part, which is the role.
 CREATE OR REPLACE MACRO layer_of_slot(slot) AS regexp_replace(slot, '/[^/]*$', '');
-
--- Roles that hold the bulk of a layer's weights. Biases, offsets and scales may rightly be zero or constant.
-CREATE OR REPLACE MACRO is_kernel(role) AS role IN (
-    'kernel', 'recurrent_kernel', 'depthwise_kernel', 'pointwise_kernel', 'embeddings'
-);
 
 -- How many inputs a kernel has. The canonical layout is (..., inputs, outputs), and (..., outputs, inputs) for a
 -- transposed convolution.

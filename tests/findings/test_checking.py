@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from tests.tables import write_table
 from wexport.commands.check import check as command
 from wexport.errors import QueryError, UsageError
-from wexport.findings.checking import QUERIES, Finding, check, groups, reaches
+from wexport.findings.checking import Finding, check, groups, reaches
+from wexport.library.findings import FINDINGS, QUERIES
 
 
 def kernel(model: str, values: Any, layer: str = "dense") -> dict[str, Any]:
@@ -210,3 +211,17 @@ def test_a_folder_of_parts(tmp_path: Path) -> None:
     write_table(tmp_path / "parts" / "a.parquet", [kernel("a", ZERO)])
     write_table(tmp_path / "parts" / "b.parquet", [kernel("b", SOUND)])
     assert [each.model for each in check(tmp_path / "parts")] == ["a"]
+
+
+def test_about_tells_what_each_finding_means() -> None:
+    told = json.loads(run("--about", "--format", "json").stdout)
+    assert {(each["query"], each["name"]) for each in told} == set(FINDINGS)
+    assert all(each["meaning"] and each["threshold"] and each["advice"] for each in told)
+    assert isinstance(run("--about", "--format", "junit").exception, UsageError)
+
+
+def test_a_finding_without_advice_of_its_own_has_the_declared_one(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.parquet", [kernel("m/a", SOUND) | {"run": "m", "step": 1},
+                                                 kernel("m/b", SOUND) | {"run": "m", "step": 2}])  # fmt: skip
+    (found,) = [each for each in check(table) if each.query == "freeze"]
+    assert (found.finding, found.advice) == ("nothing changed", FINDINGS["freeze", "nothing changed"].advice)

@@ -23,6 +23,7 @@ from tests.tables import write_table
 from wexport import library
 from wexport.queries import asking
 from wexport.sessions.connection import literal
+from wexport.sessions.views import views
 
 QUERIES = library.load()
 CASES = [
@@ -86,7 +87,7 @@ def test_the_python_form_answers_the_same(name: str, case: dict[str, Any], tmp_p
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_answers_the_same_in_the_plain_cli(name: str, case: dict[str, Any], tmp_path: Path) -> None:
     write_table(tmp_path / "weights.parquet", case["rows"])
-    (tmp_path / "views.sql").write_text(library.views(), "utf-8")
+    (tmp_path / "views.sql").write_text(views(), "utf-8")
     command = [str(Path(sys.executable).with_name("duckdb")), "-init", "views.sql", "-json"]
     for parameter, value in case.get("parameters", {}).items():
         command += ["-cmd", f"SET VARIABLE {parameter} = {literal(value)}"]
@@ -104,7 +105,7 @@ def test_has_a_case(name: str) -> None:
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_page_names_the_parameters_and_their_defaults(name: str) -> None:
-    text = QUERIES[name].sql + library.views() if "asked_for" in QUERIES[name].sql else QUERIES[name].sql
+    text = QUERIES[name].sql + views() if "asked_for" in QUERIES[name].sql else QUERIES[name].sql
     body = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
     read = {key: value for key, value in _VARIABLE.findall(body) if key not in OF_THE_VIEWS}
     assert set(re.findall(r"getvariable\('(\w+)'\)", body)) - OF_THE_VIEWS == set(read)

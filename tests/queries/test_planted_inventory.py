@@ -21,6 +21,7 @@ from tests.tables import write_table
 from wexport import library
 from wexport.errors import QueryError
 from wexport.sessions.connection import Connection
+from wexport.sessions.views import views
 
 Answer = list[dict[str, Any]]
 
@@ -275,7 +276,7 @@ def test_an_edge_is_the_nearest(magnitude: float) -> None:
 @lru_cache(maxsize=1)
 def in_memory() -> duckdb.DuckDBPyConnection:
     """A session that knows the macro `histogram_edge`."""
-    macro = library.views().partition("CREATE OR REPLACE MACRO histogram_edge")[2].partition(";")[0]
+    macro = views().partition("CREATE OR REPLACE MACRO histogram_edge")[2].partition(";")[0]
     duck = duckdb.connect()
     duck.execute(f"CREATE MACRO histogram_edge{macro}")
     return duck

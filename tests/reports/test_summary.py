@@ -12,8 +12,6 @@ import numpy as np
 import wexport
 from tests.conftest import EXAMPLES
 from tests.tables import write_table
-from wexport import library
-from wexport.findings.meanings import MEANINGS
 
 
 def summary(table: Path, **options: Any) -> dict[str, list[str]]:
@@ -44,17 +42,6 @@ def kernels(model: str, *arrays: np.ndarray, **more: Any) -> list[dict[str, Any]
 
 def random(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(20, 10))
-
-
-def test_every_finding_of_the_library_has_its_meaning() -> None:
-    columns = {"health": "finding", "stability": "finding", "freeze": "verdict", "untrained": "verdict"}
-    docs = {
-        query: next(each.doc for each in library.get(query).columns if each.name == column)
-        for query, column in columns.items()
-    }
-    named = re.split(r", ", f"{docs['health']}, {docs['stability']}, {docs['freeze']}, untrained, fresh model")
-    assert all(name in docs["untrained"] for name in ("untrained", "fresh model"))
-    assert set(named) - {"as marked", "cannot tell"} == set(MEANINGS)
 
 
 def test_one_model(tmp_path: Path) -> None:

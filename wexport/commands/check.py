@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, pairs, say
+from wexport.errors import UsageError
 
 if TYPE_CHECKING:
     from wexport.findings.checking import Finding
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The exit code is 1 if there is a finding of this severity or worse.",
 )
+@click.option("--about", is_flag=True, help="What each finding means, where it begins and what to do.")
 @click.option("--param", "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A threshold of the queries.")
 @click.option("--rules", multiple=True, metavar="FILE.sql|FOLDER", help="Rules and thresholds of your own.")
 @click.option(
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 def check(
     table: str,
     fail_on: str,
+    about: bool,
     parameters: tuple[str, ...],
     rules: tuple[str, ...],
     files: tuple[str, ...],
@@ -78,8 +81,12 @@ def check(
     table cannot be read.
     """
     from wexport.findings import checking
+    from wexport.library.findings import QUERIES, SEVERITIES
     from wexport.terminal import tables
 
+    if about:
+        _print_kinds(form, out)
+        return
     found = checking.check(
         table,
         pairs("--param", parameters),
@@ -93,16 +100,28 @@ def check(
         if form == "junit":
             from wexport.findings import junit
 
-            own = dict.fromkeys(each.query for each in found if each.query not in checking.QUERIES)
-            print(junit.report(found, [*checking.QUERIES, *own], fail_on), end="")
+            own = dict.fromkeys(each.query for each in found if each.query not in QUERIES)
+            print(junit.report(found, [*QUERIES, *own], fail_on), end="")
         elif form == "table":
             _print_table(found, rows)
         else:
             names = [field.name for field in fields(checking.Finding)]
             tables.show(names, [list(asdict(each).values()) for each in found], form)
-    counts = [f"{sum(each.severity == level for each in found)} {level}" for level in checking.SEVERITIES]
+    counts = [f"{sum(each.severity == level for each in found)} {level}" for level in SEVERITIES]
     say(f"findings: {', '.join(counts)}")
     sys.exit(EXIT_SOME_FAILED if checking.reaches(found, fail_on) else 0)
+
+
+def _print_kinds(form: str, out: str | None) -> None:
+    """What can be found at all, as it is declared."""
+    from wexport.library.findings import FINDINGS, FindingKind
+    from wexport.terminal import tables
+
+    if form == "junit":
+        raise UsageError("JUnit holds findings, not what they mean", hint="--format table, json, csv or markdown")
+    names = [field.name for field in fields(FindingKind)]
+    with tables.redirected(out):
+        tables.show(names, [list(asdict(each).values()) for each in FINDINGS.values()], form)
 
 
 def _print_table(found: list[Finding], rows: int) -> None:

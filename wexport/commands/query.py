@@ -58,11 +58,12 @@ def query(
     QUESTION is a query of the library (without one, they are listed), or any SQL that reads.
     TABLE is weights.parquet by default; it may be a folder of parts or a quoted pattern.
     """
-    from wexport import library
     from wexport.queries import asking, printing
 
     if show_views:
-        print(library.views(), end="")
+        from wexport.sessions.views import views
+
+        print(views(), end="")
         return
     if question is None:
         if about or show_sql or parameters or files:

@@ -13,6 +13,7 @@ from wexport import library
 from wexport.errors import QueryError, UsageError
 from wexport.findings import rules
 from wexport.findings.causes import MODEL_CAUSES, Finding, folded
+from wexport.library.findings import FINDINGS, QUERIES, SEVERITIES
 from wexport.queries import asking
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
 
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from wexport.sessions.connection import PathLike
-
-SEVERITIES = ("error", "warning", "info")
-"""The worst first."""
-QUERIES = (
-    "health",
-    "dead_units",
-    "normalisation",
-    "recurrence",
-    "stability",
-    "siblings",
-    "freeze",
-    "untrained",
-    "outputs",
-    "gradients",
-)
-"""The queries whose rows with a severity are findings."""
 
 _NEEDED = ("severity", "finding", "model")
 _KNOWN = (*_NEEDED, "verdict", "slot", "layer", "seen", "threshold", "advice")
@@ -225,6 +210,7 @@ def _findings(answer: pa.Table, query: str) -> list[Finding]:
                 hint=f"there are {', '.join(SEVERITIES)}, and NULL for none",
             )
         place = row.get("slot") if row.get("slot") is not None else row.get("layer")
+        kind = FINDINGS.get((query, row["finding"]))
         found.append(
             Finding(
                 row["severity"],
@@ -233,7 +219,7 @@ def _findings(answer: pa.Table, query: str) -> list[Finding]:
                 _text(place),
                 _text(row.get("seen")) or "",
                 _text(row.get("threshold")),
-                _text(row.get("advice")),
+                _text(row.get("advice")) or (kind.advice if kind else None),
                 query,
             )
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from wexport.findings.checking import SEVERITIES, Finding
+from wexport.findings.checking import Finding
+from wexport.findings.meanings import meaning
+from wexport.library.findings import SEVERITIES
 from wexport.terminal.text import safe
 
 
@@ -35,7 +37,8 @@ def report(findings: Sequence[Finding], queries: Sequence[str], fail_on: str) ->
 def _add_case(suite: ElementTree.Element, each: Finding, *, fails: bool) -> None:
     name = f"{each.finding}: {each.place}" if each.place else each.finding
     case = ElementTree.SubElement(suite, "testcase", classname=safe(each.model), name=safe(name))
-    details = f"{each.severity}: {each.seen} (threshold: {each.threshold or 'none'})\n{each.advice or ''}".rstrip()
+    what = f"{each.severity}: {meaning(each)}\n{each.seen} (threshold: {each.threshold or 'none'})"
+    details = f"{what}\n{each.advice or ''}".rstrip()
     if fails:
         failure = ElementTree.SubElement(case, "failure", type=each.severity, message=safe(each.seen))
         failure.text = _lines(details)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from wexport.library.queries import Column, Parameter, Query, get, load, parse, views
+from wexport.library.queries import Column, Parameter, Query, get, load, parse, view_parts
 
-__all__ = ["Column", "Parameter", "Query", "get", "load", "parse", "views"]
+__all__ = ["Column", "Parameter", "Query", "get", "load", "parse", "view_parts"]

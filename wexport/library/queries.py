@@ -106,10 +106,12 @@ def _group(name: str) -> str:
     return next((group for group, names in GROUPS.items() if name in names), "other")
 
 
-def views() -> str:
-    """The SQL that makes the views and macros: the parts in the order of their names."""
-    parts = sorted((folder() / VIEWS).glob("*.sql"))
-    return "\n".join(path.read_text("utf-8") for path in parts)
+def view_parts() -> list[str]:
+    """The SQL of views and macros in queries/views/, part by part in the order of their names.
+
+    What derives from declarations in Python belongs behind the first part: see `sessions.views`.
+    """
+    return [path.read_text("utf-8") for path in sorted((folder() / VIEWS).glob("*.sql"))]
 
 
 def get(name: str, others: Mapping[str, Query] | None = None) -> Query:

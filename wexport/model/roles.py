@@ -1,59 +1,76 @@
-"""Meaning shared by all frameworks: the words for roles, the canonical layout, and the slot of a tensor.
+"""Meaning shared by all frameworks: the words for roles, each declared once, and the canonical layout.
 
 The canonical layout is Keras 3's: a Dense kernel is (inputs, units), a convolution's (*window, inputs, filters),
-gates are equal blocks along the last axis, in the order i f c o (LSTM) and z r h (GRU).
+gates are equal blocks along the last axis, in the order that `model.gates` declares.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+from wexport.model.gates import CELLS, CONVOLUTIONS, KINDS, gates
 from wexport.model.tensors import Layout, Tensor
 
-ROLES = frozenset(
-    {
-        "kernel",
-        "recurrent_kernel",
-        "bias",
-        "recurrent_bias",
-        "gamma",
-        "beta",
-        "moving_mean",
-        "moving_variance",
-        "moving_stddev",
-        "renorm_mean",
-        "renorm_stddev",
-        "embeddings",
-        "depthwise_kernel",
-        "pointwise_kernel",
-        "alpha",
-        "scale",
-        "concat_score_weight",
-        "vector_u",
-        "mean",
-        "variance",
-        "count",
-        "input",
-        "output",
-        "unknown",
-    }
-)
-"""Every word that `Tensor.role` may be."""
 
-NON_TRAINED = frozenset(
-    {"moving_mean", "moving_variance", "moving_stddev", "renorm_mean", "renorm_stddev", "mean", "variance"}
-    | {"count", "vector_u"}
-)
-"""Roles that are counted or averaged while training, not trained."""
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a tensor does in its layer.
 
-_LSTM, _GRU = ("i", "f", "c", "o"), ("z", "r", "h")
-_GATES = {
-    **dict.fromkeys(("LSTM", "LSTMCell", "CuDNNLSTM"), _LSTM),
-    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _LSTM),
-    **dict.fromkeys(("ConvLSTM1DCell", "ConvLSTM2DCell", "ConvLSTM3DCell"), _LSTM),
-    **dict.fromkeys(("GRU", "GRUCell", "CuDNNGRU"), _GRU),
+    name: the word, Keras 3's. doc: what it is.
+    trained: False for what is counted or averaged while training, not trained: it is no part of similarity and drift.
+    kernel: True for what holds the bulk of a layer's weights. Others may rightly be zero or constant, so that the
+        health of kernels alone is judged.
+    gated: whether a layer with gates has one block of it for each gate.
+    """
+
+    name: str
+    doc: str
+    trained: bool = True
+    kernel: bool = False
+    gated: bool = False
+
+
+ROLES: Mapping[str, Role] = {
+    role.name: role
+    for role in (
+        Role("kernel", "Weights from the inputs of a layer to its units.", kernel=True, gated=True),
+        Role("recurrent_kernel", "Weights from the state of a recurrent layer to its units.", kernel=True, gated=True),
+        Role("bias", "What is added to each unit.", gated=True),
+        Role("recurrent_bias", "What is added to each unit with the state, where a class keeps it apart.", gated=True),
+        Role("gamma", "Scale of a normalisation, a value a channel."),
+        Role("beta", "Offset of a normalisation, a value a channel."),
+        Role("moving_mean", "Mean of the inputs that a normalisation has seen while training.", trained=False),
+        Role("moving_variance", "Variance of the inputs that a normalisation has seen while training.", trained=False),
+        Role("moving_stddev", "Standard deviation of them, which renormalisation keeps.", trained=False),
+        Role("renorm_mean", "Mean that batch renormalisation corrects by.", trained=False),
+        Role("renorm_stddev", "Standard deviation that batch renormalisation corrects by.", trained=False),
+        Role("embeddings", "A vector for each token.", kernel=True),
+        Role("depthwise_kernel", "The window of each channel of a depthwise or separable convolution.", kernel=True),
+        Role("pointwise_kernel", "Weights across the channels of a separable convolution.", kernel=True),
+        Role("alpha", "Slopes of a PReLU below zero."),
+        Role("scale", "Scale of a normalisation without offset, or of an attention."),
+        Role("concat_score_weight", "Weight of the score of an attention that adds query and key."),
+        Role(
+            "vector_u", "Estimate of the first singular vector, by which spectral normalisation divides.", trained=False
+        ),
+        Role("mean", "Mean of the data that a Normalization layer was adapted to.", trained=False),
+        Role("variance", "Variance of the data that a Normalization layer was adapted to.", trained=False),
+        Role("count", "Number of values or batches seen.", trained=False),
+        Role("input", "What a model that was run was given."),
+        Role("output", "What a layer of a model that was run gave."),
+        Role("unknown", "The file does not tell."),
+    )
 }
+"""Every word that `Tensor.role` may be, with what it means."""
+
+NON_TRAINED = frozenset(name for name, role in ROLES.items() if not role.trained)
+"""Roles that are counted or averaged while training, not trained."""
+KERNELS = frozenset(name for name, role in ROLES.items() if role.kernel)
+"""Roles that hold the bulk of a layer's weights."""
+GATED = tuple(name for name, role in ROLES.items() if role.gated)
+"""Roles that have a block for each gate in a layer with gates."""
 
 # (rank of the kernel, unit axes, input axes), the axes counted from the end, for each class and role.
 _Axes = tuple[int, tuple[int, ...], tuple[int, ...]]
@@ -68,23 +85,13 @@ for _n in (1, 2, 3):
         (f"SeparableConv{_n}D", "depthwise_kernel"): (_n + 2, (-2, -1), (-2,)),
         (f"SeparableConv{_n}D", "pointwise_kernel"): (_n + 2, *_LAST),
     }
-    for _cell in ("", "Cell"):
-        for _role in ("kernel", "recurrent_kernel"):
-            _AXES[f"ConvLSTM{_n}D{_cell}", _role] = (_n + 2, *_LAST)
-for _class in ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "CuDNNLSTM", "CuDNNGRU"):
-    for _role in ("kernel", "recurrent_kernel"):
+for _role in ("kernel", "recurrent_kernel"):
+    for _n, _class in CONVOLUTIONS:
+        _AXES[_class, _role] = _AXES[f"{_class}Cell", _role] = (_n + 2, *_LAST)
+    for _class in (*CELLS, *(name for kind in KINDS for name in kind.layers)):
         _AXES[_class, _role] = (2, *_LAST)
 # What the role alone tells, whatever the class.
 _ROLE_AXES: dict[str, _Axes] = {"embeddings": (2, *_LAST)}
-
-
-def gates(layer_class: str | None) -> tuple[str, ...]:
-    """Keras' order of the gates of a layer class; empty for a class without gates.
-
-    >>> gates("GRU")
-    ('z', 'r', 'h')
-    """
-    return _GATES.get(layer_class or "", ())
 
 
 def layout(
@@ -115,7 +122,7 @@ def layout(
     if rank != len(canonical):
         units, inputs = (), ()
     names = gates(layer_class) if gate_names is None else gate_names
-    if role not in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
+    if role not in GATED:
         names = ()
     gated = bool(names) and bool(canonical) and canonical[-1] % len(names) == 0
     return Layout(
@@ -151,6 +158,3 @@ def snake_case(class_name: str) -> str:
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-# -- slots ---------------------------------------------------------------------------------------------------

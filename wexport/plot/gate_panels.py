@@ -15,6 +15,8 @@ from matplotlib.patches import Patch, StepPatch
 from matplotlib.ticker import MaxNLocator
 
 from wexport.errors import UsageError
+from wexport.model.gates import KINDS, LETTERS
+from wexport.model.roles import GATED
 from wexport.plot import style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
 from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
@@ -23,12 +25,7 @@ from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import Session, opened
 
 BARS = 40
-ROLES = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
-GATE_WORDS = {
-    **{"i": "input", "f": "forget", "c": "cell", "o": "output"},
-    **{"z": "update", "r": "reset", "h": "hidden"},
-}
-_GATES = tuple(GATE_WORDS)
+GATE_WORDS = {gate.letter: gate.name for kind in KINDS for gate in kind.gates}
 _DIRECTIONS = (None, "forward", "backward")
 
 # A layer's slot is that of its tensors without the role, and without the direction of a bidirectional layer.
@@ -37,7 +34,7 @@ WITH of_layers AS (
     SELECT *, CASE WHEN direction IS NULL THEN layer_of_slot(slot)
         ELSE regexp_replace(layer_of_slot(slot), '/(forward|backward)(/|$)', '\2') END AS layer_slot
     FROM weights
-    WHERE role IN {ROLES} AND asked_for(model, getvariable('model'))
+    WHERE role IN {GATED} AND asked_for(model, getvariable('model'))
 )
 """
 _LAYERS = f"""{_RECURRENT}
@@ -142,7 +139,7 @@ def load(table: Table, layer: str = "*", model: str = "*") -> Gates:
                 place = row["role"], Column(row["direction"], part["gate"])
                 panels.setdefault(place, {})[row["model"]] = Histogram.of(part)
     columns = sorted({column for _, column in panels}, key=_column_order)
-    roles = [role for role in ROLES if any(role == known for known, _ in panels)]
+    roles = [role for role in GATED if any(role == known for known, _ in panels)]
     classes = {row["layer_class"] for row in rows}
     models = list(dict.fromkeys(row["model"] for row in rows))
     return Gates(layers[0], classes, models, roles, columns, panels, quantity_of(rows))
@@ -172,7 +169,7 @@ def layer_of(slot: str, direction: str | None) -> str:
 
 def _column_order(column: Column) -> tuple[int, int, str]:
     gate = column.gate or ""
-    return _DIRECTIONS.index(column.direction), _GATES.index(gate) if gate in _GATES else len(_GATES), gate
+    return _DIRECTIONS.index(column.direction), LETTERS.index(gate) if gate in LETTERS else len(LETTERS), gate
 
 
 # -- drawing ---------------------------------------------------------------------------------------------------------

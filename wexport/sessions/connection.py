@@ -12,11 +12,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from wexport import library
 from wexport.errors import UsageError
 from wexport.model.kinds import checked
 from wexport.sessions.statements import as_query_error, first_line, literal, name_of, reading_statement
 from wexport.sessions.table_files import as_pattern, check_files, table_files
+from wexport.sessions.views import views
 
 PathLike = str | os.PathLike[str]
 
@@ -221,7 +221,7 @@ def _patterns(parts: Sequence[Path]) -> list[str]:
 
 def _make_views(duck: duckdb.DuckDBPyConnection, parts: Sequence[Path], named: Mapping[str, Path]) -> None:
     duck.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(_patterns(parts))}")
-    duck.execute(library.views())
+    duck.execute(views())
     taken = {row[0] for row in duck.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
     for name, path in named.items():
         name_of(name, "table", "--with NAME=FILE; letters, digits and _")

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wexport.model import chunks, roles
+from wexport.model.gates import kind_of_blocks
 from wexport.model.tensors import Tensor
 from wexport.state_dict.tree import Module, is_float
 
 _NAME = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l([0-9]{1,4})(_reverse)?)?")
-_CLASSES = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}
-_GATES = {"LSTM": ("i", "f", "c", "o"), "GRU": ("r", "z", "h"), "SimpleRNN": ()}
+_STORED_GATES = {"LSTM": ("i", "f", "c", "o"), "GRU": ("r", "z", "h"), "SimpleRNN": ()}
 _WEIGHTS = {"weight_ih", "weight_hh"}
 _BIASES = {"bias_ih", "bias_hh"}
 
@@ -73,14 +73,14 @@ def _tensors(parts: dict[str, Tensor], cell: str) -> Iterator[tuple[str, Tensor]
     layer_class = None if "weight_hr" in parts else name + cell
     for part, role in (("weight_ih", "kernel"), ("weight_hh", "recurrent_kernel")):
         tensor = parts[part]
-        layout = roles.layout(name, role, tensor.shape, permutation=(1, 0), gate_names=_GATES[name])
+        layout = roles.layout(name, role, tensor.shape, permutation=(1, 0), gate_names=_STORED_GATES[name])
         yield tensor.name, replace(tensor, role=role, layout=layout, layer_class=layer_class)
     if "weight_hr" in parts:
         yield parts["weight_hr"].name, replace(parts["weight_hr"], slot_leaf="weight_hr")
     if parts.keys() >= _BIASES:
         both = [parts["bias_ih"], parts["bias_hh"]]
         shape = both[0].shape if name != "GRU" else (2, *both[0].shape)
-        layout = roles.layout(name, "bias", shape, gate_names=_GATES[name])
+        layout = roles.layout(name, "bias", shape, gate_names=_STORED_GATES[name])
         meaning: dict[str, Any] = {"role": "bias", "layout": layout, "layer_class": layer_class}
         one = chunks.joined(both, shape, **meaning) if name == "GRU" else chunks.summed(both, **meaning)
         yield both[0].name, one
@@ -107,4 +107,5 @@ def _class(parts: dict[str, Tensor]) -> str | None:
         return None
     if len({(bias.dtype, bias.value_dtype) for bias in biases}) > 1:
         return None
-    return _CLASSES.get(count)
+    kind = kind_of_blocks(count)
+    return kind.name if kind else None

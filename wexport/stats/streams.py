@@ -14,11 +14,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.model.gates import canonical_order
 from wexport.model.tensors import Layout
 
 Positions = NDArray[np.int64]
-
-_CANONICAL_GATES = (("i", "f", "c", "o"), ("z", "r", "h"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +97,7 @@ def streams_of(shape: tuple[int, ...], layout: Layout | None) -> Streams:
 
 def gate_order(stored: Sequence[str]) -> tuple[int, ...]:
     """For each gate in canonical order (i f c o; z r h; else as stored), its place in stored order."""
-    for canonical in _CANONICAL_GATES:
-        if sorted(canonical) == sorted(stored):
-            return tuple(stored.index(gate) for gate in canonical)
-    return tuple(range(len(stored)))
+    return tuple(stored.index(gate) for gate in canonical_order(tuple(stored)))
 
 
 def _problem(shape: tuple[int, ...], layout: Layout, view: tuple[int, ...], order: tuple[int, ...]) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from wexport.model.gates import KINDS
+
 SCHEMA_VERSION = 3
 
 _GATE_FIGURES: list[tuple[str, pa.DataType]] = [
@@ -67,6 +69,7 @@ def _figure(name: str, doc: str, unit: str = "weight") -> Column:
     return Column(name, pa.float64(), unit, doc)
 
 
+_ORDERS = [f"{' '.join(kind.letters)} ({kind.name})" for kind in KINDS if kind.gates]
 _QUANTILE = (
     "over finite values, linear between order statistics; exact for small tensors and 8- and 16-bit types, else within "
     "2^-7 (0.8 %) of the order statistic's magnitude"
@@ -149,7 +152,12 @@ COLUMNS: tuple[Column, ...] = (
     _count("inf_count", "values", "Values that are infinite."),
     _count("zero_count", "values", "Values that are exactly zero."),
     _count("near_zero_count", "values", "Values with |w| < 2^-10, zeros included."),
-    Column("gates", _GATES, "", "The same figures and the histogram for each gate: i f c o (LSTM), z r h (GRU)."),
+    Column(
+        "gates",
+        _GATES,
+        "",
+        f"The same statistics and the histogram for each gate: {', '.join(_ORDERS)}.",
+    ),
     Column(
         "units",
         _UNITS,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wexport import UsageError
-from wexport.model.roles import gates as gates_of_class
+from wexport.model.gates import gates as gates_of_class
 from wexport_keras.capturing import Seen
 from wexport_keras.describing import described, to_numpy
 from wexport_keras.inputs import batches_of

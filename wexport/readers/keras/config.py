@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wexport.model.gates import LAYERS
 from wexport.model.roles import NON_TRAINED, snake_case
 from wexport.model.tensors import Node
 from wexport.readers.keras import layers as keras_layers
@@ -119,7 +120,7 @@ def _walk(
         for attribute, part in ATTENTION_PARTS.items():
             if part != "gate" or config.get("use_gate"):
                 yield replace(here, group=(*group, attribute), names=(*names, part), part=part)
-    elif known in keras_layers.RECURRENT:
+    elif known in LAYERS:
         yield replace(here, group=(*group, "cell"))
     elif isinstance(config.get("cells"), list):
         for below, cell in _numbered(config["cells"], (*group, "cells")):

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wexport.model import roles
+from wexport.model.gates import CELLS, kind_of_blocks
+from wexport.model.gates import LAYERS as RECURRENT
 
 Shape = tuple[int, ...]
 Config = Mapping[str, Any]
 
 ATTENTION = frozenset({"MultiHeadAttention", "GroupedQueryAttention"})
-RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "CuDNNLSTM", "CuDNNGRU"})
-"""Layers that keep their variables in a cell of their own."""
-_CELLS = frozenset({"LSTMCell", "GRUCell", "SimpleRNNCell"})
 
 _ALIASES = {
     "GroupQueryAttention": "GroupedQueryAttention",  # Keras 3's config has the first, its groups the second
@@ -72,7 +71,7 @@ def variables(class_name: str, config: Config) -> tuple[str, ...] | None:
         return None
     if name in _KERNEL_BIAS or name == "Embedding":
         return _with_scale(_kernel_bias(name, config), config)
-    if name in RECURRENT or name in _CELLS:
+    if name in RECURRENT or name in CELLS:
         bias = _flag(config, "use_bias") or name.startswith("CuDNN")
         return ("kernel", "recurrent_kernel", "bias") if bias else ("kernel", "recurrent_kernel")
     if name == "DepthwiseConv2D":
@@ -178,7 +177,7 @@ def cell_gate_count(shapes: Sequence[Shape]) -> int | None:
     if len(recurrent) < 2 or len(kernel) != len(recurrent) or kernel[-1] != recurrent[-1] or not recurrent[-2]:
         return None
     count, rest = divmod(recurrent[-1], recurrent[-2])
-    if rest or count not in (1, 3, 4):
+    if rest or kind_of_blocks(count) is None:
         return None
     fits = [(recurrent[-1],), (2, recurrent[-1])]
     return count if len(shapes) < 3 or shapes[2] in fits else None
@@ -195,7 +194,7 @@ def _bias_fits(group_class: str, shapes: Sequence[Shape]) -> bool:
     return bias == kernel[-1:]
 
 
-SNAKE_RECURRENT = frozenset(roles.snake_case(name) for name in RECURRENT | _CELLS)
+SNAKE_RECURRENT = frozenset(roles.snake_case(name) for name in RECURRENT | CELLS)
 _TOLD: dict[str, dict[int, tuple[str, ...]]] = {
     **{roles.snake_case(name): {1: ("kernel",), 2: ("kernel", "bias")} for name in _KERNEL_BIAS | {"DepthwiseConv2D"}},
     "batch_normalization": {
@@ -226,7 +225,7 @@ CLASS_OF_GROUP = {
     for name in (
         *_KERNEL_BIAS,
         *RECURRENT,
-        *_CELLS,
+        *CELLS,
         *("BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "Embedding", "PReLU"),
         *("SeparableConv1D", "SeparableConv2D", "DepthwiseConv2D", "Normalization", "AdditiveAttention"),
         *("MultiHeadAttention", "GroupedQueryAttention", "SpectralNormalization"),

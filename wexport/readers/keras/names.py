@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from wexport.model import roles
+from wexport.model import gates, roles
 from wexport.model.tensors import Layout
 from wexport.readers.keras.layers import Shape, cell_gate_count
 
@@ -24,8 +24,8 @@ _KERAS1_ROLES = {
     "pointwise_kernel": "pointwise_kernel",
 }
 _KERAS1_NAME = re.compile(
-    r"(?:(?P<layer>.*)_)?(?P<word>[WUb]_[ifcozrh]|running_mean|running_std|depthwise_kernel|pointwise_kernel"
-    r"|alphas|gamma|beta|[WUb])",
+    rf"(?:(?P<layer>.*)_)?(?P<word>[WUb]_[{''.join(gates.LETTERS)}]"
+    r"|running_mean|running_std|depthwise_kernel|pointwise_kernel|alphas|gamma|beta|[WUb])",
     re.DOTALL,
 )
 
@@ -182,17 +182,18 @@ def _recurrent_layout(role: str, shape: Shape, beside: Mapping[str, Shape]) -> L
     kernel, recurrent, bias = beside["kernel"], beside["recurrent_kernel"], beside.get("bias")
     if bias is not None and len(bias) == 1 and len(recurrent) == 2 and bias[0] == 2 * recurrent[1]:
         count = cell_gate_count([kernel, recurrent])
-        if count in (3, 4):
-            name = "CuDNNLSTM" if count == 4 else "CuDNNGRU"
+        kind = gates.kind_of_blocks(count)
+        if kind and kind.gates:
+            name = f"CuDNN{kind.name}"
             view = (2, bias[0] // 2) if role == "bias" else None
             return roles.layout(name, role, shape, view=view, cudnn_kernel=role != "bias")
         return None
     count = cell_gate_count([kernel, recurrent] if bias is None else [kernel, recurrent, bias])
-    if count is None:
+    kind = gates.kind_of_blocks(count)
+    if kind is None:
         return None
-    if len(recurrent) == 2:
-        return roles.layout({4: "LSTM", 3: "GRU", 1: "SimpleRNN"}[count], role, shape)
-    return roles.layout(f"ConvLSTM{len(recurrent) - 2}D", role, shape) if count == 4 else None
+    known = kind.name if len(recurrent) == 2 else dict(kind.convolutions).get(len(recurrent) - 2)
+    return roles.layout(known, role, shape) if known else None
 
 
 def _kernel_layout(named: ParsedName, shape: Shape, bias: Shape | None) -> Layout | None:

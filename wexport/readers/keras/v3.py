@@ -17,6 +17,7 @@ from wexport.files import archives
 from wexport.files.source import Source
 from wexport.hookspecs import hookimpl
 from wexport.model import roles
+from wexport.model.gates import kind_of_blocks
 from wexport.model.tensors import Chunks, Layout, Model, Reader, Skipped, Tensor
 from wexport.readers.hdf5 import walk
 from wexport.readers.keras import config as keras_config
@@ -335,8 +336,8 @@ class _Reading:
         if holder is not None:
             return layouts.layout(holder.class_name, holder.config, role, shape, part=holder.part)
         if place.word == "cell":
-            count = layers.cell_gate_count(shapes)
-            cell = {4: "LSTM", 3: "GRU"}.get(count or 0, "SimpleRNN") if len(shapes[1]) == 2 else "ConvLSTM2D"
+            kind = kind_of_blocks(layers.cell_gate_count(shapes))
+            cell = (kind.name if kind else "SimpleRNN") if len(shapes[1]) == 2 else "ConvLSTM2D"
             return roles.layout(_class(place) or cell, role, shape)
         return layouts.layout(_class(place) or "", {}, role, shape, part=place.part)
 
