@@ -186,8 +186,8 @@ SELECT
                 ', '), ''), '')
         WHEN finding = 'zero_tensor' THEN 'all ' || counts(value_count, 'value') || ' are 0'
         WHEN finding = 'near_zero_tensor' THEN 'largest of ' || counts(value_count, 'value') || ': '
-            || figure_text(abs_max) || coalesce(', largest norm of a unit: '
-                || figure_text(list_max([unit.l2_norm for unit in units])), '')
+            || figure_text(abs_max) || CASE WHEN abs_max < 1 / 1024 THEN '' ELSE ', largest norm of a unit: '
+                || figure_text(list_max([unit.l2_norm for unit in units])) END
         WHEN finding = 'zero_block' THEN 'one block of zeros, '
             || round(100 * zero_end(sample, zero_fraction))::BIGINT || ' % of the tensor'
         WHEN finding = 'twin_units' THEN found_count || ' of ' || counts(found_of, 'unit') || ' are copies of others'

@@ -41,7 +41,11 @@ gammas AS (
     SELECT
         model, slot, value_count,
         list_aggregate([abs(value) for value in sample.value], 'median') AS usual,
-        len([value for value in sample.value if abs(value) < 1e-2 * usual]) AS vanished
+        len([value for value in sample.value if abs(value) < 1e-2 * usual]) AS vanished,
+        vanished >= 0.05 * value_count AND vanished >= 2 AS many,
+        counts(vanished, 'channel') || ' of ' || value_count || ' switched off: gamma below '
+            || figure_text(1e-2 * usual) AS seen,
+        '1e-2 of the median' AS threshold, 'cut them out, or decay gamma less' AS advice
     FROM asked WHERE role = 'gamma' AND len(sample.value) = value_count AND value_count >= 4 AND abs_max > 0
 ),
 
@@ -68,12 +72,10 @@ found AS (
     WHERE role = 'moving_variance' AND value_count >= 4 AND min >= 0 AND mean > 0 AND std < 1e-3 * mean
         AND NOT coalesce(mean_began AND variance_began, false)
     UNION ALL
-    SELECT
-        CASE WHEN vanished >= 0.05 * value_count AND vanished >= 2 THEN 'warning' ELSE 'info' END, 'vanishing_gamma',
-        model, slot, counts(vanished, 'channel') || ' of ' || value_count || ' switched off: gamma below '
-            || figure_text(1e-2 * usual),
-        vanished, '1e-2 of the median', 'cut them out, or decay gamma less'
-    FROM gammas WHERE vanished > 0
+    SELECT 'warning', 'vanishing_gamma', model, slot, seen, vanished, threshold, advice FROM gammas WHERE many
+    UNION ALL
+    SELECT 'info', 'vanishing_gamma', model, slot, seen, vanished, threshold, advice FROM gammas
+    WHERE vanished > 0 AND NOT many
 )
 
 SELECT severity, finding, model, slot, seen, count, threshold, advice

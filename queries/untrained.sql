@@ -250,7 +250,7 @@ layers AS (
 models AS (
     SELECT
         model, bool_or(moved IS NOT NULL) AS any_moved, sum(constants) > 0 AS any_constant,
-        bool_or(counted) AS counted,
+        bool_or(counted) AS data_passed,
         count(*) FILTER (moved LIKE 'bias%') AS moved_biases, count(*) FILTER (zero_bias) AS zero_biases,
         count(*) FILTER (idle_sigmoid) AS idle_sigmoids, count(*) FILTER (activation = 'sigmoid') AS sigmoids
     FROM layers GROUP BY model
@@ -339,10 +339,10 @@ answer AS (
     SELECT
         'warning', 'fresh model', model, NULL, -1,
         untrained_layers || ' of ' || all_layers || ' layers untrained, none trained'
-            || CASE WHEN counted THEN '; data passed, as moving statistics tell' ELSE '' END,
+            || CASE WHEN data_passed THEN '; data passed, as moving statistics tell' ELSE '' END,
         NULL, NULL, NULL, 'train it, or see whether the right weights were saved'
     FROM beside WHERE trained_layers = 0 AND untrained_layers > 0
-    GROUP BY model, untrained_layers, all_layers, counted
+    GROUP BY model, untrained_layers, all_layers, data_passed
 )
 
 SELECT severity, verdict, model, layer, seen, threshold, "values", resolution, advice

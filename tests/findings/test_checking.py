@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from tests.tables import write_table
 from wexport.commands.check import check as command
 from wexport.errors import QueryError, UsageError
-from wexport.findings.checking import Finding, check, groups, reaches
+from wexport.findings.checking import check, groups, reaches
+from wexport.findings.finding import Finding
 from wexport.library.findings import FINDINGS, QUERIES
 
 

@@ -12,7 +12,7 @@ from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, pairs, 
 from wexport.errors import UsageError
 
 if TYPE_CHECKING:
-    from wexport.findings.checking import Finding
+    from wexport.findings.finding import Finding
 
 
 @click.command()

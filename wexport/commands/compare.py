@@ -15,7 +15,7 @@ from wexport.commands.common import EXIT_SOME_FAILED, Bytes, listed, pairs, read
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.findings.checking import Finding
+    from wexport.findings.finding import Finding
     from wexport.reports.comparison import Comparison
 
 LINES = {"models": 10, "findings": 6, "clusters": 8, "rank": 10}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from wexport.findings.finding import Finding
 
 EVERYTHING: Final = frozenset({"*"})
 MODEL_CAUSES: Mapping[str, Collection[str]] = {
@@ -34,26 +36,6 @@ SLOT_CAUSES: Mapping[str, Collection[str]] = {
 """By a finding about a tensor: which other findings about that tensor follow from it."""
 _SUMMARY = "far_from_siblings"
 """It names the tensor that stands out most; whatever else is told of that one explains it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was found.
-
-    severity: error, warning or info. place: the slot or the layer; None for the whole model. seen, threshold: what was
-    found, and where the finding begins. advice: what to do. query: the query, or the file of your own, behind it.
-    explains: how many other findings follow from it.
-    """
-
-    severity: str
-    finding: str
-    model: str
-    place: str | None
-    seen: str
-    threshold: str | None
-    advice: str | None
-    query: str
-    explains: int = 0
 
 
 def folded(findings: Sequence[Finding], own: Collection[str] = ()) -> list[Finding]:
@@ -101,8 +83,8 @@ def _root(place: int, causes: Mapping[int, int | None]) -> int:
 def _cause(each: Finding, findings: Sequence[Finding]) -> int | None:
     """Where the finding stands that explains this one; of a whole model first."""
     for place, other in enumerate(findings):
-        effects = MODEL_CAUSES.get(other.finding, ())
         if other.place is None and other is not each and each.finding not in MODEL_CAUSES:
+            effects = MODEL_CAUSES.get(other.finding, ())
             if effects is EVERYTHING or each.finding in effects:
                 return place
     for place, other in enumerate(findings):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from wexport import library
 from wexport.errors import QueryError, UsageError
 from wexport.findings import rules
-from wexport.findings.causes import MODEL_CAUSES, Finding, folded
+from wexport.findings.causes import MODEL_CAUSES, folded
+from wexport.findings.finding import Finding
 from wexport.library.findings import FINDINGS, QUERIES, SEVERITIES
 from wexport.queries import asking
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
@@ -67,16 +67,16 @@ def check(
     _refuse_unknown(given, own)
     if files and isinstance(table, Session):
         raise UsageError("an open session has its files already", hint="give them where it is opened")
-    with contextlib.ExitStack() as stack:
-        opening = dict(files=files) if files else {}
-        session = stack.enter_context(opened(table, seconds=seconds, memory=memory, **opening))
+    with opened(table, seconds=seconds, memory=memory, files=files) as session:
         found = _asked(session, asked, own, given)
     rows = [str(rule.path) for rule in own]
     if not every:
         found = folded(found, rows)
     if baseline is not None:
-        limits = dict(files=files, every=True, seconds=seconds, memory=memory)
-        found = _new(found, check(baseline, parameters, rules=rules, **limits))
+        before = check(
+            baseline, parameters, rules=rules, files=files, every=True, seconds=seconds, memory=memory
+        )  # fmt: skip
+        found = _new(found, before)
     order = {name: place for place, name in enumerate((*QUERIES, *rows))}
     return sorted(
         found,

@@ -95,7 +95,8 @@ _ALL = (
     FindingKind(
         "dead_units", "dead_units", "warning",
         "units that are off for every usual input, by their weights and bias",
-        "-bias over the norm and the root of the number of weights is above `input_rms`, or neither a weight nor the bias is above 0",
+        "-bias over the norm and the root of the number of weights above `input_rms`, or neither a weight nor the bias "
+        "above 0",
         "lower the learning rate, or begin with a bias of 0",
     ),
     FindingKind(
@@ -155,13 +156,14 @@ _ALL = (
     FindingKind(
         "stability", "diverged", "error",
         "a model whose training diverged",
-        "root mean square above `diverged_scale` in several tensors, or values that are not finite in half of the kernels",
+        "root mean square above `diverged_scale` in several tensors, or values that are not finite in half of the "
+        "kernels",
         "return to an earlier checkpoint; lower the learning rate, or clip gradients",
     ),
     FindingKind(
         "stability", "exploding", "warning", "very large values",
-        "a weight above `largest_value`, a moving statistic above `largest_statistic`, a kernel's root mean square above "
-        "`largest_scale`",
+        "a weight above `largest_value`, a moving statistic above `largest_statistic`, a kernel's root mean square "
+        "above `largest_scale`",
         "lower the learning rate, or clip gradients",
     ),
     FindingKind(

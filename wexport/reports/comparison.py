@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wexport.errors import ReadError, UsageError
-from wexport.findings.checking import Finding, check
+from wexport.findings.checking import check
+from wexport.findings.finding import Finding
 from wexport.ingestion import inputs, reuse
 from wexport.ingestion.pipeline import IngestResult, Progress, ingest
 from wexport.ingestion.reading import Options
