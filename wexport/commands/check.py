@@ -81,6 +81,7 @@ def check(
     table cannot be read.
     """
     from wexport.findings import checking
+    from wexport.findings.finding import Finding
     from wexport.library.findings import QUERIES, SEVERITIES
     from wexport.terminal import tables
 
@@ -105,7 +106,7 @@ def check(
         elif form == "table":
             _print_table(found, rows)
         else:
-            names = [field.name for field in fields(checking.Finding)]
+            names = [field.name for field in fields(Finding)]
             tables.show(names, [list(asdict(each).values()) for each in found], form)
     counts = [f"{sum(each.severity == level for each in found)} {level}" for level in SEVERITIES]
     say(f"findings: {', '.join(counts)}")
