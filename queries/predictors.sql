@@ -48,8 +48,8 @@ wanted AS (SELECT
     coalesce(getvariable('statistics'), ['mean','l2_norm','abs_max','kurtosis','near_zero_fraction','zero_unit_count'])
 ),
 tried AS (
-    SELECT slot, statistic, model, figure
-    FROM weight_figures('models', (FROM wanted))
+    SELECT slot, statistic, model, value AS figure
+    FROM weight_statistics('models', (FROM wanted))
     WHERE asked_for(slot, coalesce(getvariable('slot'), '*')) AND (SELECT count(*) >= 10 FROM models)
     WINDOW each AS (PARTITION BY slot, statistic)
     -- Every figure must be known for every model, and not be the same for all.

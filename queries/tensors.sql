@@ -28,45 +28,8 @@ WITH chosen AS (
 figures AS (
     SELECT
         model, model_place, kind, slot, tensor_index, shape_text(canonical_shape) AS shape, dtype,
-        -- The name is a constant, so DuckDB reads only the column that it names.
-        CASE coalesce(getvariable('statistic'), 'std')
-            WHEN 'value_count' THEN value_count
-            WHEN 'nan_count' THEN nan_count
-            WHEN 'inf_count' THEN inf_count
-            WHEN 'zero_count' THEN zero_count
-            WHEN 'near_zero_count' THEN near_zero_count
-            WHEN 'unit_count' THEN unit_count
-            WHEN 'zero_unit_count' THEN zero_unit_count
-            WHEN 'zero_input_count' THEN zero_input_count
-            WHEN 'tensor_index' THEN tensor_index
-            WHEN 'layer_index' THEN layer_index
-            WHEN 'step' THEN step
-            WHEN 'source_bytes' THEN source_bytes
-            WHEN 'q01' THEN q01
-            WHEN 'q05' THEN q05
-            WHEN 'q25' THEN q25
-            WHEN 'q50' THEN q50
-            WHEN 'q75' THEN q75
-            WHEN 'q95' THEN q95
-            WHEN 'q99' THEN q99
-            WHEN 'skewness' THEN skewness
-            WHEN 'kurtosis' THEN kurtosis
-            WHEN 'l1_norm' THEN l1_norm
-            WHEN 'abs_mean' THEN abs_mean
-            WHEN 'abs_max' THEN abs_max
-            WHEN 'min' THEN min
-            WHEN 'max' THEN max
-            WHEN 'zero_fraction' THEN zero_fraction
-            WHEN 'near_zero_fraction' THEN near_zero_fraction
-            WHEN 'nan_fraction' THEN nan_fraction
-            WHEN 'l2_norm' THEN l2_norm
-            WHEN 'rms' THEN l2_norm / sqrt(nullif(value_count - nan_count - inf_count, 0))
-            WHEN 'mean' THEN mean
-            WHEN 'std' THEN std
-            ELSE error('there is no statistic ''' || coalesce(getvariable('statistic'), 'std')
-                || '''; it is a numeric column of a tensor, such as std, abs_max, kurtosis or zero_fraction')
-        END::DOUBLE AS figure
-    FROM weights JOIN chosen USING (model)
+        value AS figure
+    FROM tensor_statistic(coalesce(getvariable('statistic'), 'std')) JOIN chosen USING (model)
     WHERE asked_for(slot, coalesce(getvariable('slot'), '*'))
 ),
 

@@ -7,8 +7,9 @@
 --   duckdb -init views.sql -f queries/models.sql
 --
 -- What is printed are these files in the order of their names and, behind this one, what derives from declarations in
--- Python: is_kernel, is_statistic (roles), gate_place. For a table of another name, and for parameters, set variables
--- first: -cmd "SET VARIABLE model = 'cnn_*'". The table is the variable weights_parquet, a list of files or patterns.
+-- Python: the view gates; is_kernel, is_statistic, gate_place; tensor_statistic, weight_statistics; finding_advice. For a
+-- table of another name, and for parameters, set variables first: -cmd "SET VARIABLE model = 'cnn_*'". The table is the
+-- variable weights_parquet, a list of files or patterns.
 
 -- Every tensor, whatever its kind.
 CREATE OR REPLACE VIEW tensors AS
@@ -18,22 +19,6 @@ FROM read_parquet(coalesce(getvariable('weights_parquet'), ['weights.parquet']))
 -- ['activation'] or ['gradient'], what is asked of weights is asked of the outputs or gradients of models that were run.
 CREATE OR REPLACE VIEW weights AS
 FROM tensors WHERE list_contains(coalesce(getvariable('kinds'), ['weight', 'array']), kind);
-
--- A row a gate. Where one tensor is one gate (Keras 1), its own figures.
-CREATE OR REPLACE VIEW gates AS
-WITH listed AS (
-    SELECT model, run, step, kind, slot, layer, layer_class, role, direction, unnest(gates) AS figures
-    FROM tensors WHERE gates IS NOT NULL
-)
-SELECT model, run, step, kind, slot, layer, layer_class, role, direction, figures.*
-FROM listed
-UNION ALL BY NAME
-SELECT
-    model, run, step, kind, slot, layer, layer_class, role, direction, gate,
-    value_count, nan_count, inf_count, zero_count, near_zero_count,
-    q01, q05, q25, q50, q75, q95, q99, skewness, kurtosis, l1_norm, abs_mean, abs_max, min, max, l2_norm, mean, std,
-    histogram
-FROM tensors WHERE gate IS NOT NULL AND gates IS NULL;
 
 -- A row an output unit: filter, neuron, hidden unit. Units count from 0.
 CREATE OR REPLACE VIEW units AS

@@ -1,4 +1,4 @@
--- The chosen metric of each model, and the statistics of weights that it is held against.
+-- The chosen metric of each model.
 
 -- The chosen metric of every model in the table, and the names in the user's file that mean no model. direction is 1
 -- where more is better, else -1; value is NULL where there is none, and `problem` says why.
@@ -150,35 +150,3 @@ SELECT
     CASE WHEN NOT last THEN 'earlier checkpoint'
         WHEN architecture NOT IN (FROM chosen) THEN 'another architecture' END AS left_out
 FROM judged;
-
--- The names of figures that can be tried, or an error that names the others.
-CREATE OR REPLACE MACRO known_figures(names) AS CASE
-    WHEN len(list_filter(names, lambda name: NOT list_contains([
-        'mean', 'std', 'l1_norm', 'l2_norm', 'abs_mean', 'abs_max', 'min', 'max', 'skewness', 'kurtosis',
-        'q01', 'q05', 'q25', 'q50', 'q75', 'q95', 'q99', 'zero_fraction', 'near_zero_fraction', 'zero_unit_count',
-        'zero_input_count'], name))) = 0 THEN names
-    ELSE error('not all of these are figures that can be tried: ' || array_to_string(names, ', ')) END;
-
--- A row a figure of the weights, by slot, and for whole models with the slot '(all)'.
-CREATE OR REPLACE MACRO weight_figures(models, statistics) AS TABLE
-WITH chosen AS (
-    SELECT * FROM weights WHERE model IN (SELECT model FROM query_table(models)) AND NOT is_statistic(role)
-),
-wide AS (
-    SELECT
-        model, slot, mean, std, l1_norm, l2_norm, abs_mean, abs_max, min, max, skewness, kurtosis,
-        q01, q05, q25, q50, q75, q95, q99, zero_fraction, near_zero_fraction,
-        zero_unit_count::DOUBLE AS zero_unit_count, zero_input_count::DOUBLE AS zero_input_count
-    FROM chosen
-    UNION ALL BY NAME
-    SELECT
-        model, '(all)' AS slot, sum(l1_norm) AS l1_norm, sqrt(sum(l2_norm * l2_norm)) AS l2_norm,
-        max(abs_max) AS abs_max, min(min) AS min, max(max) AS max,
-        sum(zero_count) / nullif(sum(value_count), 0) AS zero_fraction,
-        sum(near_zero_count) / nullif(sum(value_count), 0) AS near_zero_fraction,
-        sum(zero_unit_count)::DOUBLE AS zero_unit_count, sum(zero_input_count)::DOUBLE AS zero_input_count
-    FROM chosen GROUP BY model
-)
-SELECT model, slot, statistic, figure
-FROM (UNPIVOT wide ON COLUMNS(* EXCLUDE (model, slot)) INTO NAME statistic VALUE figure)
-WHERE list_contains(known_figures(statistics), statistic);

@@ -139,7 +139,7 @@ def test_an_answer_replaces_a_file_only_when_it_is_complete(table: Path, tmp_pat
     assert out.read_text() == "a\n1\n"
     failing = "SELECT CASE WHEN i > 100000 THEN error('no luck') ELSE i END AS a FROM range(200000) AS t(i)"
     for form in ("csv", "json", "parquet", "table"):
-        assert "no luck" in run("query", failing, table, "--format", form, "--out", out, code=3).stderr
+        assert "no luck" in run("query", failing, table, "--format", form, "--out", out, "--overwrite", code=3).stderr
         assert out.read_text() == "a\n1\n"
     assert [path.name for path in tmp_path.iterdir()] == ["answer.csv"]
 
@@ -158,7 +158,7 @@ def test_an_answer_replaces_a_file_only_when_it_is_complete(table: Path, tmp_pat
         (["models", "{table}", "--param", "modle=a"], 2, "its parameters: model"),
         (["models", "{table}", "--param", "model"], 2, "NAME=VALUE"),
         (["models", "{table}", "--with", "x=none.csv"], 2, "none.csv: there is no such file"),
-        (["models", "{table}", "--out", "{table}"], 2, "is what the query reads"),
+        (["models", "{table}", "--out", "{table}"], 2, "an output is never an input"),
         (["models", "{table}", "--out", "none/x.csv", "--format", "csv"], 2, "none/x.csv: cannot be written"),
         (["SELECT modle FROM weights", "{table}"], 3, '"model"'),
         (["DROP VIEW weights", "{table}"], 3, "only one statement that reads"),

@@ -29,7 +29,7 @@ from tests.conftest import DATA, EXAMPLES
 from wexport.commands.diff import diff as command
 from wexport.differences import alignment, child, notes, values
 from wexport.differences.diff import Diff, diff
-from wexport.differences.results import STATUSES, Change, Task
+from wexport.differences.results import STATUSES, Change, DiffTask
 from wexport.errors import ReadError, UsageError
 from wexport.model.tensors import Layout, Tensor
 from wexport.plugins.messages import Setup
@@ -303,7 +303,7 @@ class Here:
     def __init__(self, function: str, *, prepare: str, setup: Setup, **budgets: Any) -> None:
         child.prepare(setup)
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Item | Done]:
+    def run(self, tasks: Sequence[DiffTask]) -> Iterator[Item | Done]:
         for each in child.compare_files(tasks[0]):
             yield Item(0, pickle.loads(pickle.dumps(each)), 0)
         yield Done(0)
@@ -694,7 +694,7 @@ def test_the_exit_code_says_whether_they_differ() -> None:
     assert run(A, COPY)[0] == 0
     assert run(A, B)[0] == 1
     assert run(A, B, "--tolerance", "10")[0] == 0
-    assert run(A, B, "--rtol", "2")[0] == 0
+    assert run(A, B, "--relative-tolerance", "2")[0] == 0
 
 
 def test_the_table_leaves_identical_tensors_to_the_last_line() -> None:

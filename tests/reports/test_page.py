@@ -97,12 +97,15 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert len(text) < 3_000_000
 
 
+OLD = '<!doctype html>\n<meta name="generator" content="wexport 0.1.0">'
+
+
 def test_the_old_page_stays_when_there_is_no_new_one(tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text("old")
+    (tmp_path / "report.html").write_text(OLD)
     with pytest.raises(TableError):
         wexport.report(tmp_path / "nothing.parquet", tmp_path / "report.html")
-    assert (tmp_path / "report.html").read_text() == "old"
-    with pytest.raises(UsageError, match="its folder does not exist"):
+    assert (tmp_path / "report.html").read_text() == OLD
+    with pytest.raises(UsageError, match=r"the folder .*nowhere does not exist"):
         wexport.report(tmp_path / "nothing.parquet", tmp_path / "nowhere" / "report.html")
 
 

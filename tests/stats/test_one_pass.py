@@ -27,7 +27,7 @@ def pushed(tensor: Tensor, array: np.ndarray, cuts: list[int], **options: Any) -
         passing.add(piece)
         piece.view(np.uint8)[:] = 255
         start += length
-    return passing.figures()
+    return passing.result()
 
 
 # -- the same as `measure` ---------------------------------------------------------------------------------------------
@@ -63,12 +63,12 @@ def test_passes_that_take_turns_share_their_memory() -> None:
             passes[name].add(array[start : start + 2].reshape(-1))
     assert {str(dtype) for dtype in workspaces} == {"float32", "float16", "int32"}
     for name, passing in passes.items():
-        assert same(passing.figures(), measure(tensors[name]))
+        assert same(passing.result(), measure(tensors[name]))
 
 
 def test_a_tensor_of_no_values_needs_no_push() -> None:
     tensor = Tensor.of_array("t", np.zeros((0, 4), "f4"), layout=Layout(pooled_axes=(0,), unit_axes=(1,)))
-    found = Pass(tensor).figures()
+    found = Pass(tensor).result()
     assert (found.value_count, found.grid, found.mean) == (0, None, None)
     assert same(found, measure(tensor))
 
@@ -89,7 +89,7 @@ def test_values_that_do_not_fit_are_refused(chunks: list[np.ndarray], told: str)
         passing = Pass(Tensor.of_array("t", np.ones((2, 3), "f4")))
         for chunk in chunks:
             passing.add(chunk)
-        passing.figures()
+        passing.result()
 
     with pytest.raises(PluginError, match=f"t: declared float32 of shape .*{told}"):
         push()

@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wexport.sessions.connection import Connection
+from wexport.stats import SAMPLE_SIZE
 
 _MARKS = re.compile("-- (?:<matched>|<sums>|</sums>)")
 _PAIRS = "SELECT matched.*, value_count FROM matched JOIN listed USING (id)"
@@ -28,8 +29,6 @@ SELECT tensor_id(model, kind, slot) AS id, abs_max, sample.value AS value FROM w
 WHERE sample.value IS NOT NULL AND model IN (SELECT unnest(getvariable('drift_models')))
 """
 _FIGURES = ("x2", "xd", "d2", "y2", "xy", "x4", "x3d", "x2d2", "xd3", "d4", "d_max")
-_SAMPLE = 1_024
-"""Values of a sample, nearly always at most."""
 _MOST_VALUES = 1 << 26
 """Values read at once: 512 MiB."""
 _TASK_VALUES = 1 << 17
@@ -60,7 +59,7 @@ def _portions(pairs: pa.Table, most: int) -> Iterator[pa.Table]:
 
     What they are compared with is mostly among them, as along a run, or the same for all.
     """
-    sizes = np.minimum(_numbers(pairs["value_count"].chunks), _SAMPLE)
+    sizes = np.minimum(_numbers(pairs["value_count"].chunks), SAMPLE_SIZE)
     if sizes.sum() <= most:
         if len(pairs):
             yield pairs

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from wexport.sessions.session import Session
+from wexport.terminal.text import counted
 
 FEWEST_MODELS = 10
 """Below so many models chance alone finds a figure that seems to fit."""
@@ -35,11 +36,11 @@ judged AS MATERIALIZED (FROM comparable_scores('scores'))
 _MODELS = f"{_JUDGED} FROM judged ORDER BY model"
 _FIGURES = f"""{_JUDGED},
 models AS MATERIALIZED (FROM judged WHERE left_out IS NULL)
-SELECT slot, statistic, list(figure ORDER BY model) AS figures
-FROM weight_figures('models', getvariable('statistics'))
+SELECT slot, statistic, list(value ORDER BY model) AS figures
+FROM weight_statistics('models', getvariable('statistics'))
 WHERE asked_for(slot, getvariable('slot'))
 GROUP BY slot, statistic
-HAVING count(*) = (SELECT count(*) FROM models) AND min(figure) < max(figure)
+HAVING count(*) = (SELECT count(*) FROM models) AND min(value) < max(value)
 """
 _SCHEMA = pa.schema(
     [
@@ -65,7 +66,7 @@ def predictors(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
     values = np.array([row["value"] for row in kept], float)
     left_out = _left_out(judged)
     if len(kept) < FEWEST_MODELS:
-        why = f"{_counted(len(kept), 'model')} of one architecture with a metric, {FEWEST_MODELS} are needed"
+        why = f"{counted(len(kept), 'model')} of one architecture with a metric, {FEWEST_MODELS} are needed"
         return _no_answer(why, len(kept), left_out)
     if values.min() == values.max():
         return _no_answer(f"all models have the same {kept[0]['metric']}", len(kept), left_out)
@@ -106,12 +107,8 @@ def predictors(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
 def _left_out(judged: Sequence[Mapping[str, Any]]) -> str:
     others = sum(row["left_out"] == "another architecture" for row in judged)
     earlier = sum(row["left_out"] == "earlier checkpoint" for row in judged)
-    told = [f"{_counted(others, 'model')} of other architectures left out"] if others else []
-    return ", ".join(told + ([f"{_counted(earlier, 'earlier checkpoint')} left out"] if earlier else []))
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    told = [f"{counted(others, 'model')} of other architectures left out"] if others else []
+    return ", ".join(told + ([f"{counted(earlier, 'earlier checkpoint')} left out"] if earlier else []))
 
 
 def _no_answer(why: str, models: int, left_out: str) -> pa.Table:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, pairs, say
+from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, overwrite_option, pairs, say
 from wexport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option("--out", "-o", metavar="FILE", help="Write the findings here instead of to standard output.")
+@overwrite_option
 @click.option(
     "--rows",
     type=click.IntRange(min=0),
@@ -51,9 +54,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows that the table format shows, the same finding in several models being one; 0 for every finding.",
 )
-@click.option(
-    "--timeout", "seconds", type=float, default=300.0, show_default=True, metavar="SECONDS", help="For each query."
-)
+@click.option("--timeout", type=float, default=300.0, show_default=True, metavar="SECONDS", help="For each query.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="What they may take.")
 def check(
     table: str,
@@ -67,6 +68,7 @@ def check(
     form: str,
     out: str | None,
     rows: int,
+    overwrite: bool,
     **limits: Any,
 ) -> None:
     """Look for broken, unstable, frozen and untrained layers.
@@ -86,8 +88,13 @@ def check(
     from wexport.terminal import tables
 
     if about:
-        _print_kinds(form, out)
+        _print_kinds(form, out, overwrite)
         return
+    if out is not None:
+        from wexport.files import outputs
+
+        kind = outputs.FINDINGS if form == "junit" else outputs.TEXT
+        outputs.claim(out, kind, inputs=[*outputs.table_inputs(table), *_files(rules)], overwrite=overwrite)
     found = checking.check(
         table,
         pairs("--param", parameters),
@@ -113,16 +120,24 @@ def check(
     sys.exit(EXIT_SOME_FAILED if checking.reaches(found, fail_on) else 0)
 
 
-def _print_kinds(form: str, out: str | None) -> None:
+def _print_kinds(form: str, out: str | None, overwrite: bool) -> None:
     """What can be found at all, as it is declared."""
+    from wexport.files import outputs
     from wexport.library.findings import FINDINGS, FindingKind
     from wexport.terminal import tables
 
     if form == "junit":
         raise UsageError("JUnit holds findings, not what they mean", hint="--format table, json, csv or markdown")
+    if out is not None:
+        outputs.claim(out, outputs.TEXT, inputs=[], overwrite=overwrite)
     names = [field.name for field in fields(FindingKind)]
     with tables.redirected(out):
         tables.show(names, [list(asdict(each).values()) for each in FINDINGS.values()], form)
+
+
+def _files(rules: Sequence[str]) -> list[Path]:
+    """The files of rules, those in folders too."""
+    return [file for each in map(Path, rules) for file in (each.glob("*") if each.is_dir() else [each])]
 
 
 def _print_table(found: list[Finding], rows: int) -> None:

@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def say(text: str) -> None:
+    """Print lines to standard error, safe for a terminal."""
     from wexport.terminal.text import safe
 
     print("\n".join(safe(line) for line in text.split("\n")), file=sys.stderr)
@@ -42,7 +43,7 @@ def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-class Bytes(click.ParamType[int]):
+class Bytes(click.ParamType):  # type: ignore[type-arg]  # no type is named in square brackets before click 8.4
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -51,6 +52,13 @@ class Bytes(click.ParamType[int]):
         if match is None:
             self.fail(f"{value!r} is not a size such as 500MiB or 4GiB", param, ctx)
         return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def overwrite_option(command: F) -> F:
+    """Of every command that writes."""
+    return click.option(
+        "--overwrite", is_flag=True, help="Replace what stands at the output's place, even if wexport did not write it."
+    )(command)
 
 
 def reading_options(command: F) -> F:
@@ -73,7 +81,7 @@ def reading_options(command: F) -> F:
 def kind_option(command: F) -> F:
     """What is asked or drawn: by default weights."""
     option = click.option(
-        "--kind",
+        "--kinds",
         "kinds",
         type=click.Choice(KINDS),
         multiple=True,
@@ -88,6 +96,7 @@ def asking_options(command: F) -> F:
         click.option(
             "--format", "form", type=click.Choice(["table", "json", "csv", "markdown", "parquet"]), default="table"
         ),
+        overwrite_option,
         click.option("--out", "-o", metavar="FILE", help="Write the answer here instead of to standard output."),
         click.option(
             "--rows",
@@ -98,7 +107,6 @@ def asking_options(command: F) -> F:
         ),
         click.option(
             "--timeout",
-            "seconds",
             type=float,
             default=300.0,
             show_default=True,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_SOME_FAILED, Bytes, listed, pairs, reading_options
+from wexport.commands.common import EXIT_SOME_FAILED, Bytes, listed, overwrite_option, pairs, reading_options
+from wexport.terminal.text import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,12 +48,11 @@ NARROWEST = 12
     metavar="TABLE",
     help="Where the table is kept; it is used again while the files stay as they are.",
 )
+@overwrite_option
 @click.option("--report", "page", metavar="FILE", help="Write the whole report, one HTML page, as well.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes that read; one per core by default.")
-@click.option(
-    "--query-timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds for each question."
-)
+@click.option("--query-timeout", type=float, default=300.0, show_default=True, help="Seconds for each question.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")
 @reading_options
 def compare(
@@ -62,6 +62,7 @@ def compare(
     out: str,
     form: str,
     page: str | None,
+    overwrite: bool,
     **options: Any,
 ) -> None:
     """Read models and show what they are, what is wrong with them, which are close, and which does best.
@@ -71,8 +72,17 @@ def compare(
     from wexport.commands.ingest import reading, report_problems
     from wexport.reports.comparison import compare as run
 
+    given = listed(paths)
+    if page is not None:
+        from wexport.files import outputs
+        from wexport.ingestion import inputs
+
+        read: list[outputs.PathLike] = [out, *metrics, *(item.path for item in inputs.expand(given))]
+        outputs.claim(page, outputs.PAGE, inputs=read, overwrite=overwrite, option="--report")
     with reading() as ended:
-        found = run(listed(paths), metrics=metrics, by=pairs("--by", by), out=out, progress=ended, **options)
+        found = run(
+            given, metrics=metrics, by=pairs("--by", by), out=out, progress=ended, overwrite=overwrite, **options
+        )
     if found.ingested is not None:
         report_problems(found.ingested, quiet=True)
     if form == "json":
@@ -84,7 +94,7 @@ def compare(
         from wexport.terminal.tables import stderr
         from wexport.terminal.text import safe
 
-        write(found, page, seconds=options["seconds"], memory=options["memory"])
+        write(found, page, overwrite=overwrite, timeout=options["query_timeout"], memory=options["memory"])
         stderr().print(f"wrote {safe(page)}")
     if found.ingested is not None and found.ingested.with_status("failed"):
         sys.exit(EXIT_SOME_FAILED)
@@ -97,8 +107,8 @@ def _print(found: Comparison, metrics: Sequence[str]) -> None:
 
     table = safe(found.table)
     parameters = sum(count or 0 for count in found.models["parameters"].to_pylist())
-    read = "" if found.ingested is None else f", {_counted(len(found.ingested.with_status(*READ)), 'file')} read"
-    print(f"{_counted(found.models.num_rows, 'model')}, {parameters:,} parameters in {table}{read}")
+    read = "" if found.ingested is None else f", {counted(len(found.ingested.with_status(*READ)), 'file')} read"
+    print(f"{counted(found.models.num_rows, 'model')}, {parameters:,} parameters in {table}{read}")
     _block("Models", "models", found.models, f"wexport query models {table}")
     _findings(found.findings, table)
     if found.models.num_rows > 1:
@@ -119,7 +129,10 @@ def _findings(findings: Sequence[Finding], table: str) -> None:
     from wexport.findings.checking import groups
 
     severities = [each.severity for each in findings]
-    counts = ", ".join(_counted(severities.count(name), name) for name in dict.fromkeys(severities))
+    counts = ", ".join(
+        f"{severities.count(name):,} info" if name == "info" else counted(severities.count(name), name)
+        for name in dict.fromkeys(severities)
+    )
     grouped = groups(each for each in findings if each.severity != "info")
     rows = [
         [
@@ -135,10 +148,6 @@ def _findings(findings: Sequence[Finding], table: str) -> None:
     print(f"\nFindings: {counts or 'none'}{part}: wexport check {table}")
     if rows:
         _table(["severity", "model", "place", "finding", "seen"], rows[: LINES["findings"]])
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}{'' if count == 1 or name == 'info' else 's'}"
 
 
 def _block(title: str, name: str, answer: pa.Table, more: str) -> None:

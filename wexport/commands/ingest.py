@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, listed, reading_options, say
+from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, listed, overwrite_option, reading_options, say
 from wexport.commands.progress import progress
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ SHOWN_MODELS = 40
     metavar="TABLE",
     help="weights.parquet, or a folder (dir/) for one part per model.",
 )
+@overwrite_option
 @click.option("--append", is_flag=True, help="Add to the table; models read from the same file before are replaced.")
 @click.option(
     "--detail",
@@ -102,7 +103,9 @@ def _summary(result: IngestResult) -> None:
 
 
 def report_problems(result: IngestResult, quiet: bool) -> None:
-    """What failed and why, what is missing from what was read, and what held no numbers."""
+    """What failed and why, what is missing from what was read, and what was left out."""
+    from wexport.ingestion.reading import RUN_STATES
+
     for plugin in result.broken:
         say(f"plugin {plugin.name} is broken and was left out: {plugin.reason}")
     for model in result.models:
@@ -117,9 +120,29 @@ def report_problems(result: IngestResult, quiet: bool) -> None:
             detail = f": {first.detail}" if first.detail else ""
             more = f" (and {len(model.problems) - 1:,} more)" if len(model.problems) > 1 else ""
             say(f"warning: {model.source}: {first.name}: {first.what}{detail}{more}")
-        if not quiet and model.left_out:
+        left_out = {sort: names for sort, names in model.left_out.items() if sort not in RUN_STATES}
+        if not quiet and left_out:
             what = ", ".join(
                 f"{len(names):,} {sort} ({names[0]}{', ...' if len(names) > 1 else ''})"
-                for sort, names in model.left_out.items()
+                for sort, names in left_out.items()
             )
-            say(f"left out, no numbers: {model.source}: {what}")
+            say(f"left out: {model.source}: {what}")
+    if not quiet:
+        _report_states(result.models)
+
+
+def _report_states(models: Sequence[ModelResult]) -> None:
+    """One line for all optimizers' states, and one for what else runs leave beside their models."""
+    from wexport.ingestion.reading import OPTIMIZER, RUN_STATES
+    from wexport.terminal.text import size
+
+    those = [model for model in models if OPTIMIZER in model.left_out]
+    if those:
+        total = sum(model.left_out_bytes.get(OPTIMIZER, 0) for model in those)
+        files = f"{len(those):,} files" if len(those) > 1 else str(those[0].source)
+        say(f"left out: optimizer state of {files}{f', {size(total)}' if total else ''} (--optimizer reads it)")
+    others = [model for model in models if model.left_out.keys() & (RUN_STATES - {OPTIMIZER})]
+    if others:
+        what = ", ".join(sorted({sort for model in others for sort in model.left_out if sort in RUN_STATES}))
+        files = f"{len(others):,} files, such as {others[0].source}" if len(others) > 1 else str(others[0].source)
+        say(f"left out: {what} in {files}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from wexport.commands.common import F, kind_option
+from wexport.commands.common import F, kind_option, overwrite_option
 
 
 @click.group()
@@ -18,6 +18,7 @@ def _picture_options(command: F) -> F:
     for option in (
         click.option("--out", "-o", required=True, metavar="FILE", help="The picture: .png, .svg or .pdf."),
         click.option("--size", nargs=2, type=float, metavar="W H", help="Width and height in inches."),
+        overwrite_option,
         click.argument("table", required=False, default="weights.parquet"),
         kind_option,
     ):
@@ -31,10 +32,13 @@ def _drawing_options(command: F) -> F:
     return _picture_options(model(command))
 
 
-def _draw(kind: str, table: str, out: str, size: tuple[float, float] | None, **options: Any) -> None:
-    from wexport.plot import figure, save
+def _draw(kind: str, table: str, out: str, size: tuple[float, float] | None, overwrite: bool, **options: Any) -> None:
+    from wexport.files.outputs import table_inputs
+    from wexport.plot.figures import figure, place, save
 
-    save(figure(kind, table, size=size, **options), out)
+    metrics = [options["metrics"]] if "metrics" in options else []
+    place(out, [*table_inputs(table), *metrics], overwrite=overwrite)
+    save(figure(kind, table, size=size, **options), out, overwrite=overwrite)
 
 
 @plot.command()

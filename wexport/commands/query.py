@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from wexport.commands.common import asking_options, kind_option, pairs, say
-from wexport.errors import TableError, UsageError
+from wexport.errors import MissingTableError, UsageError
+from wexport.files import outputs
 
 
 class _Asking(click.Command):
@@ -51,6 +52,7 @@ def query(
     form: str,
     out: str | None,
     rows: int,
+    overwrite: bool,
     **limits: Any,
 ) -> None:
     """Ask a table a question.
@@ -79,7 +81,7 @@ def query(
     if more:
         raise UsageError(f"{more[0]}: one table at a time", hint="quote a pattern: 'parts/*.parquet'")
     if table is None and not Path(asking.TABLE).exists():
-        raise TableError(
+        raise MissingTableError(
             f"no table is named, and there is no {asking.TABLE} here",
             hint=f"wexport query {named.name if named else 'SQL'} TABLE; `wexport ingest *.h5 --out {asking.TABLE}` "
             "makes one",
@@ -88,7 +90,10 @@ def query(
     given, tables = pairs("--param", parameters), pairs("--with", files)
     if named:
         asking.typed(named, given)  # before a process is started
-    printing.refuse_overwriting(out, table, tables.values())
+    if out is not None:
+        kind = outputs.PARQUET_ANSWER if form == "parquet" else outputs.TEXT
+        read = [*outputs.table_inputs(table), *tables.values(), *plugins]
+        outputs.claim(out, kind, inputs=read, overwrite=overwrite)
     with asking.session(table, tables, **limits) as session:
         printing.show(asking.stream(session, named or question, given), form, out, rows)
     if named and form == "table" and out is None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from wexport.commands.common import Bytes, pairs
+from wexport.commands.common import Bytes, overwrite_option, pairs
 from wexport.commands.progress import progress
 
 
 @click.command()
 @click.argument("table", required=False, default="weights.parquet")
 @click.option("--out", "-o", default="report.html", show_default=True, metavar="FILE", help="The page.")
+@overwrite_option
 @click.option(
     "--metrics", "-m", multiple=True, metavar="FILE", help="How the models do: CSV, JSON or Parquet; several."
 )
@@ -22,9 +23,7 @@ from wexport.commands.progress import progress
 @click.option(
     "--reference", default="", metavar="MODEL", help="Tell drift from this model, not from checkpoint to checkpoint."
 )
-@click.option(
-    "--timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds that each question may take."
-)
+@click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds that each question may take.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")
 def report(table: str, out: str, by: tuple[str, ...], **options: Any) -> None:
     """Write one HTML page about the models of a table: summary, findings, closeness, ranking, layers.

@@ -20,24 +20,24 @@ from wexport.differences.results import (
     OTHER_SHAPE,
     At,
     Change,
+    DiffTask,
     FileSide,
-    Opened,
-    Task,
+    FilesOpened,
     TensorDiff,
     TensorSide,
 )
-from wexport.errors import PluginError, ReadError, WexportError
+from wexport.errors import WexportError
 from wexport.files.source import Source
 from wexport.ingestion.messages import Failed
-from wexport.model.slots import slot_names
-from wexport.model.tensors import Model, Tensor
+from wexport.model.tensors import Tensor
 from wexport.plugins import host as plugin_host
 from wexport.plugins.messages import Setup
 from wexport.stats import SAMPLE_SIZE
 from wexport.stats.sample import SampleValues
 from wexport.table.text import printable
 
-HASH_BYTES = 1 << 20
+PRELOAD = plugin_host.SHIPPED
+"""What a child needs and a parent may not; see `forkserver.fork`."""
 
 _setup = Setup()
 _plugins = plugin_host.Plugins()
@@ -49,22 +49,22 @@ def prepare(setup: Setup) -> None:
     _setup, _plugins = setup, plugin_host.load(setup.plugins, dict(setup.without))
 
 
-def compare_files(task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
+def compare_files(task: DiffTask) -> Iterator[At | FilesOpened | TensorDiff | Failed]:
     """The two files as they open, then every tensor of either."""
     try:
-        with _source(task.a) as one, _source(task.b) as other:
+        with _source(task.a, task.part_a) as one, _source(task.b, task.part_b) as other:
             yield At(f"opening {task.a}")
             a = _opened(one)
             yield At(f"opening {task.b}")
             b = _opened(other)
-            yield Opened(a.said, b.said, notes.of_files(a.said, b.said))
+            yield FilesOpened(a.said, b.said, notes.of_files(a.said, b.said))
             yield from _compared(a, b, task)
     except WexportError as error:
         yield Failed(str(error), error.hint)
 
 
-def _source(path: Path) -> Source:
-    return Source(path, _setup.optimizer, _setup.external_data)
+def _source(path: Path, part: str | None) -> Source:
+    return Source(path, _setup.optimizer, _setup.external_data, part)
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------
@@ -82,21 +82,9 @@ class _File:
 
 def _opened(source: Source) -> _File:
     reader = _plugins.choose(source, _setup.reader)
-    try:
-        model = reader.open(source)
-    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a reader may raise anything; it is told as this file's failure
-        raise ReadError(
-            f"{source.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
-            hint="the file may be damaged; if it is not, this is a fault of the reader",
-        ) from None
-    if not isinstance(model, Model):
-        raise PluginError(
-            f"{source.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
-        )
-    tensors = _plugins.completed(model)
-    sides = [_side(tensor, slot) for tensor, slot in zip(tensors, slot_names(tensors), strict=True)]
+    opened = _plugins.open(source, reader)
+    model, tensors = opened.model, opened.tensors
+    sides = [_side(tensor, slot) for tensor, slot in zip(tensors, opened.slots, strict=True)]
     places = [
         Place(side.slot, side.kind, side.role, side.canonical_shape, index, ordered=tensor.layer_index is not None)
         for index, (side, tensor) in enumerate(zip(sides, tensors, strict=True))
@@ -183,14 +171,14 @@ def _with_content(place: Place, tensor: Tensor) -> Place:
         return place  # it is told when the values are compared
     if constant:
         return place
-    fingerprint = fingerprints.of_sample(place.canonical_shape, sample.figures().value)
+    fingerprint = fingerprints.of_sample(place.canonical_shape, sample.result().value)
     return replace(place, content=hasher.hexdigest(), sample=fingerprint)
 
 
 # -- pair by pair ------------------------------------------------------------------------------------------------------
 
 
-def _compared(a: _File, b: _File, task: Task) -> Iterator[At | TensorDiff]:
+def _compared(a: _File, b: _File, task: DiffTask) -> Iterator[At | TensorDiff]:
     pairs = match(a.places, b.places)
     if unsure := _unsure(a, b, pairs):
         for file, number in unsure:
@@ -204,7 +192,7 @@ def _compared(a: _File, b: _File, task: Task) -> Iterator[At | TensorDiff]:
     yield from _unpaired(a, b, pairs)
 
 
-def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, method: str, task: Task) -> TensorDiff:
+def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, method: str, task: DiffTask) -> TensorDiff:
     try:
         change = _change(one, other, task)
     except MemoryError:
@@ -216,7 +204,7 @@ def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, method: str,
     return TensorDiff(status=change.status, a=a, b=b, method=method, change=change, detail=change.detail, notes=said)
 
 
-def _change(one: Tensor, other: Tensor, task: Task) -> Change:
+def _change(one: Tensor, other: Tensor, task: DiffTask) -> Change:
     """How the values of a pair differ."""
     # Where one file knows no layout, equal bytes in equal shapes are equal tensors, whatever the other knows.
     unknown = (one.layout is None or other.layout is None) and one.shape == other.shape

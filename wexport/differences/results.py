@@ -24,11 +24,16 @@ SAME = frozenset({IDENTICAL, OTHER_DTYPE, WITHIN})
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """Two files, and when their values count as equal: |a - b| <= tolerance + relative_tolerance * max(|a|, |b|)."""
+class DiffTask:
+    """Two files, which of several models in each (None for all there is), and when their values count as equal.
+
+    That is |a - b| <= tolerance + relative_tolerance * max(|a|, |b|).
+    """
 
     a: Path
     b: Path
+    part_a: str | None = None
+    part_b: str | None = None
     tolerance: float = 0.0
     relative_tolerance: float = 0.0
 
@@ -140,7 +145,7 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class FilesOpened:
     """Both files, and what differs between them that is not values."""
 
     a: FileSide

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wexport import library
+from wexport.compatibility import renamed
 from wexport.errors import QueryError, UsageError
 from wexport.findings import rules
 from wexport.findings.causes import MODEL_CAUSES, folded
@@ -34,6 +35,7 @@ class Group:
     example: Finding
 
 
+@renamed(seconds="timeout")
 def check(
     table: PathLike | Session = asking.TABLE,
     parameters: Mapping[str, Any] | None = None,
@@ -42,7 +44,7 @@ def check(
     files: Mapping[str, PathLike] | None = None,
     baseline: PathLike | None = None,
     every: bool = False,
-    seconds: float = SECONDS,
+    timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
 ) -> list[Finding]:
     """All findings of the library's queries and of your own rules, the worst first, and then those that explain most.
@@ -56,7 +58,7 @@ def check(
     baseline: an older table. What was found in it, as severely, in the model of the same name and at the same place, is
         left out.
     every: also findings that follow from others of the same model; otherwise the cause says how many they are.
-    seconds, memory: what each query may take.
+    timeout, memory: seconds and bytes that each query may take.
 
     Raises UsageError for unknown parameters and rules that cannot be used, QueryError if a query fails, TableError if
     there is no such table.
@@ -67,14 +69,14 @@ def check(
     _refuse_unknown(given, own)
     if files and isinstance(table, Session):
         raise UsageError("an open session has its files already", hint="give them where it is opened")
-    with opened(table, seconds=seconds, memory=memory, files=files) as session:
+    with opened(table, timeout=timeout, memory=memory, files=files) as session:
         found = _asked(session, asked, own, given)
     rows = [str(rule.path) for rule in own]
     if not every:
         found = folded(found, rows)
     if baseline is not None:
         before = check(
-            baseline, parameters, rules=rules, files=files, every=True, seconds=seconds, memory=memory
+            baseline, parameters, rules=rules, files=files, every=True, timeout=timeout, memory=memory
         )  # fmt: skip
         found = _new(found, before)
     order = {name: place for place, name in enumerate((*QUERIES, *rows))}

@@ -1,4 +1,4 @@
-"""Models in memory as rows: what `ingest` does with an object that is no path.
+"""Models in memory as rows: what `ingest_model` writes.
 
 Nothing is isolated here: the values are the caller's own, and are measured where they are. So nothing is half done
 either: a tensor that cannot be read is an error, and the table stays as it was.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport.errors import PluginError, UsageError, WexportError
+from wexport.errors import MissingFileError, PluginError, UsageError, WexportError
 from wexport.files import shards
 from wexport.ingestion import inputs, worker
 from wexport.ingestion.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
@@ -21,6 +21,7 @@ from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Tensor
 from wexport.plugins import catalog
 from wexport.plugins import host as plugin_host
+from wexport.plugins.guard import ForeignError, foreign_code
 from wexport.plugins.host import Plugins
 from wexport.plugins.statistics import Extra
 from wexport.table import text
@@ -65,16 +66,15 @@ def read(given: object, options: Options) -> InMemoryModel:
         model, name = plugins.describe(given)
         said_by = f"plugin {name}"
     try:
-        tensors = list(model.tensors)
-        for tensor in tensors:
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"its tensors hold a {type(tensor).__name__}, where a wexport.Tensor is due")
-        tensors = plugins.completed(model)
-        slots = slot_names(tensors)
-    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # `tensors` may be anything, and so may their fields
-        raise PluginError(f"{said_by} makes no sense: {type(error).__name__}: {error}") from None
+        with foreign_code():  # `tensors` may be anything, and so may their fields
+            tensors = list(model.tensors)
+            for tensor in tensors:
+                if not isinstance(tensor, Tensor):
+                    raise TypeError(f"its tensors hold a {type(tensor).__name__}, where a wexport.Tensor is due")
+            tensors = plugins.completed(model)
+            slots = slot_names(tensors)
+    except ForeignError as error:
+        raise PluginError(f"{said_by} makes no sense: {error}") from None
     return InMemoryModel(model, tensors, slots, plugins, said_by)
 
 
@@ -82,7 +82,8 @@ def name_of(given: object, options: Options) -> str:
     """What the model is called: as given, or as its framework calls it. Raises UsageError where neither tells."""
     name = options.name if options.name is not None else getattr(given, "name", None)
     if not isinstance(name, str) or not name:
-        raise UsageError("a model in memory needs a name", hint='wexport.ingest(model, "weights.parquet", name="mine")')
+        hint = 'wexport.ingest_model(model, "weights.parquet", name="mine")'
+        raise UsageError("a model in memory needs a name", hint=hint)
     return text.printable(name)
 
 
@@ -105,7 +106,7 @@ def place_of(
         return {**found, "source": None, "source_bytes": None}
     path = Path(source)
     if not path.exists():
-        raise UsageError(f"{path}: does not exist", hint="source is the file that the model was loaded from")
+        raise MissingFileError(f"{path}: does not exist", hint="source is the file that the model was loaded from")
     return {**found, "source": inputs.source_name(path), "source_bytes": shards.total_size(path)}
 
 
@@ -137,13 +138,11 @@ def measure(living: InMemoryModel, result: ModelResult, options: Options, place:
 def _row(living: InMemoryModel, number: int, options: Options, extra: Extra) -> dict[str, Any]:
     tensor = living.tensors[number]
     try:
-        detail = options.detail == "full"
-        return worker.row_of(tensor, living.slots[number], number, living.model, detail=detail, extra=extra)
-    except (MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # whatever yields the values may raise anything
-        what = str(error) if isinstance(error, WexportError) else f"{type(error).__name__}: {error}"
+        with foreign_code():
+            detail = options.detail == "full"
+            return worker.row_of(tensor, living.slots[number], number, living.model, detail=detail, extra=extra)
+    except (WexportError, ForeignError) as error:
         raise PluginError(
-            f"tensor {tensor.name} of {living.said_by} cannot be read: {what}",
+            f"tensor {tensor.name} of {living.said_by} cannot be read: {error}",
             hint="nothing was written; leave the tensor out, or mend what yields its values",
         ) from None

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wexport.errors import UsageError
 from wexport.files import shards
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
-from wexport.ingestion.messages import Failed, Opened, Rows, Task
+from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
 from wexport.model.tensors import Skipped
 from wexport.plugins import catalog
 from wexport.plugins.catalog import blame_plugins
@@ -56,6 +57,16 @@ class Options:
     jobs: int | None = None
     timeout: float | None = None
 
+    def checked(self) -> Options:
+        """Itself. Raises UsageError for a value that makes no sense."""
+        if self.detail not in ("full", "summary"):
+            raise UsageError(f"detail {self.detail!r} is neither 'full' nor 'summary'")
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"jobs {self.jobs} is less than 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise UsageError(f"timeout {self.timeout} is not a positive number of seconds")
+        return self
+
 
 @dataclass(slots=True)
 class ModelResult:
@@ -63,8 +74,10 @@ class ModelResult:
 
     status: "ok"; "partial" (some objects could not be read); "empty" (no numbers in it); "failed"; "unchanged" (its
         part is up to date); "skipped" (met in a folder, and no model).
+    aliases: tensors that are second names of others, and the first names.
     failure: "crashed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
-    problems: what could not be read though it should be. left_out: how many objects of each sort hold no numbers.
+    problems: what could not be read though it should be. left_out: the names of what is no tensor of the model, by what
+        it is; left_out_bytes: of the numbers in these, as far as known.
     """
 
     model: str
@@ -80,8 +93,14 @@ class ModelResult:
     source_bytes: int = 0
     problems: list[Skipped] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    left_out_bytes: dict[str, int] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+
+OPTIMIZER = "optimizer state"
+RUN_STATES = frozenset({OPTIMIZER, "state of random generators", "state of a scheduler", "arguments of a training run"})
+"""What readers call what a training run leaves beside its models, and what is no model on its own."""
 
 Work = list[tuple[Input, ModelResult]]
 
@@ -151,7 +170,7 @@ class Readers:
             result.source_bytes = size
         return self._collected(self._pool.run(tasks), tasks, [work[number][1] for number in owners])
 
-    def _collected(self, events: Iterator[Item | Done], tasks: list[Task], owners: list[ModelResult]) -> Measured:
+    def _collected(self, events: Iterator[Item | Done], tasks: list[FileTask], owners: list[ModelResult]) -> Measured:
         """owners: the result that each task belongs to."""
         for event in events:
             result = owners[event.task]
@@ -167,10 +186,11 @@ class Readers:
                 result.notes.extend(self._first_time(event.value.notes))
                 if result.status != "failed" and event.value.count:
                     yield result, Piece(event.value.count, event.value.columns, event.size)
-            elif isinstance(event.value, Opened):
+            elif isinstance(event.value, FileOpened):
                 if not tasks[event.task].share:  # every share opens the file; the first tells
                     result.format, result.reader = event.value.format, event.value.reader
                     note_skipped(result, event.value.skipped)
+                    result.aliases = dict(event.value.aliases)
                     result.notes.extend(self._first_time(event.value.notes))
             elif isinstance(event.value, Failed):
                 _fail(result, event.value.reason, event.value.hint)
@@ -194,14 +214,14 @@ class Readers:
         self._told |= new.keys()
         return list(new.values())
 
-    def _budget(self, task: Task) -> tuple[Path, float]:
+    def _budget(self, task: FileTask) -> tuple[Path, float]:
         """All shares of a file draw on one budget of seconds."""
         default = BASE_SECONDS + _size(task.path) // SECOND_BYTES
         return task.path, default if self._options.timeout is None else self._options.timeout
 
-    def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[Task], list[int]]:
+    def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[FileTask], list[int]]:
         """The tasks in the order to hand them out, and which file of `work` each belongs to."""
-        tasks: list[Task] = []
+        tasks: list[FileTask] = []
         owners: list[int] = []
         left = sum(sizes)
         for number in sorted(range(len(work)), key=lambda number: -sizes[number] if sizes[number] > LARGE_BYTES else 0):
@@ -210,7 +230,7 @@ class Readers:
             shares = min(MAX_SHARES, max(1, -(-sizes[number] // share_bytes))) if self._jobs > 1 else 1
             left -= sizes[number]
             item = work[number][0]
-            tasks.extend(Task(item.path, item.named, share, shares) for share in range(shares))
+            tasks.extend(FileTask(item.path, item.named, share, shares, item.part) for share in range(shares))
             owners.extend([number] * shares)
         return tasks, owners
 
@@ -234,6 +254,7 @@ def note_skipped(result: ModelResult, skipped: Sequence[Skipped]) -> None:
             result.problems.append(each)
         else:
             result.left_out.setdefault(each.what, []).append(each.name)
+            result.left_out_bytes[each.what] = result.left_out_bytes.get(each.what, 0) + each.size
 
 
 def count_rows(result: ModelResult, columns: Mapping[str, Sequence[Any]], count: int) -> None:
@@ -257,6 +278,10 @@ def conclude(result: ModelResult) -> None:
             + (f" ({first.detail})" if first.detail else ""),
             "",
         )
+    elif result.left_out and result.left_out.keys() <= RUN_STATES:
+        what = ", ".join(result.left_out)
+        result.status, result.reason = "skipped", f"{result.source}: holds no model but the {what} of a run"
+        result.hint = "--optimizer reads it" if OPTIMIZER in result.left_out else "name the model beside it"
     else:
         result.status, result.reason = "empty", "it holds no numbers"
 

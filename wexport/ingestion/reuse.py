@@ -48,7 +48,7 @@ def refuse_losing(table: Path, found: Sequence[Input]) -> None:
     if lost:
         raise TableError(
             f"{table}: holds {len(lost):,} models that are not among these files, e.g. {lost[0]}",
-            hint=f"name another table with --out, or write it anew with `wexport ingest ... --out {table}`",
+            hint="name another table with --out, or replace this one with --overwrite",
         )
 
 

@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wexport import stats
-from wexport.errors import PluginError, ReadError, WexportError
+from wexport.errors import ReadError, WexportError
 from wexport.files.source import Source
-from wexport.ingestion.messages import Failed, Opened, Rows, Task
-from wexport.model.slots import slot_names
+from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
 from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
+from wexport.plugins.guard import ForeignError, foreign_code
 from wexport.plugins.messages import PluginSummary, Setup
 from wexport.plugins.statistics import Extra
 from wexport.processes.child import breadcrumb
+from wexport.stats.results import FRACTIONS
 from wexport.table.text import printable
 
+PRELOAD = plugin_host.SHIPPED
+"""What a child needs and a parent may not; see `forkserver.fork`."""
 MAX_CONFIG_BYTES = 16 << 10
 BATCH_BYTES = 256 << 10
 
@@ -35,17 +38,25 @@ def prepare(setup: Setup) -> tuple[PluginSummary, ...]:
     return tuple(info.summary() for info in _plugins.infos)
 
 
-def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
+def measure_file(task: FileTask) -> Iterator[FileOpened | Rows | Failed]:
     """Everything that the table holds of one file, in pieces of bounded size."""
     breadcrumb()
     try:
-        with Source(task.path, _setup.optimizer, _setup.external_data) as source:
+        with Source(task.path, _setup.optimizer, _setup.external_data, task.part) as source:
             yield from _measure(task, source)
     except WexportError as error:
         yield Failed(str(error), error.hint)
 
 
-def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
+def look_at_file(task: FileTask) -> Iterator[FileOpened | Failed]:
+    """What a file is and how many tensors it holds, without a look at their values."""
+    for said in measure_file(task):
+        assert not isinstance(said, Rows)
+        yield said
+        return
+
+
+def _measure(task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Failed]:
     try:
         reader = _plugins.choose(source, _setup.reader)
     except ReadError as error:
@@ -53,38 +64,22 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         yield Failed(str(error), error.hint, foreign)
         return
     breadcrumb("", f"reader {reader.name} read it")
-    try:
-        model = reader.open(source)
-    except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a reader may raise anything; it is told as this file's failure
-        yield Failed(
-            f"{task.path}: reader {reader.name} cannot read it: {type(error).__name__}: {error}",
-            "the file may be damaged; if it is not, this is a fault of the reader",
-        )
-        return
-    if not isinstance(model, Model):
-        raise PluginError(
-            f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
-        )
-    tensors = _plugins.completed(model)
-    slots = slot_names(tensors)
+    opened = _plugins.open(source, reader)
+    model, tensors = opened.model, opened.tensors
     left_out = [f"plugin {name} is left out: {reason}" for name, reason in _setup.without]
-    yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes))
+    yield FileOpened(
+        reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes), _aliases(model)
+    )
     rows: list[dict[str, Any]] = []
     problems: list[Skipped] = []
     size = 0
     for index in _share(tensors, task):
         tensor = tensors[index]
         try:
-            row = row_of(tensor, slots[index], index, model, detail=_setup.detail == "full", extra=_extra)
-        except ReadError as error:
+            with foreign_code(passing=(ReadError, MemoryError)):
+                row = row_of(tensor, opened.slots[index], index, model, detail=_setup.detail == "full", extra=_extra)
+        except (ReadError, ForeignError) as error:  # the others are still worth having
             problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
-            continue
-        except (MemoryError, GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # as above, for one tensor: the others are still worth having
-            problems.append(Skipped("unreadable tensor", tensor.name, True, f"{type(error).__name__}: {error}"))
             continue
         rows.append(row)
         size += weight_of(row)
@@ -95,7 +90,11 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
     _extra.notes.clear()
 
 
-def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:
+def _aliases(model: Model) -> tuple[tuple[str, str], ...]:
+    return tuple((printable(name), printable(first)) for name, first in model.aliases.items())
+
+
+def _share(tensors: Sequence[Tensor], task: FileTask) -> list[int]:
     """Which tensors this share measures: a consecutive stretch of about the same number of values in each share."""
     total = sum(tensor.size for tensor in tensors)
     before = 0
@@ -115,7 +114,7 @@ def row_of(
     detail: whether sample, grid and units are wanted. extra: plugins' statistics; they need the values, so a tensor
     whose figures are made already has none.
     """
-    figures = tensor.figures or stats.measure(tensor, detail=detail)
+    figures = tensor.statistics or stats.measure(tensor, detail=detail)
     layout = tensor.layout
     row: dict[str, Any] = {
         "slot": printable(slot),
@@ -140,13 +139,13 @@ def row_of(
         "unit_axes": layout.unit_axes if layout and layout.unit_axes else None,
         **{name: getattr(figures, name) for name in figures.__dataclass_fields__},
     }
-    row["extra"] = extra.of(tensor) if extra is not None and tensor.figures is None else None
+    row["extra"] = extra.of(tensor) if extra is not None and tensor.statistics is None else None
     row["gates"] = None if figures.gates is None else [_plain(gate) for gate in figures.gates]
     for name in ("histogram", "sample", "grid", "units"):
         value = getattr(figures, name)
         row[name] = None if value is None else _plain(value)
-    for name in ("zero", "near_zero", "nan"):
-        row[f"{name}_fraction"] = row[f"{name}_count"] / figures.value_count if figures.value_count else None
+    for fraction in FRACTIONS:
+        row[fraction.name] = row[fraction.of] / figures.value_count if figures.value_count else None
     return row
 
 

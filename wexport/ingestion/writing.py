@@ -26,7 +26,6 @@ def write_table(
 
     provenance: what the table remembers of plugins.
     """
-    _check_folder(target)
     adding = options.append and target.exists()
     if adding:
         _check_addition(
@@ -69,8 +68,6 @@ def write_living(
     if folder:
         _make_folder(target)
         target = stored.part_path(target, model)
-    else:
-        _check_folder(target)
     adding = options.append and target.exists()
     metadata = metadata_of(options, provenance)
     if adding:
@@ -84,11 +81,6 @@ def write_living(
                 writer.add_table(stored.without_models(group, {model}))
         writer.commit()
         return writer.rows
-
-
-def _check_folder(target: Path) -> None:
-    if not target.parent.is_dir():
-        raise TableError(f"{target}: the folder {target.parent} does not exist", hint="make it, or name another --out")
 
 
 def _check_addition(target: Path, work: Mapping[str, str | None], now: Mapping[str, Any]) -> None:
@@ -155,8 +147,9 @@ def write_parts(folder: Path, work: Work, options: Options, readers: Readers, en
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise TableError(f"{folder}: cannot be made: {error.strerror}", hint="name another --out") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TableError(f"{folder}: cannot be made: {reason}", hint="name another --out") from None
 
 
 def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:

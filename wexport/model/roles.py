@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from wexport.model.gates import CELLS, CONVOLUTIONS, KINDS, gates
+from wexport.model.gates import CELLS, CONVOLUTIONS, KINDS
+from wexport.model.gates import gates as gates  # to readers, the gates of a class are a thing of roles
 from wexport.model.tensors import Layout, Tensor
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
 from wexport.errors import UsageError
+from wexport.files import outputs
 from wexport.files.atomic import atomic_write
 from wexport.plot import style
 from wexport.plot.data import Table
@@ -32,6 +34,8 @@ KINDS = {
     "maps": "wexport.plot.output_maps:maps",
 }
 """The function that draws each kind. One whose module has a function `whole` draws several panels by that."""
+
+T = TypeVar("T")
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -57,26 +61,47 @@ def figure(
                 return figure(kind, session, size=size, **options)
         options["kinds"] = kinds  # it opens a session of its own
     whole: Callable[..., Figure] | None = getattr(module, "whole", None)
-    try:
-        if whole is not None:
-            return whole(table, size=size, **options)
-        with style.settings():
-            made = Figure(figsize=size or (8, 4.5))
-            getattr(module, name)(table, ax=made.subplots(), **options)
-    except TypeError as error:
-        if "argument" in str(error):
-            raise UsageError(f"{kind}: {str(error).partition('() ')[2]}", hint="see help(wexport.plot)") from None
-        raise
+    if whole is not None:
+        return _checked(kind, whole, table, size=size, **options)()
+    draw: Callable[..., Any] = getattr(module, name)
+    with style.settings():
+        made = Figure(figsize=size or (8, 4.5))
+        _checked(kind, draw, table, ax=made.subplots(), **options)()
     return made
 
 
-def save(made: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, SVG or PDF, by the suffix; what stood there is replaced only when all is written."""
+def _checked(kind: str, draw: Callable[..., T], *given: Any, **options: Any) -> Callable[[], T]:
+    """The call, ready to be made. Raises UsageError for options that it has not; what it raises itself is its own."""
+    try:
+        inspect.signature(draw).bind(*given, **options)
+    except TypeError as error:
+        raise UsageError(f"{kind}: {error}", hint=f"see help(wexport.plot.{kind})") from None
+    return functools.partial(draw, *given, **options)
+
+
+def place(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = (), *, overwrite: bool = False
+) -> Path:
+    """Where a picture may be written. Raises UsageError if that is no kind of picture, or may not be replaced."""
     target = Path(path)
+    if os.fspath(path) and target.suffix.lower() not in SUFFIXES:
+        what = target.suffix or "no suffix"
+        raise UsageError(f"{target}: {what} is no kind of picture", hint=f"use {', '.join(SUFFIXES)}")
+    return outputs.claim(path, outputs.PICTURE, inputs=inputs, overwrite=overwrite)
+
+
+def save(made: Figure, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a figure as PNG, SVG or PDF, by the suffix; what stood there is replaced only when all is written.
+
+    overwrite: replace a file that is no picture of wexport's, too. Raises UsageError if it cannot be written.
+    """
+    target = place(path, overwrite=overwrite)
     suffix = target.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{target}: {suffix or 'no suffix'} is no kind of picture", hint=f"use {', '.join(SUFFIXES)}")
     # Without dates, the same table gives the same file.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[suffix]
+    metadata = {
+        ".svg": {"Creator": outputs.MARK, "Date": None},
+        ".pdf": {"Creator": outputs.MARK, "CreationDate": None},
+        ".png": {"Software": outputs.MARK},
+    }[suffix]
     with atomic_write(target) as file, style.settings():
         made.savefig(file, format=suffix[1:], metadata=metadata)

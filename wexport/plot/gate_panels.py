@@ -23,6 +23,7 @@ from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
 from wexport.plot.overlays import BAND, labels, overlay
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import Session, opened
+from wexport.terminal.text import counted
 
 BARS = 40
 GATE_WORDS = {gate.letter: gate.name for kind in KINDS for gate in kind.gates}
@@ -265,7 +266,7 @@ def _note(
     if highest > limit:
         words.append(f"up to {highest:.3g} ▲")
     if beyond:
-        words.append(f"{beyond:,} value{'s' if beyond > 1 else ''} beyond")
+        words.append(f"{counted(beyond, 'value')} beyond")
     if not models:
         words = ["none"]
     elif len(models) < of:

@@ -15,6 +15,7 @@ from wexport.plot import style
 from wexport.plot.data import Table
 from wexport.plot.matrices import Floats, band_edges
 from wexport.plot.outputs import Output, axes_words, drawn_by, load
+from wexport.terminal.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def curves(
     what = f"{'RMS of the ' if lines.is_rms else ''}{data.quantity.axis}"
     if scale == "log":
         if zeros := int((y == 0).sum()):
-            words += f"; {zeros:,} zero{'' if zeros == 1 else 's'} not shown"
+            words += f"; {counted(zeros, 'zero')} not shown"
         y = np.where(y == 0, np.nan, np.abs(y))
         what = what if lines.is_rms else f"magnitude of the {what}"
         if not np.isfinite(y).any():
@@ -81,7 +82,7 @@ def _along_units(data: Output, number: int | None) -> Lines:
         what = f"input {number} of {data.inputs:,}"
         return Lines(data.chosen(number)[None], np.arange(units, dtype=np.float64), "input", what, number)
     if data.values is not None:
-        return Lines(data.values, np.arange(units, dtype=np.float64), "input", _inputs(data.inputs))
+        return Lines(data.values, np.arange(units, dtype=np.float64), "input", counted(data.inputs, "input"))
     assert data.bands is not None
     bands = data.bands.shape[1]
     return Lines(data.bands, _middles(units, bands), "input", _over_inputs(data, units, bands), is_rms=True)
@@ -102,11 +103,7 @@ def _along_time(data: Output, number: int | None) -> Lines:
 
 def _over_inputs(data: Output, units: int, bands: int) -> str:
     width = "" if bands == units else f", {bands} bands of {units:,} units"
-    return f"RMS over {_inputs(data.inputs)}{width}"
-
-
-def _inputs(count: int) -> str:
-    return f"{count:,} input{'' if count == 1 else 's'}"
+    return f"RMS over {counted(data.inputs, 'input')}{width}"
 
 
 def _middles(length: int, bands: int) -> Floats:

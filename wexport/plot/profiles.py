@@ -18,6 +18,7 @@ from wexport.plot import columns, style
 from wexport.plot.data import ORDER, Table, there_is
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import opened
+from wexport.terminal.text import counted
 
 Floats = NDArray[np.float64]
 Place = tuple[str, str, str]
@@ -227,12 +228,12 @@ def _ticks(data: Profiles, ax: Axes) -> str:
 
 
 def _title(data: Profiles, hidden: int) -> str:
-    slots = f"{len(data.places):,} slot{'s' if len(data.places) > 1 else ''}"
+    slots = counted(len(data.places), "slot")
     role = "" if data.role == "*" else f" of role {style.short(data.role)}"
-    models = _models(len(data.models)) if len(data.models) > 1 else style.short(data.models[0], 60)
+    models = counted(len(data.models), "model") if len(data.models) > 1 else style.short(data.models[0], 60)
     notes = []
     if data.asked > len(data.models):
-        notes.append(f"{_models(data.asked - len(data.models))} without any of these")
+        notes.append(f"{counted(data.asked - len(data.models), 'model')} without any of these")
     if len({np.isfinite(line).tobytes() for line in data.figures}) > 1:
         notes.append("gaps: no such slot, shape or figure")
     if data.undefined:
@@ -242,7 +243,3 @@ def _title(data: Profiles, hidden: int) -> str:
     if len(data.dtypes) > 1:
         notes.append(f"stored as {', '.join(data.dtypes)}")
     return f"{data.statistic} of {slots}{role}: {models}" + (f"\n{'; '.join(notes)}" if notes else "")
-
-
-def _models(count: int) -> str:
-    return f"{count:,} model{'s' if count > 1 else ''}"

@@ -19,6 +19,8 @@ from wexport.plot.data import Table
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.connection import PathLike
 from wexport.sessions.session import Session
+from wexport.stats.results import STATISTICS
+from wexport.terminal.text import counted
 
 Floats = NDArray[np.float64]
 
@@ -28,8 +30,8 @@ WHOLE_MODEL = "(all)"
 """The slot that stands for the whole model, as in the query `predictors`."""
 
 _FIGURES = """
-SELECT figures.model, figure, architecture
-FROM weight_figures('weights', [getvariable('statistic')]) AS figures
+SELECT found.model, found.value AS figure, architecture
+FROM weight_statistics('weights', [getvariable('statistic')]) AS found
 JOIN (
     SELECT model, md5(string_agg(concat(slot, canonical_shape::VARCHAR), ' ' ORDER BY slot)) AS architecture
     FROM weights GROUP BY model
@@ -41,6 +43,8 @@ SELECT DISTINCT kind, role FROM weights
 WHERE getvariable('figure_slot') IN (slot, '{WHOLE_MODEL}') AND NOT is_statistic(role)
 """
 _BEST_NAME = "#d55e00"
+_OF_MODELS = [each.name for each in STATISTICS if each.of_model]
+"""What a whole model has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +144,7 @@ def _way_out(ranked: Sequence[Any], measured: Sequence[Any], slot: str) -> str:
     if not measured:
         return next((row["reason"] for row in ranked if row["reason"]), "`wexport query rank` says why")
     if slot == WHOLE_MODEL:
-        return (
-            "choose a slot, or l1_norm, l2_norm, abs_max, min, max, zero_fraction, near_zero_fraction, zero_unit_count"
-        )
+        return f"choose a slot, or {', '.join(_OF_MODELS)}"
     return "`wexport query tensors` lists slots; moving statistics have no figure here"
 
 
@@ -170,7 +172,7 @@ def draw(data: Ranking, ax: Axes) -> list[Artist]:
 
 
 def _title(data: Ranking, of: str) -> str:
-    models = f"{len(data.models):,} model{'s' if len(data.models) > 1 else ''}"
+    models = counted(len(data.models), "model")
     best = ("best " if len(data.models) > 1 else "") + f"{style.short(data.models[0], 40)}, {data.values[0]:.4g}"
     notes = []
     if len(data.models) > LABELLED:

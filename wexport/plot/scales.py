@@ -73,7 +73,7 @@ def _end(sizes: Floats) -> float:
 def colour_bar(axes: Sequence[Axes], scale: Scale) -> None:
     """A colour bar beside some axes; it says what is beyond the scale."""
     extend = "neither" if not scale.beyond else "max" if scale.is_rms else "both"
-    figure = axes[0].get_figure(root=False)
+    figure = axes[0].figure
     assert figure is not None
     bar = figure.colorbar(
         ScalarMappable(scale.norm, scale.map), ax=list(axes), extend=extend, pad=0.02, aspect=30, fraction=0.06

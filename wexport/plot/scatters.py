@@ -18,6 +18,7 @@ from wexport.plot.data import Table, listed, unless_any_fits
 from wexport.plot.pairs import Pairs, cosine, paired
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import opened
+from wexport.terminal.text import counted
 
 DENSE = 4_000
 """Pairs of one slot above which counts in hexagons are drawn, not points."""
@@ -211,7 +212,9 @@ def _clouds(pairs: Sequence[Pairs], ax: Axes, colour: str) -> list[Artist]:
         last = number >= style.SHOWN
         look = style.OTHERS if last else style.COLOURS[number % len(style.COLOURS)]
         marker = "o" if number < len(style.COLOURS) else "s"
-        label = None if len(pairs) == 1 else name if last else f"{name}: {_slots(len(group))}, {_cosine(group)}"
+        label = (
+            None if len(pairs) == 1 else name if last else f"{name}: {counted(len(group), 'slot')}, {_cosine(group)}"
+        )
         cloud = ax.scatter(
             np.concatenate([pair.a for pair in group]),
             np.concatenate([pair.b for pair in group]),
@@ -240,12 +243,8 @@ def _groups(pairs: Sequence[Pairs], colour: str) -> list[tuple[str, list[Pairs]]
         return ordered
     rest = ordered[style.SHOWN :]
     merged = [pair for _, group in rest for pair in group]
-    what = ("role" if colour == "role" else "layer") + ("s" if len(rest) > 1 else "")
-    return [*ordered[: style.SHOWN], (f"{len(rest):,} other {what}: {_slots(len(merged))}", merged)]
-
-
-def _slots(count: int) -> str:
-    return f"{count:,} slot{'s' if count > 1 else ''}"
+    what = "other role" if colour == "role" else "other layer"
+    return [*ordered[: style.SHOWN], (f"{counted(len(rest), what)}: {counted(len(merged), 'slot')}", merged)]
 
 
 def _cosine(pairs: Sequence[Pairs]) -> str:
@@ -269,10 +268,10 @@ def _title(data: Scatter) -> str:
     if len(data.pairs) == 1:
         text = f"{style.short(data.pairs[0].slot, 50)}: {amount}\n{_cosine(data.pairs)}{error}; dashed: equal in both"
     else:
-        text = f"{_slots(len(data.pairs))} in both: {amount}{error}"
+        text = f"{counted(len(data.pairs), 'slot')} in both: {amount}{error}"
     if lost:
         text += f"\n{lost:,} pairs with NaN or infinity left out"
     if data.left_out:
-        text += "\nnot drawn: " + ", ".join(f"{_slots(n)} {reason}" for reason, n in data.left_out.items())
+        text += "\nnot drawn: " + ", ".join(f"{counted(n, 'slot')} {reason}" for reason, n in data.left_out.items())
         text += f" (a: {style.short(data.a, 24)})" if {"in a only", "in b only"} & data.left_out.keys() else ""
     return text

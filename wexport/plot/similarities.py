@@ -118,7 +118,7 @@ def _tree(ax: Axes, merges: list[Merge], count: int) -> LineCollection:
 
 def _colour_bar(ax: Axes, mesh: QuadMesh, cells: Floats, low: float) -> None:
     below = int((cells[np.triu_indices(len(cells), 1)] < low).sum())
-    figure = ax.get_figure(root=False)
+    figure = ax.figure
     assert figure is not None
     bar = figure.colorbar(mesh, ax=ax, extend="min" if below else "neither", shrink=0.6, pad=0.02, aspect=25)
     beyond = f"; {below:,} pairs below {low:g}" if below else ""

@@ -17,6 +17,7 @@ from wexport.plot.data import Table, listed, there_is
 from wexport.plot.profiles import grey
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import opened
+from wexport.terminal.text import counted
 
 Floats = NDArray[np.float64]
 
@@ -215,6 +216,6 @@ def _title(data: Trajectories, hidden: int) -> str:
         notes.append(f"{undefined:,} figures undefined")
     if hidden:
         notes.append(f"{hidden:,} figures of 0 or less not shown")
-    checkpoints = f"{data.checkpoints:,} checkpoint{'s' if data.checkpoints > 1 else ''}"
+    checkpoints = counted(data.checkpoints, "checkpoint")
     head = f"{data.statistic} of {slot}: {checkpoints} of {run}"
     return head + (f"\n{'; '.join(notes)}" if notes else "")

@@ -18,6 +18,7 @@ from wexport.plot.data import ORDER, Table, fetch, listed
 from wexport.plot.profiles import grey
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.stats.histogram import NEAR_ZERO
+from wexport.terminal.text import counted
 
 Floats = NDArray[np.float64]
 
@@ -211,7 +212,7 @@ def _title(data: UnitNorms, scale: str) -> str:
             if len(counts) == 1
             else f"{len(data.models):,} models, {amount}"
         )
-        head += f"; {near:,} near zero, in {some:,} model{'' if some == 1 else 's'}" if near else "; none near zero"
+        head += f"; {near:,} near zero, in {counted(some, 'model')}" if near else "; none near zero"
     notes = []
     if len(set(data.shapes)) > 1:
         notes.append("not all of one shape: " + ", ".join(sorted(set(data.shapes))[:4]))

@@ -19,11 +19,15 @@ from wexport import hookspecs
 from wexport.errors import PluginError, ReadError, UnknownFormatError, UsageError, WexportError
 from wexport.files.source import Source
 from wexport.model.extensions import Statistic
+from wexport.model.parts import part_of
+from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Reader, Tensor
 from wexport.plugins import contributions
+from wexport.plugins.guard import ForeignError, foreign_code
 from wexport.plugins.info import PluginInfo
 from wexport.plugins.messages import LOADING
 from wexport.plugins.signatures import looks_like
+from wexport.plugins.unreadable import what_it_is
 from wexport.processes.alarm import OutOfTime, within
 from wexport.processes.child import breadcrumb
 from wexport.version import __version__
@@ -32,6 +36,15 @@ SHIPPED = ("wexport.readers.keras.legacy", "wexport.readers.keras.v3", "wexport.
 
 LOAD_SECONDS, SNIFF_SECONDS = 30.0, 5.0
 """What a plugin may take to load, and its reader to look at a file; shipped ones are not timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """What is in a source: the model as its reader gave it, its tensors with what plugins know too, a slot for each."""
+
+    model: Model
+    tensors: list[Tensor]
+    slots: list[str]
 
 
 @dataclass
@@ -95,6 +108,28 @@ class Plugins:
 
         return [completed(tensor, model, asked, self.notes) for tensor in model.tensors]
 
+    def open(self, source: Source, reader: Reader) -> OpenModel:
+        """The model that the reader makes of a source, checked, with what plugins know of its meaning.
+
+        Raises ReadError if the reader fails, PluginError if it gives something else, and its own WexportError.
+        """
+        try:
+            with foreign_code():
+                model = reader.open(source)
+        except ForeignError as error:
+            raise ReadError(
+                f"{source.path}: reader {reader.name} cannot read it: {error}",
+                hint="the file may be damaged; if it is not, this is a fault of the reader",
+            ) from None
+        if not isinstance(model, Model):
+            raise PluginError(
+                f"{source.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
+            )
+        if source.part is not None:
+            model = part_of(model, source.part, source.path)
+        tensors = self.completed(model)
+        return OpenModel(model, tensors, slot_names(tensors))
+
     def describe(self, living: object) -> tuple[Model, str]:
         """The model that an object in memory is, and the plugin that says so.
 
@@ -106,12 +141,11 @@ class Plugins:
             if info.describe is None:
                 continue
             try:
-                found = info.describe(living=living)
-            except (WexportError, MemoryError, GeneratorExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # a plugin may raise anything, or try to exit
+                with foreign_code():
+                    found = info.describe(living=living)
+            except ForeignError as error:
                 raise PluginError(
-                    f"plugin {info.name} cannot describe a {what}: {type(error).__name__}: {error}",
+                    f"plugin {info.name} cannot describe a {what}: {error}",
                     hint=f"this is a fault of {info.origin}",
                 ) from None
             if found is None:
@@ -124,22 +158,23 @@ class Plugins:
             return found, info.name
         raise UsageError(
             f"no plugin knows how to read a {what}{self._broken()}",
-            hint="pip install wexport-keras reads models of Keras 3; files are given as paths",
+            hint="pip install wexport-keras reads models of Keras 3; wexport.ingest reads files",
         )
 
     def _sniff(self, info: PluginInfo, reader: Reader, source: Source) -> float:
         if reader.name in self._too_slow:
             return 0.0
         try:
-            if not info.timed:
-                return float(reader.sniff(source))
-            breadcrumb(info.name, f"its reader {reader.name} looked at a file")
-            with within(SNIFF_SECONDS):
-                confidence = float(reader.sniff(source))
-            breadcrumb()
-            if not 0 <= confidence <= 1:  # NaN too
-                raise ValueError(f"sniff returned {confidence}, which is not from 0 to 1")
-            return confidence
+            with foreign_code(passing=(WexportError, OutOfTime, MemoryError)):
+                if not info.timed:
+                    return float(reader.sniff(source))
+                breadcrumb(info.name, f"its reader {reader.name} looked at a file")
+                with within(SNIFF_SECONDS):
+                    confidence = float(reader.sniff(source))
+                breadcrumb()
+                if not 0 <= confidence <= 1:  # NaN too
+                    raise ValueError(f"sniff returned {confidence}, which is not from 0 to 1")
+                return confidence
         except WexportError as error:
             self.notes.append(f"reader {reader.name}: {error}")
         except OutOfTime:
@@ -147,10 +182,8 @@ class Plugins:
             self.notes.append(
                 f"reader {reader.name} is left out: it looked at the file for more than {SNIFF_SECONDS:g} s"
             )
-        except (MemoryError, GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # a plugin may raise anything, or try to exit; the file goes to the others
-            self.notes.append(f"reader {reader.name} failed while looking at the file: {type(error).__name__}: {error}")
+        except ForeignError as error:  # the file goes to the others
+            self.notes.append(f"reader {reader.name} failed while looking at the file: {error}")
         breadcrumb()
         return 0.0
 
@@ -164,6 +197,8 @@ class Plugins:
         found = looks_like(source)
         owners = {info.origin.lower(): info for info in self.infos}
         if found is None or (found[1] in owners and owners[found[1]].state == "ok"):  # it has had its say
+            if (told := what_it_is(source)) is not None:
+                return UnknownFormatError(f"{source.path}: is {told[0]}", hint=f"{told[1]}{self._broken()}")
             return UnknownFormatError(
                 f"{source.path}: no reader recognises it (it begins with {source.head[:8]!r})",
                 hint=f"`wexport plugins` lists what can be read; --reader NAME forces one{self._broken()}",
@@ -214,18 +249,17 @@ def _add(
         plugins.infos.append(replace(info, state="broken", reason=without[name]))
         return
     try:
-        if not info.timed:
-            info = _loaded(info, find, plugins)
-        else:
-            breadcrumb(name, LOADING)
-            with within(LOAD_SECONDS):
+        with foreign_code(passing=(OutOfTime,)):
+            if not info.timed:
                 info = _loaded(info, find, plugins)
-    except (GeneratorExit, KeyboardInterrupt):
-        raise
+            else:
+                breadcrumb(name, LOADING)
+                with within(LOAD_SECONDS):
+                    info = _loaded(info, find, plugins)
     except OutOfTime:
         info = replace(info, state="broken", reason=f"took longer than {LOAD_SECONDS:g} s to load")
-    except BaseException as error:  # whatever a plugin raises at import is its own, an attempt to exit included
-        info = replace(info, state="broken", reason=_reason(error))
+    except ForeignError as error:
+        info = replace(info, state="broken", reason=_reason(error.cause))
     breadcrumb()
     plugins.infos.append(info)
 

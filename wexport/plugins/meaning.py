@@ -9,6 +9,7 @@ from typing import Any
 from wexport.model import roles
 from wexport.model.extensions import Meaning
 from wexport.model.tensors import Layout, Model, Tensor
+from wexport.plugins.guard import ForeignError, foreign_code
 from wexport.plugins.info import PluginInfo
 from wexport.stats.streams import streams_of
 
@@ -23,12 +24,11 @@ def completed(tensor: Tensor, model: Model, asked: Sequence[PluginInfo], notes: 
             break
         assert info.meaning is not None
         try:
-            for meaning in info.meaning(tensor=tensor, model=model):
-                tensor = replace(tensor, **_new(tensor, meaning))
-        except (MemoryError, GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # a plugin may raise anything; the reader's word is still good
-            notes.append(f"plugin {info.name} cannot tell meanings: {type(error).__name__}: {error} ({tensor.name})")
+            with foreign_code(passing=(MemoryError,)):
+                for meaning in info.meaning(tensor=tensor, model=model):
+                    tensor = replace(tensor, **_new(tensor, meaning))
+        except ForeignError as error:  # the reader's word is still good
+            notes.append(f"plugin {info.name} cannot tell meanings: {error} ({tensor.name})")
     return tensor
 
 
@@ -37,7 +37,7 @@ def _new(tensor: Tensor, meaning: object) -> dict[str, Any]:
     if not isinstance(meaning, Meaning):
         raise ValueError(f"wexport_meaning returned {type(meaning).__name__} where a wexport.Meaning is due")
     if meaning.role is not None and meaning.role not in roles.ROLES:
-        raise ValueError(f"role {meaning.role!r} is no word of wexport.model.roles.ROLES")
+        raise ValueError(f"role {meaning.role!r} is no word of wexport.reading.roles.ROLES")
     if meaning.layout is not None and not isinstance(meaning.layout, Layout):
         raise ValueError(f"layout is {type(meaning.layout).__name__} where a wexport.Layout is due")
     if meaning.layout is not None and tensor.layout is None:

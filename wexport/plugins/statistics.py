@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wexport.model.extensions import Statistic
 from wexport.model.tensors import Tensor
+from wexport.plugins.guard import ForeignError, foreign_code
 from wexport.stats import BLOCK_BYTES, dtype_named
 from wexport.stats.blocks import chunks_of
 from wexport.stats.canonical import canonical_array
@@ -42,20 +43,18 @@ class Extra:
 
     def _figure(self, plugin: str, statistic: Statistic, values: NDArray[Any], tensor: Tensor) -> float | None:
         try:
-            with np.errstate(all="ignore"):
+            with foreign_code(passing=()), np.errstate(all="ignore"):
                 answer = statistic.of(values, tensor)
-            if answer is None:
-                return None
-            value = float(answer)
-            if not math.isfinite(value):
-                raise ValueError(f"it is {value}")
-            return value
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # a plugin may raise anything, or ask for too much memory: this one is NULL
+                if answer is None:
+                    return None
+                value = float(answer)
+                if not math.isfinite(value):
+                    raise ValueError(f"it is {value}")
+                return value
+        except ForeignError as error:  # it may have asked for too much memory, too: this one is NULL
             if statistic.name not in self._told:
                 self._told.add(statistic.name)
-                detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                detail = " ".join(str(error).split())[:300]
                 about = f"statistic {statistic.name} of plugin {plugin} is NULL for some"
                 self.notes.append(f"{about}: {detail} (first for {tensor.name})")
         return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 from wexport import library
 from wexport.errors import UsageError
 from wexport.files.atomic import atomic_write
+from wexport.files.outputs import ANSWER_KEY, MARK
 from wexport.library import Query
 from wexport.terminal import tables, text
 
@@ -41,7 +41,14 @@ def show(answer: Answer, form: str, out: str | None = None, rows: int = 0) -> No
 
 def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
     """A batch by rows; columns may have the same name."""
-    return list(zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns), strict=True))
+    return list(zip(*map(_values, batch.columns), strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    if str(column.type).startswith("map<"):  # pyarrow makes mappings of them itself from version 20
+        values = [None if pairs is None else dict(pairs) for pairs in values]
+    return values
 
 
 def _first(answer: Answer, rows: int) -> tuple[list[tuple[Any, ...]], int]:
@@ -83,26 +90,10 @@ def _write_batches(answer: Answer, file: IO[bytes]) -> None:
 
     # Figures are rarely equal: to look for equal ones takes most of the time.
     words = [field.name for field in answer.schema if str(field.type) == "string"]
-    with pq.ParquetWriter(file, answer.schema, compression="zstd", use_dictionary=words) as writer:
+    schema = answer.schema.with_metadata({**(answer.schema.metadata or {}), ANSWER_KEY: MARK})
+    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=words) as writer:
         for batch in answer:
-            writer.write_batch(batch)
-
-
-def refuse_overwriting(out: str | None, table: str, files: Iterable[str]) -> None:
-    """Raises UsageError if an answer would be written over what it is worked out from."""
-    if out is None or not Path(out).exists():
-        return
-    for read in _read(table, files):
-        if Path(read).exists() and Path(read).samefile(out):
-            raise UsageError(f"{out}: is what the query reads", hint="name another --out")
-
-
-def _read(table: str, files: Iterable[str]) -> Iterator[str | Path]:
-    import glob
-
-    yield from files
-    yield table
-    yield from Path(table).glob("*.parquet") if Path(table).is_dir() else map(Path, glob.glob(table, recursive=True))  # noqa: PTH207
+            writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
 
 def list_queries(form: str, others: Iterable[Query] = ()) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wexport.terminal import text
+from wexport.terminal.text import counted
 
 RELATED = 0.5
 """Above this similarity a model that is close to none is told to be related to its nearest."""
@@ -30,7 +31,8 @@ def _close(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     sizes = {row["represented_by"]: row["group_size"] for row in rows}
     largest = sorted(sizes, key=lambda leader: -sizes[leader])
     found = [
-        f"{text.safe(leader)} and {_others(sizes[leader] - 1)} have nearly the same weights: by weights, one model "
+        f"{text.safe(leader)} and {counted(sizes[leader] - 1, 'other')} have nearly the same weights: by weights, "
+        "one model "
         "would do for all of them. Whether it does, only data tell."
         for leader in largest[:2]
     ]
@@ -42,10 +44,6 @@ def _close(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _odd(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{text.safe(row['model'])} is the odd one out: {row['reason']}." for row in rows]
-
-
-def _others(count: int) -> str:
-    return f"{count:,} other{'' if count == 1 else 's'}"
 
 
 def _alone(rows: Sequence[Mapping[str, Any]]) -> list[str]:

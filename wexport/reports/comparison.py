@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wexport.compatibility import renamed
 from wexport.errors import ReadError, UsageError
+from wexport.files import outputs
 from wexport.findings.checking import check
 from wexport.findings.finding import Finding
-from wexport.ingestion import inputs, reuse
+from wexport.ingestion import inputs, places, reuse
 from wexport.ingestion.pipeline import IngestResult, Progress, ingest
 from wexport.ingestion.reading import Options
 from wexport.queries import asking
@@ -42,33 +44,55 @@ class Comparison:
     rank: pa.Table | None
 
 
+@renamed(seconds="query_timeout")
 def compare(
     paths: PathLike | Iterable[PathLike],
     *,
     metrics: PathLike | Sequence[PathLike] = (),
     by: Mapping[str, Any] | None = None,
     out: PathLike = TABLE,
+    detail: str = "full",
+    optimizer: bool = False,
+    external_data: bool = False,
+    name: str | None = None,
+    series: str | None = None,
+    reader: str | None = None,
+    plugins: Sequence[PathLike] = (),
+    jobs: int | None = None,
+    timeout: float | None = None,
     progress: Progress | None = None,
-    seconds: float = SECONDS,
+    query_timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
-    **options: Any,
+    overwrite: bool = False,
 ) -> Comparison:
     """Compare model files, or the models in a table.
 
-    paths: files, folders or patterns, as for `ingest`; or one table.
+    paths: files, folders or patterns, as for `ingest`; or one table: its path, or what `connect` gives.
     metrics: files of metrics, see the query `rank`. by: parameters of that query, such as {"metric": "val_accuracy"}.
     out: where the table of the files is kept; one that is up to date is used as it is.
-    seconds, memory: what each query may take. options, progress: as for `ingest`.
+    overwrite: replace what stands at `out`, even a table of other models, or a file that wexport did not write.
+    query_timeout, memory: seconds and bytes that each query may take. The others: as for `ingest`.
 
     Raises UsageError for arguments that make no sense, ReadError if no file can be read, TableError if the table cannot
     be read or written, or holds other models, QueryError if a question cannot be answered.
     """
+    options = {
+        "detail": detail,
+        "optimizer": optimizer,
+        "external_data": external_data,
+        "name": name,
+        "series": series,
+        "reader": reader,
+        "plugins": plugins,
+        "jobs": jobs,
+        "timeout": timeout,
+    }
     files = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
     if by and not files:
         raise UsageError("there are no metrics to rank by", hint="name a metrics file with --metrics")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    table, ingested = _table(given, Path(out), os.fspath(out), progress, options)
-    limits: dict[str, Any] = {"seconds": seconds, "memory": memory}
+    table, ingested = _table(given, files, os.fspath(out), progress, overwrite, options)
+    limits: dict[str, Any] = {"timeout": query_timeout, "memory": memory}
     with asking.session(table, None, **limits) as session:
         models = asking.ask(session, "models")
         clusters = asking.ask(session, "clusters")
@@ -78,7 +102,12 @@ def compare(
 
 
 def _table(
-    given: Sequence[PathLike], out: Path, text: str, progress: Progress | None, options: dict[str, Any]
+    given: Sequence[PathLike],
+    metrics: Sequence[PathLike],
+    text: str,
+    progress: Progress | None,
+    overwrite: bool,
+    options: dict[str, Any],
 ) -> tuple[Path, IngestResult | None]:
     """The table to ask: the one given, the one that is up to date, or one made now."""
     tables = [path for path in given if _is_table(Path(path))]
@@ -86,12 +115,16 @@ def _table(
         return Path(given[0]), None
     if tables:
         raise UsageError(f"{tables[0]}: is a table, and one table alone can be compared", hint="name model files only")
-    if not (text.endswith(("/", os.sep)) or out.is_dir()):
+    out = Path(text)
+    if not places.is_folder(text):
+        outputs.claim(text, outputs.TABLE, inputs=metrics, overwrite=overwrite)
         found = [item for item in inputs.expand(given) if os.path.realpath(item.path) != os.path.realpath(out)]
-        if found and reuse.is_current(out, found, Options(**options)):
-            return out, None
-        reuse.refuse_losing(out, found)
-    result = ingest(given, text, progress=progress, **options)
+        if out.is_file() and outputs.TABLE.ours(out):
+            if found and reuse.is_current(out, found, Options(**options)):
+                return out, None
+            if not overwrite:
+                reuse.refuse_losing(out, found)
+    result = ingest(given, text, progress=progress, overwrite=overwrite, **options)
     if not result.with_status("ok", "partial", "empty", "unchanged"):
         failed = result.with_status("failed")
         if not failed:

@@ -10,6 +10,7 @@ from wexport.plot.bins import Bins
 from wexport.reports.elements import Picture
 from wexport.reports.pictures import fixed, picture
 from wexport.terminal import text
+from wexport.terminal.text import counted
 
 BARS, GATE_BARS = 40, 24
 
@@ -27,7 +28,7 @@ def histogram_of(slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
     with fixed(3.5) as ax:
         histograms.draw(data, ax, bars=BARS)
         ax.locator_params("y", nbins=5)
-    return picture(ax.figure, f"Histograms of {text.safe(slot)} in {models_words(len(held))}")
+    return picture(ax.figure, f"Histograms of {text.safe(slot)} in {counted(len(held), 'model')}")
 
 
 def gates_of(slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
@@ -45,8 +46,4 @@ def gates_of(slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
     with fixed(2.7, right=0.8 if len(rows) > 1 else 0.98, top=0.55) as ax:
         gate_panels.draw(data, ax, bars=GATE_BARS)
     gates = ", ".join(text.safe(column.gate) for column in columns)
-    return picture(ax.figure, f"Histograms of the gates {gates} of {text.safe(slot)} in {models_words(len(rows))}")
-
-
-def models_words(count: int) -> str:
-    return f"{count:,} model{'' if count == 1 else 's'}"
+    return picture(ax.figure, f"Histograms of the gates {gates} of {text.safe(slot)} in {counted(len(rows), 'model')}")

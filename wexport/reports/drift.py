@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 
 from wexport import library
 from wexport.plot import style
-from wexport.reports.drawings import models_words
 from wexport.reports.elements import Cell, Heading, Picture
 from wexport.reports.pictures import fixed, picture
 from wexport.terminal import tables, text
+from wexport.terminal.text import counted
 
 FIGURES = ("relative_l2", "cosine")
 Known = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -82,13 +82,15 @@ def drawn(moves: Moves, slot: str, rows: Sequence[Mapping[str, Any]]) -> Picture
         )
     far = [move["relative_l2"] for _, move in known]
     range_ = f"relative L2 from {text.figure(min(far))} to {text.figure(max(far))}"
-    return picture(ax.figure, f"How far {text.safe(slot)} is from {moves.since}: {range_}, in {models_words(len(far))}")
+    return picture(
+        ax.figure, f"How far {text.safe(slot)} is from {moves.since}: {range_}, in {counted(len(far), 'model')}"
+    )
 
 
 def _scope(moves: Moves, rows: Sequence[Mapping[str, Any]]) -> str:
     runs = {row["run"] for row in rows}
     if moves.reference or len(runs) > 1:
-        return f"\n{models_words(len(rows))}"
+        return f"\n{counted(len(rows), 'model')}"
     return f"\n{len(rows):,} checkpoints of {style.short(runs.pop(), 40)}"
 
 

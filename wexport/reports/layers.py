@@ -9,19 +9,19 @@ from typing import Any
 from wexport.findings.finding import Finding
 from wexport.plot.data import ORDER
 from wexport.plot.gate_panels import layer_of
-from wexport.reports.drawings import gates_of, histogram_of, models_words
+from wexport.reports.drawings import gates_of, histogram_of
 from wexport.reports.drift import Moves, cells, headings
 from wexport.reports.drift import drawn as draw_moves
 from wexport.reports.elements import Cell, Heading, Layer, Picture, Table
 from wexport.sessions.session import Session
-from wexport.table.schema import COLUMNS
+from wexport.table.schema import COLUMNS, REPORTED
 from wexport.terminal import tables, text
+from wexport.terminal.text import counted
 
 MOST_LAYERS, MOST_MODELS = 100, 20
 ROOM = 500_000
 """Characters that the pictures of gates and of moves may take in all; histograms always have a place."""
 NOT_DRAWN = "Not drawn, to keep the page small"
-_FIGURES = ("mean", "std", "abs_max", "l2_norm", "zero_fraction")
 _UNITS = {column.name: column.unit for column in COLUMNS}
 
 _SLOTS = """
@@ -48,7 +48,7 @@ ORDER BY tensor_index, slot
 
 _ROWS = f"""
 SELECT
-    model, run, step, slot, role, direction, layer_class, {", ".join(_FIGURES)},
+    model, run, step, slot, role, direction, layer_class, {", ".join(REPORTED)},
     value_count, nan_count + inf_count AS missing, histogram,
     list_transform(gates, lambda figures: {{
         'gate': figures.gate, 'value_count': figures.value_count, 'nan_count': figures.nan_count,
@@ -142,7 +142,7 @@ def _facts(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "role", about["role"]
     shape = "x".join(map(str, about["shape"])) or "scalar"
     yield "shape", shape if about["shapes"] == 1 else f"{shape} and {about['shapes'] - 1} more"
-    yield "in", models_words(about["models"])
+    yield "in", counted(about["models"], "model")
 
 
 def _more(
@@ -165,12 +165,12 @@ def _figures(anchor: str, about: Mapping[str, Any], rows: Sequence[Mapping[str, 
     more = f"; relative_l2 and cosine with {moves.since}" if moved else ""
     return Table(
         anchor,
-        f"Figures of {text.safe(slot)}, a row a model{more}",
-        [Heading("model"), *(Heading(name, _UNITS[name], number=True) for name in _FIGURES), *(headings() * moved)],
+        f"Statistics of {text.safe(slot)}, a row a model{more}",
+        [Heading("model"), *(Heading(name, _UNITS[name], number=True) for name in REPORTED), *(headings() * moved)],
         [
             [
                 Cell(text.safe(row["model"])),
-                *(Cell(tables.cell_text(row[name]), number=True) for name in _FIGURES),
+                *(Cell(tables.cell_text(row[name]), number=True) for name in REPORTED),
                 *(cells(moves, slot, row["model"]) * moved),
             ]
             for row in rows
@@ -186,4 +186,4 @@ def _sql(slot: str) -> str:
     if text.safe(slot) != slot:
         return ""
     quoted = slot.replace("'", "''")
-    return f"SELECT model, {', '.join(_FIGURES)} FROM weights WHERE slot = '{quoted}' ORDER BY {ORDER}"
+    return f"SELECT model, {', '.join(REPORTED)} FROM weights WHERE slot = '{quoted}' ORDER BY {ORDER}"

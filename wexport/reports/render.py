@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from wexport.files.outputs import MARK
 from wexport.library import Query
 from wexport.reports.elements import Layer, Picture, Table
 from wexport.version import __version__
@@ -78,6 +79,7 @@ def render(page: Page) -> str:
     return _template().render(
         page=page,
         version=__version__,
+        mark=MARK,
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),

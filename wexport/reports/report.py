@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from wexport import library
+from wexport.compatibility import renamed
 from wexport.errors import UsageError
+from wexport.files import outputs
 from wexport.files.atomic import atomic_write
 from wexport.findings.finding import Finding
 from wexport.library.findings import QUERIES as CHECKED
@@ -38,6 +41,7 @@ Progress = Callable[[int, int], None]
 """Called as the page grows: layers drawn, layers in all."""
 
 
+@renamed(seconds="timeout")
 def report(
     table: PathLike,
     out: PathLike = "report.html",
@@ -46,42 +50,43 @@ def report(
     by: Mapping[str, Any] | None = None,
     reference: str = "",
     progress: Progress | None = None,
-    seconds: float = SECONDS,
+    timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
+    overwrite: bool = False,
 ) -> Path:
     """Write a page about the models of a table: one HTML file that needs no network and no other file.
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern. out: the page.
     metrics, by: as for `compare`. reference: the model that drift is told from; by default, each checkpoint's is told
-    from the one before. progress: called as layers are drawn. seconds, memory: what each query may take.
+    from the one before. progress: called as layers are drawn. timeout, memory: seconds and bytes that each query may
+    take. overwrite: replace a file at `out` that is no page of wexport's, too; never one that is read.
 
     Raises UsageError if the page cannot be written or arguments make no sense, TableError if there is no such table,
     QueryError if a question cannot be answered.
     """
-    target = _target(out)
-    found = comparison.compare(table, metrics=metrics, by=by, seconds=seconds, memory=memory)
-    return write(found, target, reference=reference, progress=progress, seconds=seconds, memory=memory)
+    files = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
+    outputs.claim(out, outputs.PAGE, inputs=[*outputs.table_inputs(table), *files], overwrite=overwrite)
+    found = comparison.compare(table, metrics=files, by=by, query_timeout=timeout, memory=memory)
+    limits: dict[str, Any] = {"timeout": timeout, "memory": memory}
+    return write(found, out, overwrite=overwrite, reference=reference, progress=progress, **limits)
 
 
 def write(
-    found: Comparison, out: PathLike, *, reference: str = "", progress: Progress | None = None, **limits: Any
+    found: Comparison,
+    out: PathLike,
+    *,
+    overwrite: bool = False,
+    reference: str = "",
+    progress: Progress | None = None,
+    **limits: Any,
 ) -> Path:
-    """The page of a comparison that was made already; see `report`. limits: `seconds` and `memory` of each query."""
-    target = _target(out)
+    """The page of a comparison that was made already; see `report`. limits: `timeout` and `memory` of each query."""
+    target = outputs.claim(out, outputs.PAGE, inputs=outputs.table_inputs(found.table), overwrite=overwrite)
     _known(reference, found)
     with asking.session(found.table, **limits) as session:
         page = _page(session, found, reference, progress or (lambda done, total: None))
     with atomic_write(target) as file:
         file.write(render(page).encode())
-    return target
-
-
-def _target(out: PathLike) -> Path:
-    target = Path(out)
-    if not target.parent.is_dir():
-        raise UsageError(f"{target}: its folder does not exist", hint="name a folder that does")
-    if target.is_dir():
-        raise UsageError(f"{target}: is a folder", hint="name a file, such as report.html")
     return target
 
 

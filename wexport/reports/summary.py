@@ -12,7 +12,7 @@ from wexport.findings.meanings import meaning
 from wexport.reports.closeness import closeness
 from wexport.reports.comparison import Comparison
 from wexport.reports.render import Sentence
-from wexport.terminal.text import safe
+from wexport.terminal.text import counted, safe
 
 STANDING_OUT = 6
 """How many findings the summary tells before it says how many more there are."""
@@ -35,7 +35,9 @@ def _compared(found: Comparison, architectures: pa.Table) -> list[Sentence]:
     parameters = sum(row["parameters"] or 0 for row in models)
     frameworks = sorted({row["framework"] for row in models if row["framework"]})
     written = f", written by {_listed(frameworks)}" if frameworks else ""
-    sentences = [Sentence(f"{_count(len(models), 'model')} with {parameters:,} parameters in all{written}.", "#models")]
+    sentences = [
+        Sentence(f"{counted(len(models), 'model')} with {parameters:,} parameters in all{written}.", "#models")
+    ]
     firsts = {row["architecture"]: row for row in reversed(architectures.to_pylist())}
     if len(firsts) == 1 and len(models) > 1:
         sentences.append(
@@ -64,7 +66,7 @@ def _standing_out(found: Comparison, links: Mapping[Finding, str]) -> list[Sente
     for group in grouped[:STANDING_OUT]:
         each = group.example
         where = f"{each.place} of {each.model}" if each.place else each.model
-        more = f", and the same in {_count(group.models - 1, 'other model')}" if group.models > 1 else ""
+        more = f", and the same in {counted(group.models - 1, 'other model')}" if group.models > 1 else ""
         sentences.append(
             Sentence(
                 f"{each.severity.capitalize()}: {meaning(each)}, in {safe(where)}: {safe(each.seen)}{more}.",
@@ -127,10 +129,6 @@ def _not_concluded(found: Comparison) -> list[Sentence]:
             Sentence("That all is well: these checks see NaN, dead units and the like, not what a model has learnt.")
         )
     return sentences
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _listed(words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The figures of a tensor: `measure` makes them in one pass over its chunks."""
+"""The statistics of a tensor: `measure` makes them in one pass over its chunks."""
 
 from wexport.stats.one_pass import BLOCK_BYTES, SAMPLE_SIZE, SORTED, Pass, dtype_named, measure
 from wexport.stats.results import (

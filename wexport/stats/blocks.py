@@ -1,7 +1,7 @@
 """A reader's chunks cut anew at places that depend on the tensor alone.
 
 Statistics are summed up block by block, and a sum of floats depends on where it is cut. Because blocks never follow the
-reader's chunks, every figure is bitwise the same whatever chunks the reader yields.
+reader's chunks, every statistic is bitwise the same whatever chunks the reader yields.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class DistributionSums:
         self._moments = self._moments.merge(other._moments)
         return self
 
-    def figures(self) -> dict[str, Any]:
-        """The fields of `figures.Distribution` by name."""
+    def result(self) -> dict[str, Any]:
+        """The fields of `results.Distribution` by name."""
         cells: Cells | Ordered
         if self._exact:
             cells = Ordered(np.concatenate(self._kept) if self._kept else np.zeros(0))
@@ -79,7 +79,7 @@ class DistributionSums:
             "inf_count": self._inf,
             "zero_count": self._zeros,
             "near_zero_count": cells.near_zero_count(),
-            **self._moments.figures(),
+            **self._moments.result(),
             **dict(zip(_QUANTILES, quantiles, strict=True)),
             "histogram": cells.histogram(),
         }

@@ -105,7 +105,7 @@ class GridSums:
             part.add(block.flags(block.lost), start, missing)
             self._count -= missing
 
-    def figures(self) -> Grid:
+    def result(self) -> Grid:
         """The grid over everything taken so far."""
         total = self._sums.total
         if self._entry:

@@ -80,8 +80,8 @@ class Moments:
             exponent,
         )
 
-    def figures(self) -> dict[str, float | None]:
-        """The figures' scalars by name; None where undefined."""
+    def result(self) -> dict[str, float | None]:
+        """The statistics' scalars by name; None where undefined."""
         if not self.n:
             return dict.fromkeys(_NAMES)
         variance = self.m2 / self.n

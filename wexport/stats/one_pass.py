@@ -1,8 +1,8 @@
-"""All figures of a tensor in one pass over its chunks.
+"""All statistics of a tensor in one pass over its chunks.
 
 The values are hashed and sampled as they come, cut anew into blocks (`blocks`), and each block adds to the counts
-(`histogram`), moments (`moments`), units and inputs (`units`) and grid (`grid`) of the gate it belongs to. The figures
-of a tensor with gates are the merged figures of its gates. Every figure is bitwise the same
+(`histogram`), moments (`moments`), units and inputs (`units`) and grid (`grid`) of the gate it belongs to. The
+statistics of a tensor with gates are the merged ones of its gates. Every statistic is bitwise the same
 whatever the reader's chunk size.
 """
 
@@ -38,12 +38,12 @@ SORTED = 1 << 16
 def measure(
     tensor: Tensor, *, sample_size: int = SAMPLE_SIZE, detail: bool = True, block_bytes: int = BLOCK_BYTES
 ) -> TensorStatistics:
-    """The figures of one tensor.
+    """The statistics of one tensor.
 
     sample_size: values kept of a larger tensor. detail: whether sample, grid and units are wanted.
-    block_bytes: limit given to the reader; it changes no figure.
+    block_bytes: limit given to the reader; it changes no statistic.
 
-    32-bit and 64-bit integers are measured as float64, so figures of integers beyond 2**53 are rounded.
+    32-bit and 64-bit integers are measured as float64, so statistics of integers beyond 2**53 are rounded.
     content_hash is XXH3-128 over the line "dtype shape" (as in "float32 (3, 4)", UTF-8, ended by a newline) and the
     stored values, little-endian, in C order. Memory: at most 40 MiB, whatever the tensor's size.
 
@@ -53,12 +53,12 @@ def measure(
     passing = Pass(tensor, sample_size=sample_size, detail=detail)
     for chunk in blocks.chunks_of(tensor, passing.dtype, block_bytes):
         passing.add(chunk)
-    return passing.figures()
+    return passing.result()
 
 
 @lru_cache(maxsize=64)
 def dtype_named(name: str) -> np.dtype[Any] | None:
-    """The NumPy type of a `Tensor.dtype`, in native byte order; None for one that has no figures."""
+    """The NumPy type of a `Tensor.dtype`, in native byte order; None for one that has no statistics."""
     import ml_dtypes
 
     try:
@@ -91,7 +91,7 @@ class Pass:
         dtype = dtype_named(tensor.value_dtype or tensor.dtype)
         if dtype is None:
             raise PluginError(
-                f"{tensor.name}: {tensor.dtype} is no type that figures are made of",
+                f"{tensor.name}: {tensor.dtype} is no type that statistics are made of",
                 hint="readers yield integers, bools and floats of at most 64 bits",
             )
         self._tensor, size = tensor, tensor.size
@@ -133,12 +133,12 @@ class Pass:
                 self._sample.add(chunk)
             self._cutter.add(chunk, self._take)
 
-    def figures(self) -> TensorStatistics:
-        """The figures, once all values have passed; to be asked once. Raises PluginError if some are missing."""
+    def result(self) -> TensorStatistics:
+        """The statistics, once all values have passed; to be asked once. Raises PluginError if some are missing."""
         if self._due:
             raise blocks.broken(self._tensor, blocks.miscounted(self._due))
         with np.errstate(all="ignore"):
-            return self._figures(self._hasher.hexdigest())
+            return self._result(self._hasher.hexdigest())
 
     def _row(self) -> int:
         if self._units:
@@ -155,19 +155,19 @@ class Pass:
         if self._grid:
             self._grid.add(gate, block, start)
 
-    def _figures(self, content_hash: str) -> TensorStatistics:
+    def _result(self, content_hash: str) -> TensorStatistics:
         pairs = zip(self._streams.gates, self._sums, strict=False)  # a tensor without gates has one sum all the same
-        gates = tuple(GateStatistics(gate=name, **sums.figures()) for name, sums in pairs)
+        gates = tuple(GateStatistics(gate=name, **sums.result()) for name, sums in pairs)
         units = self._units
         return TensorStatistics(
-            **reduce(DistributionSums.absorb, self._sums).figures(),
+            **reduce(DistributionSums.absorb, self._sums).result(),
             content_hash=content_hash,
             unit_count=units.fold.groups if units else None,
             zero_unit_count=units.zero_count() if units else None,
             zero_input_count=self._inputs.zero_count() if self._inputs else None,
-            units=units.figures() if units else None,
-            sample=self._sample.figures() if self._sample else None,
-            grid=self._grid.figures() if self._grid else None,
+            units=units.result() if units else None,
+            sample=self._sample.result() if self._sample else None,
+            grid=self._grid.result() if self._grid else None,
             gates=gates or None,
         )
 

@@ -1,4 +1,4 @@
-"""The nouns `stats.measure` hands back: the figures of one tensor, plain and picklable.
+"""The nouns `stats.measure` hands back: the statistics of one tensor, plain and picklable, each declared once.
 
 A scalar that is undefined is None, never 0 and never NaN: moments, norms and quantiles of a tensor without a
 finite value, skewness and kurtosis of a constant one. Inside arrays, where None has no place, NaN says the same.
@@ -7,9 +7,12 @@ finite value, skewness and kurtosis of a constant one. Inside arrays, where None
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wexport.stats.declared import Fraction, Statistic, statistic, statistics_of
 
 PROBABILITIES = (0.01, 0.05, 0.25, 0.50, 0.75, 0.95, 0.99)
 """Of the quantiles q01 ... q99, in the order of the fields."""
@@ -66,59 +69,55 @@ class Units:
     zero_fraction: NDArray[np.float64]
 
 
+_QUANTILE = (
+    "over finite values, linear between order statistics; exact for small tensors and 8- and 16-bit types, else within "
+    "2^-7 (0.8 %) of the order statistic's magnitude"
+)
+
+
+def _quantile(level: str) -> Any:
+    return statistic(f"{int(level)} % quantile {_QUANTILE}.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
     """How values lie, whatever their place. Counts are of values; all else is over the finite ones.
 
-    near_zero_count: |w| < 2**-10, zeros included.
-    std: of the population. kurtosis: excess (a normal distribution has 0).
-    abs_mean: mean of |w|. l1_norm, l2_norm: infinite only if they exceed float64.
-    q01 ... q99: NumPy's "linear" quantiles; `histogram` states their error bound.
+    l1_norm, l2_norm: infinite only if they exceed float64.
     """
 
-    value_count: int
-    nan_count: int
-    inf_count: int
-    zero_count: int
-    near_zero_count: int
-    mean: float | None
-    std: float | None
-    skewness: float | None
-    kurtosis: float | None
-    min: float | None
-    max: float | None
-    abs_max: float | None
-    abs_mean: float | None
-    l1_norm: float | None
-    l2_norm: float | None
-    q01: float | None
-    q05: float | None
-    q25: float | None
-    q50: float | None
-    q75: float | None
-    q95: float | None
-    q99: float | None
+    value_count: int = statistic("Number of values.", unit="values", of_model="sum(value_count)")
+    nan_count: int = statistic("Values that are NaN.", unit="values", of_model="sum(nan_count)")
+    inf_count: int = statistic("Values that are infinite.", unit="values", of_model="sum(inf_count)")
+    zero_count: int = statistic("Values that are exactly zero.", unit="values", of_model="sum(zero_count)")
+    near_zero_count: int = statistic(
+        "Values with |w| < 2^-10, zeros included.", unit="values", of_model="sum(near_zero_count)"
+    )
+    q01: float | None = _quantile("01")
+    q05: float | None = _quantile("05")
+    q25: float | None = _quantile("25")
+    q50: float | None = _quantile("50")
+    q75: float | None = _quantile("75")
+    q95: float | None = _quantile("95")
+    q99: float | None = _quantile("99")
+    skewness: float | None = statistic("Third standardised moment over finite values; NULL for a constant.", unit="")
+    kurtosis: float | None = statistic("Excess kurtosis (normal = 0) over finite values; NULL for a constant.", unit="")
+    l1_norm: float | None = statistic("Sum of |w| over finite values.", of_model="sum(l1_norm)")
+    abs_mean: float | None = statistic("Mean of |w| over finite values.")
+    abs_max: float | None = statistic("Largest |w| over finite values.", of_model="max(abs_max)", reported=True)
+    min: float | None = statistic("Smallest finite value.", of_model="min(min)")
+    max: float | None = statistic("Largest finite value.", of_model="max(max)")
+    l2_norm: float | None = statistic(
+        "Square root of the sum of squares over finite values.",
+        of_model="sqrt(sum(l2_norm * l2_norm))",
+        last=True,
+        reported=True,
+    )
+    mean: float | None = statistic("Mean over finite values.", last=True, reported=True)
+    std: float | None = statistic(
+        "Population standard deviation over finite values; 0 for a constant.", last=True, reported=True
+    )
     histogram: Histogram
-
-    @property
-    def finite_count(self) -> int:
-        """Values that are neither NaN nor infinite."""
-        return self.value_count - self.nan_count - self.inf_count
-
-    @property
-    def zero_fraction(self) -> float | None:
-        """Exact zeros among all values; None for an empty tensor."""
-        return self.zero_count / self.value_count if self.value_count else None
-
-    @property
-    def near_zero_fraction(self) -> float | None:
-        """Values below 2**-10 in magnitude among all values; None for an empty tensor."""
-        return self.near_zero_count / self.value_count if self.value_count else None
-
-    @property
-    def nan_fraction(self) -> float | None:
-        """NaN among all values; None for an empty tensor."""
-        return self.nan_count / self.value_count if self.value_count else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,19 +135,42 @@ class TensorStatistics(Distribution):
     """Everything measured of one tensor.
 
     content_hash: XXH3-128 in hexadecimal, see `stats.measure`.
-    unit_count: output units, gates grouped; None for vectors, without a layout and above `units.COUNTED`.
-    zero_unit_count: units all of whose incoming weights are below 2**-10 in magnitude; None as unit_count.
-    zero_input_count: inputs all of whose outgoing weights are; None also where no input axis is known.
+    unit_count: None for vectors, without a layout and above `units.COUNTED`; so are zero_unit_count and
+        zero_input_count, the latter also where no input axis is known.
     units: None as unit_count, above `units.LISTED`, and without detail.
     sample: None without detail. grid: None too where the sample holds every value.
     gates: in canonical order; None for a tensor without gates.
     """
 
     content_hash: str
-    unit_count: int | None
-    zero_unit_count: int | None
-    zero_input_count: int | None
+    unit_count: int | None = statistic(
+        "Output units: filters, neurons, hidden units (the gates of a recurrent layer count once).",
+        unit="units",
+        of_model="sum(unit_count)",
+    )
+    zero_unit_count: int | None = statistic(
+        "Units whose incoming weights are all near zero. Weights alone do not prove a unit dead.",
+        unit="units",
+        of_model="sum(zero_unit_count)",
+    )
+    zero_input_count: int | None = statistic(
+        "Inputs whose outgoing weights are all near zero.", unit="inputs", of_model="sum(zero_input_count)"
+    )
     units: Units | None
     sample: Sample | None
     grid: Grid | None
     gates: tuple[GateStatistics, ...] | None
+
+
+DISTRIBUTION = statistics_of(Distribution)
+"""The statistics of a tensor and of each of its gates."""
+OF_TENSORS = statistics_of(TensorStatistics)
+"""Those of a whole tensor alone."""
+FRACTIONS = (
+    Fraction("zero_fraction", "zero_count", reported=True),
+    Fraction("near_zero_fraction", "near_zero_count"),
+    Fraction("nan_fraction", "nan_count"),
+)
+"""Those that follow from the counts."""
+STATISTICS: tuple[Statistic | Fraction, ...] = (*DISTRIBUTION, *OF_TENSORS, *FRACTIONS)
+"""All of a tensor."""

@@ -77,7 +77,7 @@ class SampleValues:
         self._found[self._filled : last] = chunk[wanted]
         self._start, self._filled = end, last
 
-    def figures(self) -> Sample:
+    def result(self) -> Sample:
         """The sample, once all chunks have passed."""
         value = np.empty_like(self._found)
         value[self._order] = self._found

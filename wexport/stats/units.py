@@ -21,7 +21,7 @@ from wexport.stats.workspace import Prepared
 Array = NDArray[Any]
 
 LISTED = 4_096
-"""Units get a figure each up to so many."""
+"""Units get a statistic each up to so many."""
 COUNTED = 1 << 20
 """Units, and inputs, are counted up to so many."""
 
@@ -90,7 +90,7 @@ class UnitStatistics:
             near_zero &= self._lost == 0
         return int(np.count_nonzero(near_zero))
 
-    def figures(self) -> Units | None:
+    def result(self) -> Units | None:
         """The lists, in canonical order; None if they are not wanted."""
         if not self._listed:
             return None

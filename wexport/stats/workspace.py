@@ -1,4 +1,4 @@
-"""A block of stored values made ready for arithmetic: what every figure needs, worked out once, in reused memory."""
+"""A block of stored values made ready for arithmetic: what every statistic needs, worked out once, in reused memory."""
 
 from __future__ import annotations
 

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from wexport.errors import TableError
 
+_NUMPY_NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
+"""Where they differ from Arrow's."""
+
 
 def to_table(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
     """Columns of equal length as an Arrow table; lists may be NumPy arrays.
@@ -94,8 +97,8 @@ def _length(value: Any) -> int:
 
 
 def _dtype(kind: pa.DataType) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
-    return dtype
+    """NumPy's name for a type of numbers; Arrow's own `to_pandas_dtype` needs pandas before version 26."""
+    return np.dtype(_NUMPY_NAMES.get(str(kind), str(kind)))
 
 
 def _offsets(lengths: Any) -> pa.Buffer:

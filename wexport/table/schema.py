@@ -1,41 +1,23 @@
 """The columns of the table: names, types, units and docs.
 
-Column names are final once released. A figure that is undefined is NULL, never 0 or NaN.
+Column names are final once released. A statistic that is undefined is NULL, never 0 or NaN. Statistics are declared in
+`stats.results`; here they get their place among the columns.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from wexport.model.gates import KINDS
+from wexport.stats.declared import Statistic
+from wexport.stats.results import DISTRIBUTION, FRACTIONS, OF_TENSORS, STATISTICS
 
 SCHEMA_VERSION = 3
-
-_GATE_FIGURES: list[tuple[str, pa.DataType]] = [
-    *((name, pa.int64()) for name in ("value_count", "nan_count", "inf_count", "zero_count", "near_zero_count")),
-    *(
-        (name, pa.float64())
-        for name in (
-            "q01",
-            "q05",
-            "q25",
-            "q50",
-            "q75",
-            "q95",
-            "q99",
-            "skewness",
-            "kurtosis",
-            "l1_norm",
-            "abs_mean",
-        )
-    ),
-    *((name, pa.float64()) for name in ("abs_max", "min", "max", "l2_norm", "mean", "std")),
-]
 
 _HISTOGRAM = pa.struct(
     [("lower", pa.list_(pa.float64())), ("upper", pa.list_(pa.float64())), ("count", pa.list_(pa.int64()))]
@@ -44,7 +26,16 @@ _SAMPLE = pa.struct([("index", pa.list_(pa.int64())), ("value", pa.list_(pa.floa
 _GRID = pa.struct([("rows", pa.int32()), ("cols", pa.int32()), ("rms", pa.list_(pa.float32()))])
 _UNITS = pa.list_(pa.struct([(name, pa.float32()) for name in ("l2_norm", "abs_max", "max", "zero_fraction")]))
 _EXTRA = pa.map_(pa.string(), pa.float64())
-_GATES = pa.list_(pa.struct([("gate", pa.string()), *_GATE_FIGURES, ("histogram", _HISTOGRAM)]))
+_TYPES = {True: pa.int64(), False: pa.float64()}
+_GATES = pa.list_(
+    pa.struct(
+        [
+            ("gate", pa.string()),
+            *((each.name, _TYPES[each.integer]) for each in DISTRIBUTION),
+            ("histogram", _HISTOGRAM),
+        ]
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +56,11 @@ def _count(name: str, unit: str, doc: str) -> Column:
     return Column(name, pa.int64(), unit, doc)
 
 
-def _figure(name: str, doc: str, unit: str = "weight") -> Column:
-    return Column(name, pa.float64(), unit, doc)
+def _statistics(wanted: Callable[[Statistic], bool], of: Iterable[Statistic] = DISTRIBUTION) -> Iterator[Column]:
+    return (Column(each.name, _TYPES[each.integer], each.unit, each.doc) for each in of if wanted(each))
 
 
 _ORDERS = [f"{' '.join(kind.letters)} ({kind.name})" for kind in KINDS if kind.gates]
-_QUANTILE = (
-    "over finite values, linear between order statistics; exact for small tensors and 8- and 16-bit types, else within "
-    "2^-7 (0.8 %) of the order statistic's magnitude"
-)
 
 COLUMNS: tuple[Column, ...] = (
     _text("model", "The model: its path relative to the inputs' common root, or the name given with --name."),
@@ -89,7 +76,7 @@ COLUMNS: tuple[Column, ...] = (
         "Shape in the canonical (Keras 3) layout; as stored where nothing is known to differ.",
     ),
     _text("dtype", "Stored type, without byte order."),
-    _count("value_count", "values", "Number of values."),
+    *_statistics(lambda each: each.name == "value_count"),
     _text(
         "role",
         "What the tensor does in its layer, in Keras 3's words; 'unknown' when the file does not tell.",
@@ -133,25 +120,12 @@ COLUMNS: tuple[Column, ...] = (
         "",
         "Canonical axes of the output units; NULL for vectors and where unknown.",
     ),
-    _count(
-        "unit_count",
-        "units",
-        "Output units: filters, neurons, hidden units (the gates of a recurrent layer count once).",
-    ),
-    _count(
-        "zero_unit_count",
-        "units",
-        "Units whose incoming weights are all near zero. Weights alone do not prove a unit dead.",
-    ),
-    _count("zero_input_count", "inputs", "Inputs whose outgoing weights are all near zero."),
+    *_statistics(lambda each: True, OF_TENSORS),
     _text(
         "content_hash",
         "xxh3-128 of dtype, shape and the little-endian values in C order: equal whatever the container.",
     ),
-    _count("nan_count", "values", "Values that are NaN."),
-    _count("inf_count", "values", "Values that are infinite."),
-    _count("zero_count", "values", "Values that are exactly zero."),
-    _count("near_zero_count", "values", "Values with |w| < 2^-10, zeros included."),
+    *_statistics(lambda each: each.integer and each.name != "value_count"),
     Column(
         "gates",
         _GATES,
@@ -189,27 +163,26 @@ COLUMNS: tuple[Column, ...] = (
         "extra",
         _EXTRA,
         "as the statistic says",
-        "Figures by the statistics of plugins, by name: extra['stable_rank']. NULL where none is defined; the file's "
+        "Numbers by the statistics of plugins, by name: extra['stable_rank']. NULL where none is defined; the file's "
         "metadata says what each is.",
     ),
-    *(
-        _figure(f"q{level}", f"{int(level)} % quantile {_QUANTILE}.")
-        for level in ("01", "05", "25", "50", "75", "95", "99")
-    ),
-    _figure("skewness", "Third standardised moment over finite values; NULL for a constant.", ""),
-    _figure("kurtosis", "Excess kurtosis (normal = 0) over finite values; NULL for a constant.", ""),
-    _figure("l1_norm", "Sum of |w| over finite values."),
-    _figure("abs_mean", "Mean of |w| over finite values."),
-    _figure("abs_max", "Largest |w| over finite values."),
-    _figure("min", "Smallest finite value."),
-    _figure("max", "Largest finite value."),
-    _figure("zero_fraction", "zero_count / value_count.", "fraction"),
-    _figure("near_zero_fraction", "near_zero_count / value_count.", "fraction"),
-    _figure("nan_fraction", "nan_count / value_count.", "fraction"),
-    _figure("l2_norm", "Square root of the sum of squares over finite values."),
-    _figure("mean", "Mean over finite values."),
-    _figure("std", "Population standard deviation over finite values; 0 for a constant."),
+    *_statistics(lambda each: not each.integer and not each.last),
+    *(Column(each.name, pa.float64(), "fraction", each.doc) for each in FRACTIONS),
+    *_statistics(lambda each: not each.integer and each.last),
 )
+
+NUMBERS: Mapping[str, tuple[str, str]] = {
+    **{
+        column.name: (column.name, column.unit)
+        for column in COLUMNS
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    },
+    "rms": ("l2_norm / sqrt(nullif(value_count - nan_count - inf_count, 0))", "weight"),
+}
+"""SQL and unit of each number of a tensor that can be asked for or drawn: numeric columns, and the root mean square."""
+
+REPORTED = tuple(each.name for each in STATISTICS if each.reported)
+"""The statistics that the report shows for each layer."""
 
 BULKY = ("sample", "grid", "units")
 """Columns that `--detail summary` leaves NULL."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wexport.errors import TableError
-from wexport.files.atomic import put_in_place
+from wexport.files.atomic import Partial, is_stream
 from wexport.table import stored
 from wexport.table.arrow import to_table
 from wexport.table.schema import COLUMNS, arrow_schema
@@ -71,18 +70,19 @@ class TableWriter:
 
     def _open(self) -> None:
         """Begin a temporary file."""
-        try:
-            handle, name = tempfile.mkstemp(
-                prefix=f".{self.target.name[:100]}.", suffix=".partial", dir=self.target.parent
+        if is_stream(self.target):
+            raise TableError(
+                f"{self.target}: is no file, and a table is not written into a pipe or device",
+                hint="name a file; `wexport query ... --format parquet` writes to standard output",
             )
+        try:
+            self._partial = Partial(self.target)
         except OSError as error:
             raise TableError(
                 f"{self.target}: cannot be written: {error.strerror}",
                 hint="name a folder that exists and may be written to",
             ) from None
-        self._temporary = Path(name)
-        self._file = os.fdopen(handle, "wb")
-        self._writer: pq.ParquetWriter | None = _parquet_writer(self._file, self._schema)
+        self._writer: pq.ParquetWriter | None = _parquet_writer(self._partial.file, self._schema)
         self.rows = 0
 
     def __enter__(self) -> TableWriter:
@@ -117,16 +117,15 @@ class TableWriter:
             self._settle()
             self._writer.close()
             self._writer = None
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            written = pq.read_metadata(self._temporary).num_rows
+            self._partial.file.flush()
+            with self._partial.path.open("rb") as file:  # Arrow takes no names that are not UTF-8
+                written = pq.read_metadata(file).num_rows
             if written != self.rows:
                 raise TableError(f"{self.target}: {written} rows on disk where {self.rows} were written")
-            put_in_place(self._temporary, self.target)
+            self._partial.put_in_place(durable=True)
         except OSError as error:
             raise _disk_error(self.target, error) from None
-        _sync_folder(self.target.parent)
+        _sync_folder(self._partial.target.parent)
 
     def _flush(self) -> None:
         if self._pending_rows:
@@ -155,14 +154,14 @@ class TableWriter:
             return
         assert self._writer is not None
         self._writer.close()
-        self._file.close()
-        before = self._temporary
+        before = self._partial
+        before.file.flush()
         try:
             self._open()
-            for group in stored.row_groups(before):
+            for group in stored.row_groups(before.path):
                 self._write(stored.without_models(group, self._taken_back))
         finally:
-            before.unlink()
+            before.discard()
         self._taken_back = set()
 
     def discard(self) -> None:
@@ -172,9 +171,7 @@ class TableWriter:
             with contextlib.suppress(OSError, pa.ArrowException):
                 self._writer.close()
             self._writer = None
-        with contextlib.suppress(OSError):
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._partial.discard()
 
 
 def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:

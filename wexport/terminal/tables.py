@@ -58,10 +58,13 @@ def redirected(out: str | None) -> Iterator[None]:
     if out is None:
         yield
         return
-    with atomic_write(out) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
-        with contextlib.redirect_stdout(file):
-            yield
-        file.flush()
+    with atomic_write(out) as raw:
+        file = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+        try:
+            with contextlib.redirect_stdout(file):
+                yield
+        finally:
+            file.detach()  # it would close what is not in its place yet
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table", *, title: str = "") -> None:

@@ -28,3 +28,12 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     raise AssertionError
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, grouped by thousands: 1 model, 12 models.
+
+    >>> counted(1, "model"), counted(1200, "model")
+    ('1 model', '1,200 models')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

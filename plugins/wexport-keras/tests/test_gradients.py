@@ -32,7 +32,7 @@ def test_by_weights_they_are_the_backends_own_whatever_the_batches(name: str) ->
     x, y = zoo.packed(inputs), zoo.packed(targets)
     # A penalty of outputs is a mean over the batch, as every loss here.
     found = wexport_keras.observe(model, x, y, batch_size=5 if name != "lstm" else None)
-    gradients = {tensor.slot: tensor for tensor in found if tensor.kind == "gradient" and tensor.figures is None}
+    gradients = {tensor.slot: tensor for tensor in found if tensor.kind == "gradient" and tensor.statistics is None}
     slots = {id(variable): slot for slot, variable in zip(wexport_keras.weights(model), variables(model), strict=True)}
     assert list(gradients) == [slot for slot in slots.values() if slot in gradients]
     loss, *values = loss_by_weights(model, x, y)

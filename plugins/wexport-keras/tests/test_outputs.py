@@ -20,8 +20,8 @@ import zoo
 from keras import layers as k
 from wexport_keras.observing import Observer
 
+from wexport import Tensor
 from wexport.errors import UsageError
-from wexport.model.tensors import Tensor
 
 HERE = Path(__file__).parent
 OTHERS = ["numpy", *(name for name in ("torch", "tensorflow") if importlib.util.find_spec(name))]
@@ -65,7 +65,7 @@ def test_figures_are_those_of_what_keras_gives(name: str, batch_size: int | None
     for place, value in own(model, inputs).items():
         layer, _, number = place.rpartition(":")
         tensor = by_layer[layer][int(number)]
-        figures, array = tensor.figures, np.asarray(keras.ops.convert_to_numpy(value), np.float64)
+        figures, array = tensor.statistics, np.asarray(keras.ops.convert_to_numpy(value), np.float64)
         ops = keras.ops
         assert tensor.shape == array.shape
         assert figures.mean == pytest.approx(number_of(ops.mean(value)), rel=1e-4, abs=1e-6)
@@ -86,8 +86,8 @@ def test_the_grid_of_a_sequence_is_time_by_unit() -> None:
     model, [x], _ = zoo.lstm()
     [tensor] = wexport_keras.observe(model, x, layers=["lstm"], batch_size=8)
     array = np.asarray(keras.ops.convert_to_numpy(model.layers[1](x)), np.float64)
-    assert (tensor.figures.grid.rows, tensor.figures.grid.cols) == (7, 5)
-    np.testing.assert_allclose(tensor.figures.grid.rms, np.sqrt((array**2).mean(0)), rtol=1e-6)
+    assert (tensor.statistics.grid.rows, tensor.statistics.grid.cols) == (7, 5)
+    np.testing.assert_allclose(tensor.statistics.grid.rms, np.sqrt((array**2).mean(0)), rtol=1e-6)
 
 
 def test_every_call_layer_direction_and_part_has_a_slot() -> None:
@@ -109,7 +109,7 @@ def test_every_call_layer_direction_and_part_has_a_slot() -> None:
     two, inputs, _ = zoo.two_inputs()
     found = by_slot(wexport_keras.observe(two, inputs))
     assert found["multi_head_attention/query/output"].shape == (14, 6, 2, 3)
-    assert found["multi_head_attention/query/output"].figures.unit_count == 6
+    assert found["multi_head_attention/query/output"].statistics.unit_count == 6
     lstm, [x], _ = zoo.lstm()
     found = by_slot(wexport_keras.observe(lstm, x))
     assert [found[f"lstm_1/output{n}"].shape for n in ("", "_1", "_2")] == [(21, 7, 3), (21, 3), (21, 3)]
@@ -173,7 +173,7 @@ def test_channels_first_become_last() -> None:
     pool = keras.Model(inputs, k.ZeroPadding2D(0, data_format="channels_first")(inputs))
     [tensor] = wexport_keras.observe(pool, np.ones((2, 3, 4, 5), "float32"))
     assert tensor.layout.canonical_shape(tensor.shape) == (2, 4, 5, 3)
-    assert tensor.figures.unit_count == 3
+    assert tensor.statistics.unit_count == 3
     assert len(wexport_keras.observe(model, np.ones((2, 3, 4, 5), "float32"))) == 3
 
 
@@ -219,9 +219,9 @@ def test_another_backend_gives_the_same(backend: str, name: str, others: Callabl
     for tensor in mine:
         from figures import FIGURES
 
-        from wexport import stats
+        from wexport import measuring
 
-        figures = tensor.figures or stats.measure(tensor)
+        figures = tensor.statistics or measuring.measure(tensor)
         shape, others = theirs[tensor.kind, tensor.slot]
         assert list(tensor.shape) == shape
         largest = max(figures.abs_max, 1e-3)

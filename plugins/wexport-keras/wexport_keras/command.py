@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wexport.tools import is_folder, overwrite_option
+
 if TYPE_CHECKING:
-    from wexport.ingestion.pipeline import IngestResult
+    from wexport import IngestResult
 
 
 @click.command()
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--training", is_flag=True, help="Layers behave as in training: dropout, statistics of the batch.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="As many inputs as fit 64 MiB by default.")
 @click.option("--out", "-o", required=True, metavar="TABLE", help="The table, or a folder/ for a part for each model.")
+@overwrite_option
 @click.option("--append", is_flag=True, help="Add to the table, in place of these models' rows.")
 @click.option("--name", metavar="PATTERN", help="Names models; may use {stem} {name} {parent} {path}.")
 @click.option("--detail", type=click.Choice(["full", "summary"]), default="full", show_default=True)
@@ -46,6 +49,7 @@ def activations(
     backend: str | None,
     trust: bool,
     code: tuple[str, ...],
+    overwrite: bool,
     **options: Any,
 ) -> None:
     """Run Keras models on inputs of yours: figures of every layer's output, and of gradients.
@@ -53,15 +57,14 @@ def activations(
     The table holds the models' weights as well, so that `wexport query health` tells which units are dead indeed.
     """
     from wexport import ReadError, UsageError
-    from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, say
-    from wexport.commands.progress import progress
-    from wexport.ingestion.inputs import expand, model_names
+    from wexport.tools import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, claim_table, expand, model_names, progress, say
     from wexport_keras.starting import start
 
     if loss is not None and not targets:
         raise UsageError("a loss is named, and there are no targets", hint="--targets y.npy")
     found = [item.path for item in expand(models)]
     names = model_names(found, name)
+    claim_table(out, names, [*found, *inputs, *targets, *code], overwrite=overwrite)  # before a backend is started
     running = start(backend)
     from wexport_keras.inputs import read
 
@@ -73,7 +76,7 @@ def activations(
             try:
                 written = _run_one(
                     path, called, x, y, out, append or number > failed, detail, trust, code,
-                    loss=loss, layers=layers or ("*",), **options,
+                    overwrite=overwrite, loss=loss, layers=layers or ("*",), **options,
                 )  # fmt: skip
             except (ReadError, UsageError) as error:
                 if len(found) == 1:
@@ -96,7 +99,7 @@ def activations(
 
 def _run_one(
     path: Path, name: str, x: Any, y: Any, out: str, append: bool, detail: str, trust: bool, code: tuple[str, ...],
-    **options: Any,
+    *, overwrite: bool, **options: Any,
 ) -> IngestResult:  # fmt: skip
     from dataclasses import replace
 
@@ -116,5 +119,5 @@ def _run_one(
     weights = describe(model)
     whole = replace(weights, tensors=[*weights.tensors, *seen])
     # Into a folder each model goes as a part of its own, which is replaced anyway.
-    append = append and not (out.endswith("/") or Path(out).is_dir())
-    return wexport.ingest(whole, out, name=name, source=path, detail=detail, append=append)
+    append = append and not is_folder(out)
+    return wexport.ingest_model(whole, out, name=name, source=path, detail=detail, append=append, overwrite=overwrite)

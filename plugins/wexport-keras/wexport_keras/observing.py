@@ -14,9 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from wexport import UsageError
-from wexport.model.tensors import Layout, Tensor
-from wexport.stats import Pass
+from wexport import Layout, Tensor, UsageError
+from wexport.measuring import Pass
 from wexport_keras import describing
 from wexport_keras.backends import Run, backend
 from wexport_keras.capturing import Seen
@@ -210,7 +209,7 @@ class _Passing:
         passing.add(np.ascontiguousarray(array).reshape(-1))
 
     def tensors(self, kind: str) -> list[Tensor]:
-        return [replace(tensor, kind=kind, figures=passing.figures()) for _, tensor, passing in self._passes.values()]
+        return [replace(tensor, kind=kind, statistics=passing.result()) for _, tensor, passing in self._passes.values()]
 
 
 def _array(seen: Seen, value: Any, count: int) -> Array:

@@ -21,7 +21,7 @@ import keras
 
 import wexport
 from wexport import UsageError
-from wexport.files.atomic import atomic_write
+from wexport.tools import atomic_write, outputs
 from wexport_keras.describing import config_of, described
 from wexport_keras.inputs import Batches, batches_of
 from wexport_keras.observing import Observer
@@ -107,10 +107,15 @@ class Snapshot(keras.callbacks.Callback):
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.folder}: cannot be made: {error.strerror}", hint="name another folder") from None
-        for left in self.folder.glob(".*.partial"):  # of a run that was killed
-            left.unlink(missing_ok=True)
+        self._claim()
         if self.model.built:
             self._prepare()
+
+    def _claim(self) -> None:
+        """Refuse a folder in which files have the names of ours and are none; remove what killed runs left there."""
+        ours = [path for path in self.folder.iterdir() if _PART.fullmatch(path.name)]
+        outputs.claim_all(ours, outputs.TABLE, overwrite=self._overwrite, option="folder")
+        outputs.claim(self.folder / METRICS, outputs.METRICS, overwrite=self._overwrite, option="folder")
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         if not self._begun:
@@ -185,7 +190,7 @@ class Snapshot(keras.callbacks.Callback):
             tensors += self._observer.outputs(self._batches)
             if self._targets is not None:
                 tensors += self._observer.gradients(self._batches)
-        wexport.ingest(
+        wexport.ingest_model(
             replace(weights, tensors=tensors),
             part,
             name=f"{self.run}/epoch_{step:04}",
