@@ -47,7 +47,7 @@ _LAZY = {
     "Connection": "wexport.sessions.connection",
     "Diff": "wexport.differences.diff",
     "FileSide": "wexport.differences.results",
-    "Finding": "wexport.findings.checking",
+    "Finding": "wexport.findings.finding",
     "IngestResult": "wexport.ingestion.pipeline",
     "Inspection": "wexport.ingestion.inspection",
     "Layout": "wexport.model.tensors",

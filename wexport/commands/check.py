@@ -94,7 +94,10 @@ def check(
         from wexport.files import outputs
 
         kind = outputs.FINDINGS if form == "junit" else outputs.TEXT
-        outputs.claim(out, kind, inputs=[*outputs.table_inputs(table), *_files(rules)], overwrite=overwrite)
+        read = [*outputs.table_inputs(table), *_files(rules), *map(Path, pairs("--with", files).values())]
+        if baseline is not None:
+            read += outputs.table_inputs(baseline)
+        outputs.claim(out, kind, inputs=read, overwrite=overwrite)
     found = checking.check(
         table,
         pairs("--param", parameters),
