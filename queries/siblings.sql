@@ -17,7 +17,7 @@
 --   advice            what to do
 -- How to read it
 --   Models with the same slots and shapes are siblings; of a run only the last checkpoint counts, and of models with the
---   same values only one. Of each tensor the standard deviation and the spread from the 5 % to the 95 % quantile are taken as logarithms, and held against the median of the siblings, in units of their median absolute
+--   same values only one. Of each tensor but gammas and betas the standard deviation and the spread from the 5 % to the 95 % quantile are taken as logarithms, and held against the median of the siblings, in units of their median absolute
 --   deviation (times 1.4826, as for a normal distribution). Groups of fewer than five say nothing.
 -- What it does not prove
 --   A model that differs need not be worse: it may have had other data or another penalty. Where more than half of the
@@ -52,7 +52,8 @@ figures AS (
             unnest(['standard deviation', 'spread of nine tenths']) AS statistic,
             unnest([std, q95 - q05]) AS size
         FROM weights
-        WHERE kind = 'weight' AND role <> 'unknown' AND value_count >= 4 AND nan_count + inf_count = 0
+        -- The scale of a normalisation is free: what follows a ReLU can take it back.
+        WHERE kind = 'weight' AND role NOT IN ('unknown', 'gamma', 'beta') AND value_count >= 4 AND nan_count + inf_count = 0
     ) JOIN trainings USING (model)
 ),
 
