@@ -3,16 +3,16 @@
 -- Parameters
 --   model           VARCHAR = '*'   which models: a name, or a pattern with * and ?
 --   slot            VARCHAR = '*'   which tensors: a slot, or a pattern with * and ?
---   collapse_ratio  DOUBLE = 1e-3   a unit has collapsed when its norm is below this share of the larger norms
+--   collapse_ratio  DOUBLE = 1e-2   a unit has collapsed when its norm is below this share of the larger norms
 -- Columns
 --   severity                 error, warning or info
---   finding                  nan, inf, zero_tensor, near_zero_tensor, constant, zero_units, collapsed_units,
---     zero_inputs
+--   finding                  nan, inf, zero_tensor, near_zero_tensor, constant, zero_units, zero_block,
+--     collapsed_units, twin_units, rank_one, ordered_kernel, zero_inputs
 --   model                    the model
 --   slot                     the tensor
 --   seen                     what was found there, and which units, from 0
 --   output                   what the units found give to the next layer, as far as bias and activation tell
---   outgoing                 what the next layer with as many inputs makes of them
+--   outgoing                 what the one other kernel with as many inputs makes of them; NULL where there are several
 --   on_inputs                whether what a layer with such units gave on the inputs that it was run on confirms or
 --     clears them; NULL where the table has no outputs of the layer
 --   count [values or units]  how many were found
@@ -23,33 +23,25 @@
 --   activation. Where the next layer has zero inputs as well, it is also ignored, and could be cut out. Near zero is
 --   below 2^-10 in magnitude; a collapsed unit is judged by the other units of its tensor, whatever their scale. Units
 --   are listed up to 4,096; above that, and in tables of --detail summary, those near zero are counted and not named.
+--   Twin units are copies of each other, in norm and in largest value: a kernel that began with a constant, or units
+--   that were written twice. A kernel of rank one, or one whose values stand in the order of their size, is none that
+--   training makes: see how it was converted or loaded. Zero units of a kernel whose other units have one norm belong to
+--   a transform that somebody worked out, such as Fourier's, and are information.
 --   Kernels that the config lets begin with zeros or a constant are information only, and so is what is cleared: a unit
 --   is confirmed that gave one and the same for every input, and cleared if it gave different ones. The query `outputs`
 --   tells of units whose weights look sound and that give nothing all the same.
 -- What it does not prove
 --   Units whose weights are not zero may still never fire: that depends on the inputs. What is confirmed or cleared is so
---   on the inputs given. The next layer is the next in
---   the order of the file, which need not be the one that reads these units; it tells how many inputs are zero, not
---   which.
+--   on the inputs given. The table
+--   does not know which layer reads these units: the other kernel is one that has as many inputs, or several for each
+--   unit, and it tells how many of them are zero, not which.
 WITH
 -- The findings of each tensor, as words. Few tensors have any, so that what follows may look closely.
 judged AS MATERIALIZED (
-    SELECT model, slot, kind, findings
-    FROM (
-        SELECT
-            model, slot, kind,
-            tensor_defects(
-                role, value_count, nan_count, inf_count, zero_count, near_zero_count, std, unit_count, zero_unit_count,
-                units, collapse_ratio := coalesce(getvariable('collapse_ratio'), 1e-3)
-            ) || CASE WHEN is_kernel(role) AND near_zero_count < value_count
-                AND more_than_chance(zero_input_count, input_count(layer_class, role, canonical_shape), value_count,
-                    near_zero_count, std)
-                THEN ['zero_inputs'] ELSE [] END AS findings
-        FROM weights
-        WHERE asked_for(model, coalesce(getvariable('model'), '*'))
-            AND asked_for(slot, coalesce(getvariable('slot'), '*'))
-    )
-    WHERE len(findings) > 0
+    SELECT model, slot, kind, defects AS findings
+    FROM tensor_defects(coalesce(getvariable('collapse_ratio'), 1e-2))
+    WHERE asked_for(model, coalesce(getvariable('model'), '*'))
+        AND asked_for(slot, coalesce(getvariable('slot'), '*'))
 ),
 
 -- A row a finding.
@@ -57,7 +49,8 @@ found AS MATERIALIZED (
     SELECT
         model, slot, kind, finding, layer, layer_class, layer_config, direction, role, tensor_index, value_count,
             nan_count,
-        inf_count, min, abs_max, unit_count, zero_unit_count, zero_input_count, units, gates,
+        inf_count, zero_fraction, min, q50, abs_max, unit_count, zero_unit_count, zero_input_count, units, sample, gates,
+        trainable, format, one_norm(units) AS worked_out,
         input_count(layer_class, role, canonical_shape) AS inputs,
         initializer_class(initializer(layer_config, layer_class, role)) AS begins
     FROM weights JOIN (SELECT model, slot, kind, unnest(findings) AS finding FROM judged) USING (model, slot, kind)
@@ -75,7 +68,7 @@ with_units AS (
         END, lambda place: place IS NOT NULL) AS which
     FROM (
         SELECT *, CASE finding WHEN 'collapsed_units'
-            THEN collapse_norm(units, value_count, coalesce(getvariable('collapse_ratio'), 1e-3)) END AS bound
+            THEN collapse_norm(units, value_count, coalesce(getvariable('collapse_ratio'), 1e-2)) END AS bound
         FROM found
     )
 ),
@@ -84,40 +77,61 @@ counted AS MATERIALIZED (
     SELECT
         *,
         CASE finding
+            WHEN 'twin_units' THEN twin_count(units)
+            WHEN 'zero_block' THEN (zero_fraction * value_count)::BIGINT
             WHEN 'nan' THEN nan_count WHEN 'inf' THEN inf_count WHEN 'zero_inputs' THEN zero_input_count
             WHEN 'zero_units' THEN coalesce(len(which), zero_unit_count) WHEN 'collapsed_units' THEN len(which)
             ELSE value_count END AS found_count,
-        CASE WHEN finding IN ('zero_units', 'collapsed_units') THEN unit_count
+        CASE WHEN finding IN ('zero_units', 'collapsed_units', 'twin_units') THEN unit_count
             WHEN finding = 'zero_inputs' THEN inputs ELSE value_count END AS found_of
     FROM with_units
 ),
 
--- The bias of each unit found, where the layer has one value a unit and the table has them all.
-biased AS MATERIALIZED (
-    SELECT
-        counted.*,
-        bias.model IS NOT NULL AS has_bias,
-        [bias.sample.value[unit + 1] for unit in counted.which if len(bias.sample.value) = counted.unit_count]
-            AS biases,
-        json_extract_string(CASE WHEN json_valid(counted.layer_config) THEN counted.layer_config END, '$.activation')
-            AS activation
-    FROM counted LEFT JOIN weights AS bias
-        ON bias.role = 'bias' AND bias.model = counted.model AND bias.layer = counted.layer AND bias.kind = counted.kind
-        AND bias.direction IS NOT DISTINCT FROM counted.direction AND bias.gate IS NULL
+-- The bias of each unit found, where the layer has one such bias, for one such kernel, and the table has it whole.
+own_bias AS (
+    SELECT model, layer, kind, direction, len(sample.value) AS unit_count, any_value(sample.value) AS offsets
+    FROM weights SEMI JOIN counted USING (model, layer, kind)
+    WHERE role = 'bias' AND gate IS NULL
+    GROUP BY ALL HAVING count(*) = 1
 ),
 
--- The next kernel that has an input, or several (behind a Flatten), for each unit.
+one_kernel AS (
+    SELECT model, layer, kind, direction, unit_count
+    FROM weights SEMI JOIN counted USING (model, layer, kind)
+    WHERE role IN ('kernel', 'depthwise_kernel', 'pointwise_kernel')
+    GROUP BY ALL HAVING count(*) = 1
+),
+
+biased AS MATERIALIZED (
+    SELECT
+        counted.*, offsets IS NOT NULL AS has_bias, [offsets[unit + 1] for unit in which] AS biases,
+        json_extract_string(CASE WHEN json_valid(layer_config) THEN layer_config END, '$.activation') AS activation
+    FROM counted LEFT JOIN (FROM own_bias SEMI JOIN one_kernel ON one_kernel.model = own_bias.model
+            AND one_kernel.layer = own_bias.layer AND one_kernel.kind = own_bias.kind
+            AND one_kernel.unit_count = own_bias.unit_count
+            AND one_kernel.direction IS NOT DISTINCT FROM own_bias.direction) AS bias
+        ON bias.model = counted.model AND bias.layer = counted.layer AND bias.kind = counted.kind
+        AND bias.direction IS NOT DISTINCT FROM counted.direction AND bias.unit_count = counted.unit_count
+        AND counted.role IN ('kernel', 'depthwise_kernel', 'pointwise_kernel')
+),
+
+-- Whether the layer has a bias at all.
+any_bias AS (
+    SELECT DISTINCT model, layer, kind FROM weights SEMI JOIN counted USING (model, layer, kind) WHERE role = 'bias'
+),
+
+-- The other kernel that has an input, or several (behind a Flatten), for each unit, where there is just one.
 next_kernel AS (
     SELECT
         counted.model, counted.slot, counted.finding,
-        arg_min(next.slot || ' has ' || next.zero_input_count || ' zero inputs of '
-            || input_count(next.layer_class, next.role, next.canonical_shape), next.tensor_index) AS outgoing
+        any_value(next.slot || ' has ' || next.zero_input_count || ' zero inputs of '
+            || input_count(next.layer_class, next.role, next.canonical_shape)) AS outgoing
     FROM counted JOIN weights AS next
-        ON next.model = counted.model AND next.kind = counted.kind AND next.tensor_index > counted.tensor_index
+        ON next.model = counted.model AND next.kind = counted.kind AND next.slot <> counted.slot
         AND next.zero_input_count IS NOT NULL AND next.role IN ('kernel', 'depthwise_kernel', 'pointwise_kernel')
         AND input_count(next.layer_class, next.role, next.canonical_shape) % nullif(counted.unit_count, 0) = 0
     WHERE counted.which IS NOT NULL OR counted.finding IN ('zero_units', 'zero_tensor', 'near_zero_tensor')
-    GROUP BY ALL
+    GROUP BY ALL HAVING count(*) = 1
 ),
 
 -- What the layers of these findings gave on the inputs that the model was run on; a shared layer gave several times.
@@ -152,8 +166,13 @@ SELECT
         WHEN finding IN ('zero_tensor', 'near_zero_tensor', 'constant') AND begins IN ('zeros', 'zero', 'ones', 'one',
             'constant')
             THEN 'info'
-        WHEN finding = 'zero_tensor' THEN 'error'
+        WHEN finding = 'zero_tensor' AND role <> 'unknown' THEN 'error'
+        -- Raw arrays may be data.
+        WHEN kind = 'array' AND role = 'unknown' AND starts_with(format, 'hdf5') THEN 'info'
+        WHEN finding = 'constant' AND role = 'unknown' THEN 'info'
         WHEN finding = 'zero_inputs' THEN 'info'
+        WHEN finding IN ('zero_units', 'collapsed_units') AND worked_out AND unit_count >= 8 THEN 'info'
+        WHEN finding IN ('zero_units', 'collapsed_units') AND trainable = false THEN 'info'
         ELSE 'warning' END AS severity,
     finding,
     model,
@@ -167,7 +186,14 @@ SELECT
                 ', '), ''), '')
         WHEN finding = 'zero_tensor' THEN 'all ' || counts(value_count, 'value') || ' are 0'
         WHEN finding = 'near_zero_tensor' THEN 'largest of ' || counts(value_count, 'value') || ': '
-            || figure_text(abs_max)
+            || figure_text(abs_max) || CASE WHEN abs_max < 1 / 1024 THEN '' ELSE ', largest norm of a unit: '
+                || figure_text(list_max([unit.l2_norm for unit in units])) END
+        WHEN finding = 'zero_block' THEN 'one block of zeros, '
+            || round(100 * zero_end(sample, zero_fraction))::BIGINT || ' % of the tensor'
+        WHEN finding = 'twin_units' THEN found_count || ' of ' || counts(found_of, 'unit') || ' are copies of others'
+        WHEN finding = 'rank_one' THEN 'all ' || counts(unit_count, 'unit') || ' have one profile, scaled'
+        WHEN finding = 'ordered_kernel' THEN 'values and their places correlate by '
+            || printf('%.2f', order_correlation(sample, q50))
         WHEN finding = 'constant' THEN 'all ' || counts(value_count, 'value') || ' are ' || figure_text(min)
         ELSE found_count || ' of ' || counts(found_of, CASE finding WHEN 'zero_inputs' THEN 'input' ELSE 'unit' END)
             || CASE WHEN which IS NOT NULL THEN ': ' || array_to_string(which[:8], ', ')
@@ -181,7 +207,7 @@ SELECT
         WHEN role = 'depthwise_kernel' THEN 'constant for the pointwise kernel'
         ELSE CASE finding WHEN 'collapsed_units' THEN 'nearly ' ELSE '' END || 'constant: '
             || coalesce(activation, 'activation') || ' of '
-            || CASE WHEN NOT has_bias THEN '0 (no bias)'
+            || CASE WHEN NOT has_bias AND any_bias.model IS NULL THEN '0 (no bias)'
                 WHEN len(biases) > 0 THEN 'bias ' || figure_text(list_min(biases))
                     || CASE WHEN list_min(biases) < list_max(biases) THEN ' to '
                         || figure_text(list_max(biases)) ELSE '' END
@@ -197,18 +223,31 @@ SELECT
     found_count AS count,
     CASE finding
         WHEN 'nan' THEN '0' WHEN 'inf' THEN '0'
-        WHEN 'zero_tensor' THEN 'all 0' WHEN 'near_zero_tensor' THEN 'all below 2^-10' WHEN 'constant' THEN 'std 0'
+        WHEN 'zero_tensor' THEN 'all 0' WHEN 'near_zero_tensor' THEN 'all below 2^-10, or no norm of 0.01' WHEN 'constant' THEN 'std 0'
         WHEN 'zero_units' THEN CASE WHEN units IS NULL THEN 'all below 2^-10' ELSE 'all weights 0' END
-        WHEN 'zero_inputs' THEN 'all below 2^-10'
+        WHEN 'zero_inputs' THEN 'all below 2^-10' WHEN 'zero_block' THEN 'a tenth, and no zeros elsewhere'
+        WHEN 'twin_units' THEN 'a twentieth, equal to 5 digits' WHEN 'rank_one' THEN 'equal to 1e-4'
+        WHEN 'ordered_kernel' THEN '0.9'
         ELSE 'norm below ' || figure_text(bound) END AS threshold,
-    CASE finding
-        WHEN 'nan' THEN 'return to an earlier checkpoint'
-        WHEN 'inf' THEN 'return to an earlier checkpoint'
-        WHEN 'zero_tensor' THEN 'see whether it was loaded'
-        WHEN 'near_zero_tensor' THEN 'weaken weight decay'
-        WHEN 'constant' THEN 'see its initialiser'
-        WHEN 'zero_inputs' THEN 'see what feeds them'
+    CASE
+        WHEN kind = 'array' AND role = 'unknown' THEN 'see whether these are weights, or data'
+        WHEN finding IN ('nan', 'inf') THEN 'return to an earlier checkpoint, and clip gradients or lower the rate'
+        WHEN finding = 'zero_tensor' AND contains(lower(slot), 'lora_b')
+            THEN 'an adapter begins so: see whether it was trained'
+        WHEN finding = 'zero_tensor' THEN 'see whether it was loaded, and how it began'
+        WHEN finding = 'near_zero_tensor' THEN 'weaken weight decay'
+        WHEN finding = 'constant' THEN 'see its initialiser, and whether it was loaded'
+        WHEN finding = 'zero_inputs' THEN 'see what feeds them'
+        WHEN finding = 'zero_block' THEN 'see whether the file was written or converted whole'
+        WHEN finding = 'twin_units' THEN 'begin with random values; of copies, keep one'
+        WHEN finding IN ('rank_one', 'ordered_kernel') THEN 'see how it was loaded or converted'
+        WHEN worked_out AND unit_count >= 8 THEN 'nothing, if it is a fixed transform such as Fourier''s'
+        WHEN trainable = false THEN 'nothing, if the layer is fixed on purpose'
+        WHEN role = 'embeddings' THEN 'see whether these dimensions are used, or decay less'
         ELSE 'cut them out, or decay less' END AS advice
-FROM biased LEFT JOIN next_kernel USING (model, slot, finding) LEFT JOIN proved USING (model, slot, finding)
+FROM biased
+LEFT JOIN next_kernel USING (model, slot, finding)
+LEFT JOIN proved USING (model, slot, finding)
+LEFT JOIN any_bias USING (model, layer, kind)
 ORDER BY
     CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, finding, model, slot;

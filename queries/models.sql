@@ -23,19 +23,13 @@
 -- What it does not prove
 --   Nothing about how well a model performs. No finding here does not mean that there is none: jumps, frozen layers and
 --   layers that never trained show by other queries (`wexport check` asks them all).
-WITH judged AS (
+WITH defective AS (
     SELECT
-        *,
-        -- Most tensors show at a glance that nothing is wrong; the macro takes its time.
-        CASE WHEN nan_count + inf_count > 0 OR is_kernel(role) AND (
-                units IS NOT NULL OR near_zero_count = value_count OR zero_unit_count > 0 OR (std > 0) IS NOT true
-            )
-            THEN tensor_defects(
-                role, value_count, nan_count, inf_count, zero_count, near_zero_count, std, unit_count, zero_unit_count,
-                units
-            ) END AS defects
-    FROM weights
+        model, sum(len(defects))::BIGINT AS findings,
+        array_to_string(list_sort(list_distinct(flatten(list(defects)))), ', ') AS found
+    FROM tensor_defects(1e-2)
     WHERE asked_for(model, coalesce(getvariable('model'), '*'))
+    GROUP BY model
 )
 SELECT
     model,
@@ -50,8 +44,9 @@ SELECT
         THEN coalesce(sum(value_count) FILTER (trainable), 0)::BIGINT END AS trainable,
     any_value(source_bytes) AS bytes,
     sum(zero_count) / nullif(sum(value_count), 0) AS zero_fraction,
-    coalesce(sum(len(defects)), 0)::BIGINT AS findings,
-    array_to_string(list_sort(list_distinct(flatten(list(defects) FILTER (len(defects) > 0)))), ', ') AS found
-FROM judged
+    coalesce(any_value(findings), 0) AS findings,
+    any_value(found) AS found
+FROM weights LEFT JOIN defective USING (model)
+WHERE asked_for(model, coalesce(getvariable('model'), '*'))
 GROUP BY model
 ORDER BY any_value(run) NULLS FIRST, any_value(step), model;

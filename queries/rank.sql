@@ -47,12 +47,10 @@ condition AS MATERIALIZED (
         model,
         sum(value_count)::BIGINT AS parameters,
         sum(zero_unit_count)::BIGINT AS zero_units,
-        count(*) FILTER (len(tensor_defects(
-            role, value_count, nan_count, inf_count, zero_count, near_zero_count, std, unit_count, zero_unit_count,
-            units)) > 0) AS defects,
+        count(defects) AS defects,
         max(kurtosis) FILTER (NOT is_statistic(role)) AS tails,
         md5(string_agg(concat(slot, canonical_shape::VARCHAR), ' ' ORDER BY slot)) AS architecture
-    FROM weights GROUP BY model
+    FROM weights LEFT JOIN tensor_defects(1e-2) USING (model, kind, slot) GROUP BY model
 ),
 -- merit is the metric turned so that more is better.
 scored AS MATERIALIZED (

@@ -1,23 +1,28 @@
--- stability: Which tensors explode, have outliers, or jump from one checkpoint to the next?
+-- stability: Which models diverged, and which tensors explode, have outliers, or jump from one checkpoint to the next?
 --
 -- Parameters
 --   model              VARCHAR = '*'  which models: a name, or a pattern with * and ?
 --   slot               VARCHAR = '*'  which tensors: a slot, or a pattern with * and ?
 --   largest_value      DOUBLE = 1e3   weights are larger than this in no sound model
+--   largest_scale      DOUBLE = 4     nor is the root mean square of a kernel
+--   diverged_scale     DOUBLE = 100   nor that of several tensors of a model whose training did not diverge
 --   largest_statistic  DOUBLE = 1e6   nor moving statistics than this
---   largest_kurtosis   DOUBLE = 100   excess kurtosis above which a few values dominate a tensor
+--   outlier_deviations DOUBLE = 60    a value this many standard deviations from 0 is an outlier
 --   jump_factor        DOUBLE = 5     a jump is a change this many times that of the two steps before
 --   jump_change        DOUBLE = 0.1   and at least this large beside the norm of the tensor
 -- Columns
---   severity         warning or info
---   finding          exploding, jump, model_jump, outliers
+--   severity         error, warning or info
+--   finding          diverged, exploding, jump, model_jump, outliers
 --   model            the model; for a jump the checkpoint after it
---   slot             the tensor; NULL where the whole model jumps
+--   slot             the tensor; NULL where the whole model diverged or jumps
 --   seen             what was found
---   value            the figure: largest value, excess kurtosis, or relative L2 change per step
+--   value            the figure: largest value, number of standard deviations, or relative L2 change per step
 --   threshold        where the finding begins
 --   advice           what to do
 -- How to read it
+--   A model diverged when several of its tensors, or a half of its kernels, are of a size that no sound weights have, or
+--   hold values that are not finite. Only what is known to be a weight or a moving statistic can explode: tables of
+--   frequencies, counters and histograms of an observer may hold any number, and a bias that of what is predicted.
 --   The change from one checkpoint of a run to the next is the L2 norm of the difference over the norm before, per
 --   step,
 --   from at most 256 values of the sample. It usually shrinks along a run, or follows the learning rate. A tensor jumps
@@ -35,16 +40,57 @@ asked AS (
         AND kind = 'weight'
 ),
 
+sized AS (
+    SELECT
+        *, l2_norm / sqrt(value_count - nan_count - inf_count) AS scale, nan_count + inf_count > 0 AS lost,
+        -- A vector of a role that nobody told may be anything.
+        is_kernel(role) OR role = 'unknown' AND len(canonical_shape) >= 2 AS bulk,
+        -- An embedding's rows, and a kernel that few values go into, have a scale of their own.
+        role IN ('kernel', 'recurrent_kernel', 'pointwise_kernel') AND value_count >= 8 * coalesce(unit_count, 1) AS wide
+    FROM asked
+    -- Integers hold codes or counts, not weights of this scale.
+    WHERE (starts_with(dtype, 'float') OR dtype = 'bfloat16') AND value_count > nan_count + inf_count
+        OR nan_count + inf_count > 0
+),
+
+diverged AS (
+    SELECT
+        'error' AS severity, 'diverged' AS finding, model, NULL AS slot,
+        concat_ws('; ',
+            CASE WHEN huge > 0 THEN concat(huge, ' of ', counts(tensors, 'tensor'),
+                ' of an extreme scale, up to ', figure_text(largest)) END,
+            CASE WHEN broken > 0 THEN counts(broken, 'tensor') || ' with NaN or infinite values' END) AS seen,
+        largest AS value, coalesce(getvariable('diverged_scale'), 100) AS limit_,
+        'return to an earlier checkpoint; lower the learning rate, or clip gradients' AS advice
+    FROM (
+        SELECT
+            model, count(*) AS tensors, count(*) FILTER (bulk) AS kernels, max(abs_max) AS largest,
+            count(*) FILTER (lost) AS broken, count(*) FILTER (lost AND bulk) AS broken_kernels,
+            count(*) FILTER (scale > coalesce(getvariable('diverged_scale'), 100)
+                AND NOT is_statistic(role) AND role NOT IN ('bias', 'unknown')) AS huge,
+            count(*) FILTER (scale > coalesce(getvariable('diverged_scale'), 100) AND bulk) AS huge_kernels
+        FROM sized GROUP BY model
+    )
+    WHERE huge >= 2 OR huge_kernels >= 2 AND huge_kernels >= 0.5 * kernels
+        OR broken >= 2 AND broken_kernels >= 0.5 * kernels AND broken_kernels >= 1
+),
+
 large AS (
     SELECT
         'warning' AS severity, 'exploding' AS finding, model, slot,
-        'largest value ' || figure_text(abs_max) AS seen, abs_max AS value,
-        CASE WHEN is_statistic(role) THEN coalesce(getvariable('largest_statistic'), 1e6)
-            ELSE coalesce(getvariable('largest_value'), 1e3) END AS limit_,
-        'lower the learning rate, or clip gradients' AS advice
-    FROM asked
-    -- Integers hold codes or counts, not weights of this scale.
-    WHERE starts_with(dtype, 'float') OR dtype = 'bfloat16'
+        CASE WHEN abs_max > limit_ THEN 'largest value ' || figure_text(abs_max)
+            ELSE 'root mean square ' || figure_text(scale) END AS seen,
+        CASE WHEN abs_max > limit_ THEN abs_max ELSE scale END AS value,
+        CASE WHEN abs_max > limit_ THEN limit_ ELSE coalesce(getvariable('largest_scale'), 4) END AS limit_,
+        CASE WHEN is_statistic(role) THEN 'scale the inputs, or lower the learning rate'
+            ELSE 'lower the learning rate, or clip gradients' END AS advice
+    FROM (
+        SELECT *, CASE WHEN is_statistic(role) THEN coalesce(getvariable('largest_statistic'), 1e6)
+            ELSE coalesce(getvariable('largest_value'), 1e3) END AS limit_
+        FROM sized
+        WHERE is_kernel(role) OR role IN ('gamma', 'beta', 'alpha', 'moving_mean', 'moving_variance')
+    )
+    WHERE abs_max > limit_ OR wide AND scale > coalesce(getvariable('largest_scale'), 4)
 ),
 
 outlying AS (
@@ -52,8 +98,11 @@ outlying AS (
         'info' AS severity, 'outliers' AS finding, model, slot,
         'largest value ' || figure_text(abs_max) || ' is ' || figure_text(abs_max / std) || ' standard deviations'
             AS seen,
-        kurtosis AS value, coalesce(getvariable('largest_kurtosis'), 100) AS limit_, 'look at its histogram' AS advice
-    FROM asked WHERE value_count >= 100 AND NOT is_statistic(role) AND std > 0
+        abs_max / std AS value, coalesce(getvariable('outlier_deviations'), 60) AS limit_, 'look at its histogram' AS advice
+    -- Many sound kernels have a heavy tail: what stands out is far beyond all others, and rare.
+    FROM asked WHERE value_count >= 100 AND is_kernel(role) AND std > 0
+        AND abs_max > coalesce(getvariable('outlier_deviations'), 60) * std
+        AND abs_max > 4 * greatest(abs(q01), abs(q99))
 ),
 
 -- Checkpoints in order; of several at one step, the first by name. The models asked for are picked at the end: what is
@@ -144,8 +193,9 @@ model_jumps AS (
 
 SELECT severity, finding, model, slot, seen, value, figure_text(limit_) AS threshold, advice
 FROM (
-    FROM large WHERE value > limit_
-    UNION ALL FROM outlying WHERE value > limit_
+    FROM diverged
+    UNION ALL FROM large
+    UNION ALL FROM outlying
     UNION ALL FROM jumps
     UNION ALL FROM model_jumps
 )

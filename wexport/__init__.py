@@ -47,7 +47,7 @@ _LAZY = {
     "Connection": "wexport.sessions.connection",
     "Diff": "wexport.differences.diff",
     "FileSide": "wexport.differences.results",
-    "Finding": "wexport.findings.checking",
+    "Finding": "wexport.findings.finding",
     "IngestResult": "wexport.ingestion.pipeline",
     "Inspection": "wexport.ingestion.inspection",
     "Layout": "wexport.model.tensors",
@@ -75,7 +75,8 @@ if TYPE_CHECKING:
     from wexport.differences.diff import Diff, diff
     from wexport.differences.results import Change, FileSide, TensorDiff, TensorSide
     from wexport.files.source import Source
-    from wexport.findings.checking import Finding, check
+    from wexport.findings.checking import check
+    from wexport.findings.finding import Finding
     from wexport.hookspecs import hookimpl
     from wexport.ingestion.inspection import Inspection, inspect
     from wexport.ingestion.pipeline import IngestResult, ingest, ingest_model

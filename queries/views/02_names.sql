@@ -15,3 +15,7 @@ CREATE OR REPLACE MACRO layer_of_slot(slot) AS regexp_replace(slot, '/[^/]*$', '
 CREATE OR REPLACE MACRO input_count(layer_class, role, canonical_shape) AS
     CASE WHEN is_kernel(role) AND len(canonical_shape) >= 2
         THEN canonical_shape[CASE WHEN layer_class LIKE '%Transpose' THEN -1 ELSE -2 END] END;
+
+-- Whether a tensor holds what a layer multiplies by: a kernel, or a table of numbers whose role nobody told.
+CREATE OR REPLACE MACRO may_be_kernel(role, canonical_shape, dtype) AS is_kernel(role)
+    OR role = 'unknown' AND len(canonical_shape) >= 2 AND (starts_with(dtype, 'float') OR dtype = 'bfloat16');

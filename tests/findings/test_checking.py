@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 from tests.tables import write_table
 from wexport.commands.check import check as command
 from wexport.errors import QueryError, UsageError
-from wexport.findings.checking import Finding, check, groups, reaches
+from wexport.findings.causes import folded
+from wexport.findings.checking import check, groups, reaches
+from wexport.findings.finding import Finding
 from wexport.library.findings import FINDINGS, QUERIES
 
 
@@ -181,7 +183,7 @@ def test_rows_of_a_rule_without_a_severity_are_evidence_only(sound: Path, tmp_pa
 def test_json_holds_every_finding(table: Path) -> None:
     rows = json.loads(run(table, "--format", "json").stdout)
     assert [row["model"] for row in rows] == ["broken", "pruned_1", "pruned_2"]
-    assert set(rows[0]) == {"severity", "finding", "model", "place", "seen", "threshold", "advice", "query"}
+    assert set(rows[0]) == {"severity", "finding", "model", "place", "seen", "threshold", "advice", "query", "explains"}
 
 
 @pytest.mark.parametrize(("form", "start"), [("csv", "severity,finding,model"), ("markdown", "| severity | finding |")])
@@ -225,3 +227,55 @@ def test_a_finding_without_advice_of_its_own_has_the_declared_one(tmp_path: Path
                                                  kernel("m/b", SOUND) | {"run": "m", "step": 2}])  # fmt: skip
     (found,) = [each for each in check(table) if each.query == "freeze"]
     assert (found.finding, found.advice) == ("nothing changed", FINDINGS["freeze", "nothing changed"].advice)
+
+
+DIVERGED = [[3e5, -2e5], [1e6, 4e5]]
+
+
+def test_a_diverged_model_is_one_finding_that_says_what_it_explains(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.parquet", [kernel("a", DIVERGED, "one"), kernel("a", DIVERGED, "two")])
+    [found] = check(table)
+    assert (found.severity, found.finding, found.place, found.explains) == ("error", "diverged", None, 2)
+    assert found.seen.endswith("; with it: 2 exploding")
+    assert [each.finding for each in check(table, every=True)] == ["diverged", "exploding", "exploding"]
+    assert run(table, "--every", "--fail-on", "never").stdout.count("exploding") == 2
+
+
+def test_findings_of_other_models_and_of_own_rules_are_not_explained() -> None:
+    rows = [
+        Finding("error", "diverged", "a", None, "big", None, None, "stability"),
+        Finding("warning", "exploding", "a", "x/kernel", "", None, None, "stability"),
+        Finding("warning", "exploding", "b", "x/kernel", "", None, None, "stability"),
+        Finding("warning", "exploding", "a", "x/kernel", "", None, None, "house.sql"),
+    ]
+    left = {(each.model, each.finding, each.query) for each in folded(rows, ["house.sql"])}
+    assert left == {("a", "diverged", "stability"), ("b", "exploding", "stability"), ("a", "exploding", "house.sql")}
+
+
+def test_only_what_is_not_in_the_baseline_is_told(table: Path, tmp_path: Path) -> None:
+    old = write_table(tmp_path / "old.parquet", [kernel("pruned_1", [[1, 0], [2, 0]]), kernel("broken", SOUND)])
+    assert [each.model for each in check(table, baseline=old)] == ["broken", "pruned_2"]
+    assert check(table, baseline=table) == []
+    shown = run(table, "--baseline", old, "--format", "json", "--fail-on", "never")
+    assert [row["model"] for row in json.loads(shown.stdout)] == ["broken", "pruned_2"]
+
+
+def test_a_rule_joins_a_file(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("model,val_accuracy\nsound,0.4\n")
+    rule = tmp_path / "house.sql"
+    rule.write_text(
+        "SELECT DISTINCT 'error' AS severity, 'inaccurate' AS finding, model, val_accuracy AS seen "
+        "FROM weights JOIN metrics USING (model) WHERE val_accuracy < 0.5"
+    )
+    [found] = check(sound, rules=[rule], files={"metrics": tmp_path / "metrics.csv"})
+    assert (found.finding, found.seen) == ("inaccurate", "0.4")
+    given = ["--rules", rule, "--with", f"metrics={tmp_path / 'metrics.csv'}"]
+    assert run(sound, *given).exit_code == 1
+
+
+def test_a_column_that_no_finding_has_is_refused(sound: Path, tmp_path: Path) -> None:
+    rule = tmp_path / "house.sql"
+    rule.write_text("SELECT 'error' AS severity, 'x' AS finding, model, slot AS slott FROM weights")
+    with pytest.raises(UsageError, match="a column 'slott', which no finding has") as error:
+        check(sound, rules=[rule])
+    assert error.value.hint == "did you mean slot?"

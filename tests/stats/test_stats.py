@@ -189,6 +189,8 @@ def assert_units(figures: TensorStatistics, array: np.ndarray, layout: Layout) -
     known = finite.any(axis=1)
     largest = np.abs(units, where=finite, out=np.zeros_like(units)).max(axis=1)
     np.testing.assert_array_equal(figures.units.abs_max, np.where(known, largest, np.nan))
+    top = np.max(units, axis=1, where=finite, initial=-np.inf)
+    np.testing.assert_array_equal(figures.units.max, np.where(known, top, np.nan))
     norm = np.sqrt((np.where(finite, units, 0).astype(np.longdouble) ** 2).sum(axis=1)).astype(np.float64)
     # Beside a much larger unit a tiny one may underflow.
     floor = 1e-150 * largest.max()

@@ -70,8 +70,8 @@ def test_nan_is_null_in_figures_and_a_value_in_samples() -> None:
 
 def test_a_mapping_of_arrays_is_a_list_of_structs() -> None:
     kind = next(column.type for column in COLUMNS if column.name == "units")
-    units = {name: np.array([1.0, np.nan]) for name in ("l2_norm", "abs_max", "zero_fraction")}
+    units = {name: np.array([1.0, np.nan]) for name in ("l2_norm", "abs_max", "max", "zero_fraction")}
     made = to_array([units, None], kind)
     made.validate(full=True)
-    row = {"l2_norm": 1.0, "abs_max": 1.0, "zero_fraction": 1.0}
+    row = {"l2_norm": 1.0, "abs_max": 1.0, "max": 1.0, "zero_fraction": 1.0}
     assert made.to_pylist() == [[row, dict.fromkeys(row)], None]

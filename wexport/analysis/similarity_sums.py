@@ -25,7 +25,8 @@ class Side:
     in one order.
 
     distinct: how many values of the sample are different, at least 1. evidence: whether equal values tell anything,
-    which constants do not. key: the tensor's number. matrix: whether it has two axes or more. statistic: whether it is counted and not trained.
+    which constants do not. key: the tensor's number. matrix: whether it has two axes or more. statistic: whether it is
+    counted and not trained.
     """
 
     key: int

@@ -14,7 +14,7 @@ from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, Bytes, overwri
 from wexport.errors import UsageError
 
 if TYPE_CHECKING:
-    from wexport.findings.checking import Finding
+    from wexport.findings.finding import Finding
 
 
 @click.command()
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 @click.option("--about", is_flag=True, help="What each finding means, where it begins and what to do.")
 @click.option("--param", "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A threshold of the queries.")
 @click.option("--rules", multiple=True, metavar="FILE.sql|FOLDER", help="Rules and thresholds of your own.")
+@click.option(
+    "--with",
+    "files",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Your own CSV, TSV, JSON or Parquet file, for your rules.",
+)
+@click.option("--baseline", metavar="OLD.parquet", help="An older table: only what was not found in it is told.")
+@click.option("--every", is_flag=True, help="Also findings that follow from others of the same model.")
 @click.option(
     "--format",
     "form",
@@ -53,6 +62,9 @@ def check(
     about: bool,
     parameters: tuple[str, ...],
     rules: tuple[str, ...],
+    files: tuple[str, ...],
+    baseline: str | None,
+    every: bool,
     form: str,
     out: str | None,
     rows: int,
@@ -64,12 +76,14 @@ def check(
     TABLE is weights.parquet by default. Each finding names the query behind it: `wexport query health --sql` shows the
     SQL, and `--about` how to read it. A rule of your own is a file with one SELECT that gives the columns severity
     (error, warning, info), finding and model, and if you like slot, seen, threshold and advice; lines
-    `SET VARIABLE name = value;` set thresholds.
+    `SET VARIABLE name = value;` set thresholds. A rule may join files of yours, such as metrics, that are given with
+    --with NAME=FILE. What follows from another finding of the same model is told with it; --every tells it by itself.
 
     The exit code is 0 if nothing as severe as --fail-on was found, 1 if something was, 2 for wrong usage, 3 if the
     table cannot be read.
     """
     from wexport.findings import checking
+    from wexport.findings.finding import Finding
     from wexport.library.findings import QUERIES, SEVERITIES
     from wexport.terminal import tables
 
@@ -80,8 +94,19 @@ def check(
         from wexport.files import outputs
 
         kind = outputs.FINDINGS if form == "junit" else outputs.TEXT
-        outputs.claim(out, kind, inputs=[*outputs.table_inputs(table), *_files(rules)], overwrite=overwrite)
-    found = checking.check(table, pairs("--param", parameters), rules=rules, **limits)
+        read = [*outputs.table_inputs(table), *_files(rules), *map(Path, pairs("--with", files).values())]
+        if baseline is not None:
+            read += outputs.table_inputs(baseline)
+        outputs.claim(out, kind, inputs=read, overwrite=overwrite)
+    found = checking.check(
+        table,
+        pairs("--param", parameters),
+        rules=rules,
+        files=pairs("--with", files),
+        baseline=baseline,
+        every=every,
+        **limits,
+    )
     with tables.redirected(out):
         if form == "junit":
             from wexport.findings import junit
@@ -91,7 +116,7 @@ def check(
         elif form == "table":
             _print_table(found, rows)
         else:
-            names = [field.name for field in fields(checking.Finding)]
+            names = [field.name for field in fields(Finding)]
             tables.show(names, [list(asdict(each).values()) for each in found], form)
     counts = [f"{sum(each.severity == level for each in found)} {level}" for level in SEVERITIES]
     say(f"findings: {', '.join(counts)}")

@@ -17,7 +17,7 @@ from wexport.terminal.text import counted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from wexport.findings.checking import Finding
+    from wexport.findings.finding import Finding
     from wexport.reports.comparison import Comparison
 
 LINES = {"models": 10, "findings": 6, "rank": 10}

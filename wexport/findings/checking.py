@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from wexport import library
 from wexport.compatibility import renamed
 from wexport.errors import QueryError, UsageError
 from wexport.findings import rules
+from wexport.findings.causes import MODEL_CAUSES, folded
+from wexport.findings.finding import Finding
 from wexport.library.findings import FINDINGS, QUERIES, SEVERITIES
 from wexport.queries import asking
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
@@ -22,24 +25,7 @@ if TYPE_CHECKING:
     from wexport.sessions.session import TableLike
 
 _NEEDED = ("severity", "finding", "model")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was found.
-
-    severity: error, warning or info. place: the slot or the layer; None for the whole model. seen, threshold: what was
-    found, and where the finding begins. advice: what to do. query: the query, or the file of your own, behind it.
-    """
-
-    severity: str
-    finding: str
-    model: str
-    place: str | None
-    seen: str
-    threshold: str | None
-    advice: str | None
-    query: str
+_KNOWN = (*_NEEDED, "verdict", "slot", "layer", "seen", "threshold", "advice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +42,23 @@ def check(
     parameters: Mapping[str, Any] | None = None,
     *,
     rules: Iterable[PathLike] = (),
+    files: Mapping[str, PathLike] | None = None,
+    baseline: PathLike | None = None,
+    every: bool = False,
     timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
 ) -> list[Finding]:
-    """All findings of the library's queries and of your own rules, the worst first.
+    """All findings of the library's queries and of your own rules, the worst first, and then those that explain most.
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives.
     parameters: thresholds and other parameters, by name, for each query that has one of that name.
     rules: SQL files, or folders of them. A file is one SELECT with the columns severity, finding and model, and if it
         likes slot or layer, seen, threshold and advice; or lines `SET VARIABLE name = constant;`, which set parameters;
         or both. `parameters` win over them.
+    files: of yours, by the name that rules know them by, as for `connect`: metrics of the models, for instance.
+    baseline: an older table. What was found in it, as severely, in the model of the same name and at the same place, is
+        left out.
+    every: also findings that follow from others of the same model; otherwise the cause says how many they are.
     timeout, memory: seconds and bytes that each query may take.
 
     Raises UsageError for unknown parameters and rules that cannot be used, QueryError if a query fails, TableError if
@@ -75,26 +68,72 @@ def check(
     given = {name: value for rule in own for name, value in rule.settings.items()} | dict(parameters or {})
     asked = [(library.get(name), _of_query(name, given)) for name in QUERIES]
     _refuse_unknown(given, own)
-    found: list[Finding] = []
-    with opened(table, timeout=timeout, memory=memory) as session:
-        if session.kinds:
-            raise UsageError(
-                f"a session over {' and '.join(session.kinds)} rows cannot be checked", hint="open another"
-            )
-        for query, wanted in asked:
-            statement = query.sql.rstrip().removesuffix(";")
-            answer = session.ask(f"SELECT * FROM (\n{statement}\n) WHERE severity IS NOT NULL", wanted)
-            found += _findings(answer, query.name)
-        for rule in own:
-            if rule.sql is not None:
-                found += _findings(_answer(session, rule, given), str(rule.path))
-    order = {name: place for place, name in enumerate((*QUERIES, *(str(rule.path) for rule in own)))}
+    if files and isinstance(table, Session):
+        raise UsageError("an open session has its files already", hint="give them where it is opened")
+    with opened(table, timeout=timeout, memory=memory, files=files) as session:
+        found = _asked(session, asked, own, given)
+    rows = [str(rule.path) for rule in own]
+    if not every:
+        found = folded(found, rows)
+    if baseline is not None:
+        before = check(
+            baseline, parameters, rules=rules, files=files, every=True, timeout=timeout, memory=memory
+        )  # fmt: skip
+        found = _new(found, before)
+    order = {name: place for place, name in enumerate((*QUERIES, *rows))}
     return sorted(
         found,
         key=lambda each: (
-            SEVERITIES.index(each.severity), order[each.query], each.finding, each.model, each.place or "", each.seen
+            SEVERITIES.index(each.severity), each.finding not in MODEL_CAUSES, -each.explains, order[each.query],
+            each.finding, each.model, each.place or "", each.seen
         ),
     )  # fmt: skip
+
+
+def _asked(
+    session: Session,
+    asked: Sequence[tuple[library.Query, dict[str, Any]]],
+    own: Sequence[rules.Rule],
+    given: Mapping[str, Any],
+) -> list[Finding]:
+    """What the library's queries and the user's own rules find."""
+    found: list[Finding] = []
+    if session.kinds:
+        raise UsageError(f"a session over {' and '.join(session.kinds)} rows cannot be checked", hint="open another")
+    for query, wanted in asked:
+        statement = query.sql.rstrip().removesuffix(";")
+        answer = session.ask(f"SELECT * FROM (\n{statement}\n) WHERE severity IS NOT NULL", wanted)
+        found += _findings(answer, query.name)
+    for rule in own:
+        if rule.sql is not None:
+            answer = _answer(session, rule, given)
+            _refuse_columns(answer.column_names, str(rule.path))
+            found += _findings(answer, str(rule.path))
+    return found
+
+
+def _new(found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
+    """What was not found before, or not as severely."""
+    worst: dict[tuple[str, ...], int] = {}
+    for each in before:
+        level = SEVERITIES.index(each.severity)
+        worst[_place(each)] = min(level, worst.get(_place(each), level))
+    return [each for each in found if SEVERITIES.index(each.severity) < worst.get(_place(each), len(SEVERITIES))]
+
+
+def _place(each: Finding) -> tuple[str, ...]:
+    return each.query, each.finding, each.model, each.place or ""
+
+
+def _refuse_columns(names: Iterable[str], rule: str) -> None:
+    for name in names:
+        if name not in _KNOWN:
+            raise UsageError(f"{rule}: its answer has a column {name!r}, which no finding has", hint=_hint(name))
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name, _KNOWN, 1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(_KNOWN)}"
 
 
 def groups(findings: Iterable[Finding]) -> list[Group]:

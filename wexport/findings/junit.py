@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from wexport.findings.checking import Finding
+from wexport.findings.finding import Finding
 from wexport.findings.meanings import meaning
 from wexport.library.findings import SEVERITIES
 from wexport.terminal.text import safe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wexport.findings.checking import Finding
+from wexport.findings.finding import Finding
 from wexport.library.findings import FINDINGS
 from wexport.terminal import text
 

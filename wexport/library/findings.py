@@ -46,7 +46,8 @@ _ALL = (
         "see whether it was loaded, and how it began",
     ),
     FindingKind(
-        "health", "near_zero_tensor", "warning", "a tensor that is as good as zero", "every value is below 2^-10",
+        "health", "near_zero_tensor", "warning", "a tensor that is as good as zero",
+        "every value is below 2^-10, or the norm of every unit below 0.01",
         "weaken weight decay",
     ),
     FindingKind(
@@ -64,17 +65,110 @@ _ALL = (
         "the norm of a unit is below the share `collapse_ratio` of the larger norms", "cut them out, or decay less",
     ),
     FindingKind(
+        "health", "zero_block", "warning",
+        "a tensor that is zeros from some place on",
+        "a tenth of its values at one end are 0, and next to none elsewhere",
+        "see whether the file was written or converted whole",
+    ),
+    FindingKind(
+        "health", "twin_units", "warning",
+        "units that are copies of other units of their layer",
+        "a twentieth of the units, and two, equal to five digits in norm and largest value",
+        "begin with random values; of copies, keep one",
+    ),
+    FindingKind(
+        "health", "rank_one", "warning",
+        "a kernel whose units all have one profile, but for a factor",
+        "norm over largest value of the units is equal to 1e-4",
+        "see how it was loaded or converted",
+    ),
+    FindingKind(
+        "health", "ordered_kernel", "warning",
+        "a kernel whose values stand in the order of their size",
+        "values and places correlate by more than 0.9",
+        "see how it was loaded or converted",
+    ),
+    FindingKind(
         "health", "zero_inputs", "info", "inputs that the layer ignores", "all outgoing weights are below 2^-10",
         "see what feeds them",
     ),
     FindingKind(
+        "dead_units", "dead_units", "warning",
+        "units that are off for every usual input, by their weights and bias",
+        "-bias over the norm and the root of the number of weights above `input_rms`, or neither a weight nor the bias "
+        "above 0",
+        "lower the learning rate, or begin with a bias of 0",
+    ),
+    FindingKind(
+        "normalisation", "negative_variance", "error",
+        "a moving variance below 0, whose root is no number",
+        "a variance below -1e-6",
+        "see how it was converted, or return to an earlier checkpoint",
+    ),
+    FindingKind(
+        "normalisation", "statistics_never_updated", "warning",
+        "a normalisation that trained, and whose statistics are as they began",
+        "all means 0 and all variances 1, while gamma or beta moved",
+        "train in training mode, or count the statistics once over the data",
+    ),
+    FindingKind(
+        "normalisation", "statistics_uniform", "warning",
+        "a normalisation whose variances are all but equal: they hardly followed the data",
+        "standard deviation of the variances below 1e-3 of their mean",
+        "lower the momentum, or count the statistics once over the data",
+    ),
+    FindingKind(
+        "normalisation", "vanishing_gamma", "warning",
+        "channels that their normalisation switches off",
+        "gamma below 1e-2 of the median, in a twentieth of the channels and two",
+        "cut them out, or decay gamma less",
+    ),
+    FindingKind(
+        "recurrence", "gate_shut", "warning",
+        "a gate that passes next to nothing, whatever comes in",
+        "mean bias below `lowest_bias`",
+        "see how its bias began",
+    ),
+    FindingKind(
+        "recurrence", "gate_open", "warning",
+        "a gate that passes everything, whatever comes in",
+        "mean bias above `highest_bias`",
+        "see how its bias began",
+    ),
+    FindingKind(
+        "recurrence", "gate_zero", "warning",
+        "a gate whose weights are all zero beside gates that are not",
+        "all weights of the gate are 0",
+        "see how it was loaded or converted",
+    ),
+    FindingKind(
+        "recurrence", "gate_scale", "warning",
+        "a gate of quite another scale than the other gates of its layer",
+        "standard deviation above `gate_factor` times the median of the gates, or below half of one over it",
+        "see how it was loaded or converted, and the learning rate",
+    ),
+    FindingKind(
+        "recurrence", "recurrent_scale", "warning",
+        "a recurrent kernel so large that its units saturate",
+        "standard deviation above `recurrent_factor` times that of the input kernel",
+        "begin orthogonal, and clip gradients",
+    ),
+    FindingKind(
+        "stability", "diverged", "error",
+        "a model whose training diverged",
+        "root mean square above `diverged_scale` in several tensors, or values that are not finite in half of the "
+        "kernels",
+        "return to an earlier checkpoint; lower the learning rate, or clip gradients",
+    ),
+    FindingKind(
         "stability", "exploding", "warning", "very large values",
-        "a weight above `largest_value`, a moving statistic above `largest_statistic`",
+        "a weight above `largest_value`, a moving statistic above `largest_statistic`, a kernel's root mean square "
+        "above `largest_scale`",
         "lower the learning rate, or clip gradients",
     ),
     FindingKind(
         "stability", "outliers", "info", "a few values far beyond all others",
-        "excess kurtosis above `largest_kurtosis`",
+        "largest value above `outlier_deviations` standard deviations, and four times the 1 % and 99 % quantiles",
         "look at its histogram",
     ),
     FindingKind(
@@ -85,6 +179,12 @@ _ALL = (
         "stability", "model_jump", "warning", "a whole model that moved much farther in one step than before",
         "`jump_factor` times the change of the steps before, in three quarters of its tensors",
         "see the learning rate and the loss at this step",
+    ),
+    FindingKind(
+        "siblings", "far_from_siblings", "warning",
+        "a model with tensors of quite another scale than the other models of its architecture",
+        "above `larger` times the median or below one part in `smaller`, and `deviations` robust deviations",
+        "see what its training had that the others had not",
     ),
     FindingKind(
         "freeze", "frozen but changed", "warning", "a layer that is marked as frozen, and changed",
@@ -107,12 +207,34 @@ _ALL = (
         "see whether both files are what they should be",
     ),
     FindingKind(
-        "untrained", "untrained", "warning", "a layer that seems never to have been trained",
-        "within four standard errors of its initialiser, no constant moved", "see whether gradients reach it",
+        "untrained", "fresh model", "warning",
+        "a model that seems never to have been trained",
+        "no layer trained, one or more untrained",
+        "train it, or see whether the right weights were saved",
     ),
     FindingKind(
-        "untrained", "fresh model", "info", "a model that seems never to have been trained",
-        "no layer trained, one or more untrained", "see whether the weights were loaded, and saved after training",
+        "untrained", "untrained", "warning",
+        "a layer that seems never to have been trained",
+        "within four standard errors of its initialiser, no constant moved",
+        "see whether it was loaded by its right name, and whether gradients reach it",
+    ),
+    FindingKind(
+        "untrained", "hardly trained", "warning",
+        "a layer whose kernel is as good as at the start",
+        "biases moved, the kernel within four standard errors of its initialiser",
+        "train longer, or raise the learning rate",
+    ),
+    FindingKind(
+        "untrained", "bias never moved", "warning",
+        "a bias of zeros in a layer that trained, beside biases that moved",
+        "all values 0, and most other biases of the model moved",
+        "see whether it was loaded or converted whole",
+    ),
+    FindingKind(
+        "untrained", "untouched rows", "warning",
+        "an embedding most of whose rows were never trained",
+        "four fifths of the rows as they were drawn",
+        "see which words the data hold; leave out those that it never does",
     ),
     FindingKind(
         "outputs", "nan", "error", "outputs that are no numbers", "one value", "look at the first layer that has any",

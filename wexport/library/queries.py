@@ -13,7 +13,19 @@ from wexport.errors import UsageError
 SECTIONS = ("Parameters", "Columns", "How to read it", "What it does not prove")
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "what is there": ("models", "architectures", "layers", "tensors", "histogram"),
-    "is it well": ("health", "sparsity", "stability", "gates", "untrained", "freeze", "penalties"),
+    "is it well": (
+        "health",
+        "dead_units",
+        "normalisation",
+        "recurrence",
+        "stability",
+        "siblings",
+        "untrained",
+        "freeze",
+        "sparsity",
+        "gates",
+        "penalties",
+    ),
     "what does it do": ("outputs", "gradients"),
     "who is like whom": ("drift", "similarity", "duplicates", "clusters"),
     "which to keep": ("rank", "predictors"),

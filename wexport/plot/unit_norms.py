@@ -29,7 +29,10 @@ _MARK = "black"
 _SQL = f"""
 SELECT
     model, slot, kind, role, shape_text(canonical_shape) AS shape, unit_count, nan_count + inf_count AS missing,
-    [unit.l2_norm for unit in units] AS l2_norm, [unit.abs_max for unit in units] AS abs_max
+    [unit.l2_norm for unit in units] AS l2_norm, [unit.abs_max for unit in units] AS abs_max,
+    -- As `check` has it; of outputs and gradients a unit is near zero by itself alone.
+    CASE WHEN is_kernel(role) AND kind = 'weight' AND nan_count + inf_count = 0 AND unit_count > 1
+        THEN collapse_norm(units, value_count, 1e-2) END AS collapsed
 FROM weights
 WHERE asked_for(slot, getvariable('slot')) AND asked_for(model, getvariable('model'))
 ORDER BY {ORDER}
@@ -41,7 +44,8 @@ class UnitNorms:
     """One slot. norms: of each model, the L2 norm of each unit's values, in the order of the units: of its incoming
     weights, of the gradients by them, or of its outputs, as `quantity` says.
 
-    near_zero: units all of whose values are near zero. left_out: models that have the slot, but not its units.
+    near_zero: units all of whose values are near zero, and those that have collapsed beside the others.
+    left_out: models that have the slot, but not its units.
     """
 
     slot: str
@@ -99,7 +103,10 @@ def load(table: Table, slot: str, model: str = "*") -> UnitNorms:
             hint="they are kept for up to 4,096 units, in a table made with --detail full",
         )
     norms = [np.array(row["l2_norm"], np.float64) for row in kept]
-    near_zero = [np.array(row["abs_max"], np.float64) < NEAR_ZERO for row in kept]
+    near_zero = [
+        (np.array(row["abs_max"], np.float64) < NEAR_ZERO) | (norm < (row["collapsed"] or 0.0))
+        for row, norm in zip(kept, norms, strict=True)
+    ]
     missing = sum(row["missing"] or 0 for row in kept)
     names, shapes = [row["model"] for row in kept], [row["shape"] for row in kept]
     return UnitNorms(slots[0], names, shapes, norms, near_zero, missing, len(rows) - len(kept), quantity_of(rows))
@@ -195,7 +202,7 @@ def _standing_out(data: UnitNorms) -> list[int]:
 def _marks(ax: Axes, x: NDArray[np.generic], y: Floats, count: int) -> list[Artist]:
     if not count:
         return []
-    label = f"near zero: all within 2^-10 of 0 ({count:,})"
+    label = f"near zero, or collapsed beside the others ({count:,})"
     return [ax.scatter(x, y, marker="x", s=28, color=_MARK, linewidths=1.4, zorder=4, label=label, clip_on=False)]
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from wexport.compatibility import renamed
 from wexport.errors import ReadError, UsageError
 from wexport.files import outputs
-from wexport.findings.checking import Finding, check
+from wexport.findings.checking import check
+from wexport.findings.finding import Finding
 from wexport.ingestion import inputs, places, reuse
 from wexport.ingestion.pipeline import IngestResult, Progress, ingest
 from wexport.ingestion.reading import Options

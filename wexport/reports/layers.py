@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wexport.findings.checking import Finding
+from wexport.findings.finding import Finding
 from wexport.plot.data import ORDER
 from wexport.plot.gate_panels import layer_of
 from wexport.reports.drawings import gates_of, histogram_of

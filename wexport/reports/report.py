@@ -15,7 +15,7 @@ from wexport.compatibility import renamed
 from wexport.errors import UsageError
 from wexport.files import outputs
 from wexport.files.atomic import atomic_write
-from wexport.findings.checking import Finding
+from wexport.findings.finding import Finding
 from wexport.library.findings import QUERIES as CHECKED
 from wexport.plot import figure
 from wexport.plot.style import standing_out

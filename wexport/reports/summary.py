@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from wexport.findings.checking import Finding, groups
+from wexport.findings.checking import groups
+from wexport.findings.finding import Finding
 from wexport.findings.meanings import meaning
 from wexport.reports.closeness import closeness
 from wexport.reports.comparison import Comparison

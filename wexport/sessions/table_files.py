@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from wexport.errors import MissingTableError, TableError
 from wexport.sessions.statements import first_line
-from wexport.table.schema import COLUMNS, SCHEMA_VERSION
+from wexport.table.schema import COLUMNS, SCHEMA_VERSION, Column
 
 _MAKE = "wexport ingest *.h5 --out weights.parquet makes one"
 _AGAIN = "leave it out, or write it anew with `wexport ingest`"
@@ -119,10 +120,21 @@ def _check_columns(duck: duckdb.DuckDBPyConnection, names: Sequence[str], said: 
         said,
     )
     for (name,) in sorts:
-        there = {row[0] for row in _ask(duck, "DESCRIBE FROM read_parquet(?)", [name], said)}
-        lacking = [column.name for column in COLUMNS if column.name not in there]
+        there = _ask(duck, "DESCRIBE FROM read_parquet(?)", [name], said)
+        known = {row[0] for row in there} | {
+            f"{row[0]}.{field}" for row in there for field in re.findall(r"[(,] ?\"?(\w+)\"? ", row[1])
+        }
+        lacking = [part for column in COLUMNS for part in _parts(column) if part not in known]
         if lacking:
             raise TableError(f"{said[name]}: lacks the column {lacking[0]!r}", hint=_AGAIN)
+
+
+def _parts(column: Column) -> list[str]:
+    """The column, and its fields where it is a list of structs."""
+    nested = column.type.value_type if pa.types.is_list(column.type) else None
+    if nested is None or not pa.types.is_struct(nested):
+        return [column.name]
+    return [column.name, *(f"{column.name}.{field.name}" for field in nested)]
 
 
 def _check_models(duck: duckdb.DuckDBPyConnection, names: Sequence[str], said: dict[str, str]) -> None:

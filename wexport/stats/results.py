@@ -59,12 +59,13 @@ class Grid:
 class Units:
     """One entry per output unit, in canonical order.
 
-    l2_norm, abs_max: float64 over the finite values; NaN for a unit that has none.
+    l2_norm, abs_max, max: float64 over the finite values; NaN for a unit that has none.
     zero_fraction: float64, exact zeros among all values of the unit.
     """
 
     l2_norm: NDArray[np.float64]
     abs_max: NDArray[np.float64]
+    max: NDArray[np.float64]
     zero_fraction: NDArray[np.float64]
 
 

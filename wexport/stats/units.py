@@ -46,6 +46,7 @@ class UnitStatistics:
         self._listed = listed and fold.groups <= LISTED
         self._per_unit = value_count // fold.groups
         self._abs_max = np.zeros(fold.groups)
+        self._max = np.full(fold.groups if self._listed else 0, -np.inf)
         self._squares = ScaledSums(fold.groups if self._listed else 0)
         self._zeros = np.zeros(fold.groups if self._listed else 0)
         self._lost = np.zeros(0)  # values per unit that are not finite; made when there are any
@@ -53,8 +54,10 @@ class UnitStatistics:
     def add(self, block: Prepared, start: int) -> None:
         """Take a block of any stream, the first value of which stands at `start` of that stream."""
         self.fold.maximum(block.absolute(), start, self._abs_max)
-        if self._listed and (block.low or block.high):
-            self._add_squares(block, start)
+        if self._listed:
+            self._add_largest(block, start)
+            if block.low or block.high:
+                self._add_squares(block, start)
         if block.lost is not None:
             if not self._lost.size:
                 self._lost = np.zeros(self.fold.groups)
@@ -64,6 +67,13 @@ class UnitStatistics:
             if block.lost is not None:
                 zero &= ~block.lost
             self.fold.add(block.flags(zero), start, self._zeros)
+
+    def _add_largest(self, block: Prepared, start: int) -> None:
+        if block.lost is not None:
+            values = np.where(block.lost, -np.inf, block.values)
+        else:
+            values = block.absolute() if block.low >= 0 else block.values
+        self.fold.maximum(values, start, self._max)
 
     def _add_squares(self, block: Prepared, start: int) -> None:
         groups = self.fold.groups
@@ -85,12 +95,12 @@ class UnitStatistics:
         if not self._listed:
             return None
         l2_norm = self._squares.root(self._squares.total)
-        abs_max = self._abs_max
+        abs_max, largest = self._abs_max, self._max
         if self._lost.size:
             empty = self._lost == self._per_unit
-            l2_norm[empty] = abs_max[empty] = np.nan
-        reordered = self.fold.canonical
-        return Units(reordered(l2_norm), reordered(abs_max), reordered(self._zeros / self._per_unit))
+            l2_norm[empty] = abs_max[empty] = largest[empty] = np.nan
+        zero_fraction = self._zeros / self._per_unit
+        return Units(*map(self.fold.canonical, (l2_norm, abs_max, largest, zero_fraction)))
 
 
 class LiveInputs:

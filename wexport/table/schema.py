@@ -17,14 +17,14 @@ from wexport.model.gates import KINDS
 from wexport.stats.declared import Statistic
 from wexport.stats.results import DISTRIBUTION, FRACTIONS, OF_TENSORS, STATISTICS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _HISTOGRAM = pa.struct(
     [("lower", pa.list_(pa.float64())), ("upper", pa.list_(pa.float64())), ("count", pa.list_(pa.int64()))]
 )
 _SAMPLE = pa.struct([("index", pa.list_(pa.int64())), ("value", pa.list_(pa.float64()))])
 _GRID = pa.struct([("rows", pa.int32()), ("cols", pa.int32()), ("rms", pa.list_(pa.float32()))])
-_UNITS = pa.list_(pa.struct([("l2_norm", pa.float32()), ("abs_max", pa.float32()), ("zero_fraction", pa.float32())]))
+_UNITS = pa.list_(pa.struct([(name, pa.float32()) for name in ("l2_norm", "abs_max", "max", "zero_fraction")]))
 _EXTRA = pa.map_(pa.string(), pa.float64())
 _TYPES = {True: pa.int64(), False: pa.float64()}
 _GATES = pa.list_(
@@ -136,7 +136,8 @@ COLUMNS: tuple[Column, ...] = (
         "units",
         _UNITS,
         "",
-        "Per output unit: L2 norm, largest |w| and share of zeros of its incoming weights; NULL above 4,096 units.",
+        "Per output unit: L2 norm, largest |w|, largest w and share of zeros of its incoming weights; NULL above 4,096 "
+        "units.",
     ),
     Column(
         "histogram",
