@@ -71,7 +71,8 @@ def null_similarity(weight: Floats, variance: Floats) -> Floats:
     """The upper end of the correlation of matrices that independent models of these shapes have.
 
     The correlation of n independent values has a variance near 1/n, and the mean over tensors weighted by w has
-    sum(w^2 / n) / sum(w)^2; n counts different values, as those that repeat are one draw. weight: sum(w). variance: sum(w^2 / n). NaN where there is no matrix.
+    sum(w^2 / n) / sum(w)^2; n counts different values, as those that repeat are one draw. weight: sum(w). variance:
+    sum(w^2 / n). NaN where there is no matrix.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         found: Floats = np.where(weight > 0, NULL_FLOOR + NULL_Z * np.sqrt(variance) / weight, np.nan)
