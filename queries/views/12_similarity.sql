@@ -168,8 +168,9 @@ totals AS (
         sqrt(sum((size * standard_error) ** 2) FILTER (cosine IS NOT NULL AND NOT statistic))
             / nullif(sum(size) FILTER (cosine IS NOT NULL AND NOT statistic), 0) AS standard_error,
         sum(size * r) FILTER (tells) / sum(size) FILTER (tells) AS correlation,
-        least(1, 0.15 + 4.5 * sqrt(sum(size::DOUBLE * size / draws) FILTER (tells)) / sum(size) FILTER (tells))
-            AS null_similarity,
+        CASE WHEN count(*) FILTER (tells) > 0 THEN
+            least(1, 0.15 + 4.5 * sqrt(sum(size::DOUBLE * size / draws) FILTER (tells)) / sum(size) FILTER (tells))
+        END AS null_similarity,
         sqrt(sum(size * mean_square) FILTER (NOT statistic) / nullif(sum(square) FILTER (NOT statistic), 0))
             AS relative_l2,
         sum(size) FILTER (NOT statistic) AS matched_size, count(*) FILTER (NOT statistic) AS tensors,
@@ -179,7 +180,7 @@ totals AS (
         coalesce(list(slot ORDER BY tensor_index, slot) FILTER (changed), [])[:3] AS differs,
         coalesce(sum(size) FILTER (NOT changed AND evidence AND NOT statistic), 0) AS equal_size,
         string_agg(DISTINCT match_method, ', ' ORDER BY match_method DESC) AS match_method,
-        min(CASE match_method WHEN 'slot' THEN 0.999 WHEN 'order' THEN 0.9 ELSE 1 END) AS confidence
+        min(CASE match_method WHEN 'slot' THEN 0.999 WHEN 'order' THEN 0.982 ELSE 1 END::DOUBLE) AS confidence
     FROM counted
     GROUP BY model_a, model_b
 ),

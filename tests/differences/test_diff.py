@@ -765,7 +765,7 @@ def test_csv_has_one_header_and_a_row_a_tensor() -> None:
     lines = out.splitlines()
     assert len(lines) == 18
     assert lines[0].startswith("status,matched_by,confidence,name_a,name_b")
-    assert lines[1].startswith("shape differs,slot,")
+    assert lines[1].startswith("only in a,,,conv2d/kernel,")
     assert "different:" in err
     _, out, _ = run(A, B, "--format", "markdown")
     assert out.startswith("| tensor | in b |")

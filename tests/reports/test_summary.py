@@ -73,7 +73,7 @@ def test_groups_relatives_and_strangers(tmp_path: Path) -> None:
         *kernels("other", np.ones((3, 4))),
     ]
     found = summary(write_table(tmp_path / "t.parquet", rows))["What stands out"]
-    assert any(re.match(r"a and b are close in every tensor: .* differs most, by \d(\.\d)? %", text) for text in found)
+    assert any(re.match(r"a and b are close in every tensor: .* differs most, by \d\.\d+ %", text) for text in found)
     assert any(re.match(r"a, b and cousin are related .* cousin is not close to any: ", text) for text in found)
     assert "other shares too few tensors with the others to be compared with them weight by weight." in found
     assert not [text for text in found if "would do" in text]

@@ -87,6 +87,21 @@ def pairwise_cosines(left: Rows, right: Rows) -> Block:
     return block
 
 
+def correlations(left: Rows, right: Rows) -> Floats:
+    """Pearson's correlation of every row of one side with every row of the other, over pairs of finite values.
+
+    Of unit vectors, from sums of products: NaN where a row is constant there.
+    """
+    count = _pair_counts(left, right)
+    x, y = _sums(left.unit, left, right), _sums(right.unit, right, left).T
+    x2, y2 = _sums(left.square, left, right), _sums(right.square, right, left).T
+    product = left.unit @ right.unit.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.maximum(x2 - x * x / count, 0) * np.maximum(y2 - y * y / count, 0)
+        found: Floats = np.where(spread > 1e-24, (product - x * y / count) / np.sqrt(spread), np.nan)
+    return np.clip(found, -1, 1)
+
+
 def _pair_counts(left: Rows, right: Rows) -> Floats:
     shape = left.values.shape[0], right.values.shape[0]
     if left.finite is None and right.finite is None:

@@ -21,6 +21,9 @@ from wexport.analysis.matching import Alignment, Method, Place, align
 MOST_TENSORS = 200_000
 """So many tensors are aligned, counted in each pair of models: some seconds."""
 
+_BY_SLOT = 0.999
+"""Confidence of a pair by slot in one architecture, about what `align` gives it."""
+
 Model = Sequence[tuple[int, Place]]
 """The tensors of a model: what each is called by the caller, and its place."""
 Samples = Callable[[set[int]], Mapping[tuple[int, int], NDArray[np.float64]]]
@@ -43,10 +46,10 @@ def partners(models: Sequence[Model], samples: Samples) -> list[Partners]:
     """The pairs of tensors of every two models. samples: asked once, for the models that need it."""
     groups = [group for alike in _architectures(models).values() for group in _without_displaced(models, alike)]
     found = [
-        Partners(key, members, key, None, "slot", _confidence(place))
+        Partners(key, members, key, None, "slot", _BY_SLOT)
         for members in groups
         if len(members) > 1
-        for key, place in models[members[0]]
+        for key, _ in models[members[0]]
     ]
     each: list[tuple[list[int], list[int]]] = []
     once: list[tuple[list[int], list[int]]] = []
@@ -104,11 +107,6 @@ def _without_displaced(models: Sequence[Model], group: list[int]) -> Iterator[li
         yield rest
     for number in sorted(displaced):
         yield [number]
-
-
-def _confidence(place: Place) -> float:
-    """Of a pair by slot in one architecture, as `align` has it."""
-    return align([place], [place]).pairs[0].confidence if place.content is None else 0.999
 
 
 def _places(model: Model) -> list[Place]:

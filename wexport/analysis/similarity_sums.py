@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.analysis import relations
-from wexport.analysis.cosines import Block, Floats, Rows, pairwise_cosines
+from wexport.analysis.cosines import Block, Floats, Rows, correlations, pairwise_cosines
 from wexport.analysis.matching import METHODS, Method
 
 NAMED = 3
@@ -88,7 +88,7 @@ class PairSums:
         self._worst_key = np.full(shape, -1, np.int32)
         self._differing = np.full((NAMED, *shape), -1, np.int32)
         self._methods = np.zeros(shape, np.int8)
-        self._confidence = np.ones(shape, np.float32)
+        self._confidence = np.ones(shape)
 
     def add(self, left: Side, right: Side, method: Method, confidence: float = 1.0) -> None:
         """Add a tensor of some models, compared with the same of them, or with that of others."""
@@ -109,7 +109,7 @@ class PairSums:
             where = np.minimum(one, other), np.maximum(one, other)
         self._add_change(left, right, figures, same, matched, where)
         self._methods[where] |= np.where(matched, np.int8(1 << METHODS.index(method)), np.int8(0))
-        self._confidence[where] = np.minimum(self._confidence[where], np.where(matched, np.float32(confidence), 1))
+        self._confidence[where] = np.minimum(self._confidence[where], np.where(matched, confidence, 1.0))
         if left.statistic:
             return
         defined = matched & ~np.isnan(figures.cosine)
@@ -122,7 +122,8 @@ class PairSums:
         self._norms[where] += np.where(matched, (squares[:, None] + others[None, :]) / 2, 0)
         self._tensors[where] += matched
         if left.matrix and left.rows.values.shape[1] >= _LEAST_VALUES:
-            r = _correlations(left.rows, right.rows, figures.cosine)
+            r = correlations(left.rows, right.rows)
+            r[same] = 1
             r[zeros[0] | zeros[1]] = 0
             known = matched & ~np.isnan(r)
             self._correlation[where] += np.where(known, size * r, 0)
@@ -210,7 +211,7 @@ class PairSums:
             distance,
             self._tensors,
             self._methods,
-            self._confidence.astype(np.float64),
+            self._confidence,
             worst,
             self._worst_key,
             self._changed,
@@ -229,16 +230,6 @@ def _mirror(matrix: NDArray[Any]) -> None:
 
 def _overlap(one: Sequence[int], other: Sequence[int]) -> bool:
     return not set(one).isdisjoint(other)
-
-
-def _correlations(left: Rows, right: Rows, cosine: Floats) -> Floats:
-    """Correlations of values, from cosines and means: those of unit vectors less their means."""
-    count = left.values.shape[1]
-    means = [rows.unit.sum(axis=1) / np.sqrt(count) for rows in (left, right)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rest = [np.sqrt(np.maximum(1 - mean**2, 0)) for mean in means]
-        found: Floats = (cosine - means[0][:, None] * means[1][None, :]) / (rest[0][:, None] * rest[1][None, :])
-    return np.clip(found, -1, 1)
 
 
 def _place(models: Sequence[int], partners: Sequence[int]) -> Any:

@@ -83,8 +83,8 @@ def _close(rows: Rows) -> list[str]:
             [*(row["represented_by"] for row in members if row["represented_by"]), *(row["model"] for row in members)]
         )
         found.append(
-            f"{names([*shown, worst['nearest']] if len(shown) < 2 else list(shown))} are close in every tensor: of "
-            f"nearest ones {text.safe(worst['worst_slot'])} differs most, by {100 * worst['worst_relative_l2']:.2g} %."
+            f"{names([*shown, worst['nearest']] if len(shown) < 2 else list(shown))} are close in every tensor: "
+            f"{text.safe(worst['worst_slot'])} differs most, by {100 * worst['worst_relative_l2']:.2g} %."
         )
     if len(groups) > SHOWN:
         found.append(f"{_count(len(groups) - SHOWN, 'more group')} of close models.")
