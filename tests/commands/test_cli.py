@@ -41,6 +41,17 @@ def test_ingest_prints_its_summary_to_stdout_and_nothing_to_stderr(tmp_path: Pat
     assert found.stderr == ""
 
 
+def test_one_line_tells_of_all_optimizer_states(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with h5py.File(tmp_path / f"{name}.weights.h5", "w") as file:
+            file["layers/dense/vars/0"] = np.ones((3, 2), np.float32)
+            file["optimizer/vars/0"] = np.zeros(512, np.float32)
+    found = run("ingest", tmp_path / "*.weights.h5", "--out", tmp_path / "w.parquet")
+    assert found.stderr == "left out: optimizer state of 2 files, 4.0 KiB (--optimizer reads it)\n"
+    alone = run("ingest", tmp_path / "a.weights.h5", "--out", tmp_path / "v.parquet")
+    assert alone.stderr.startswith(f"left out: optimizer state of {tmp_path / 'a.weights.h5'}, 2.0 KiB")
+
+
 def test_exit_codes(tmp_path: Path) -> None:
     good, bad, out = EXAMPLES / "lstm.h5", tmp_path / "bad.h5", tmp_path / "w.parquet"
     bad.write_text("no model")

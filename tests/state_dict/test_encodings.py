@@ -229,6 +229,35 @@ def test_a_mask_of_another_shape_is_a_tensor() -> None:
     assert [tensor.name for tensor in decoded(tensors(arrays)).tensors] == list(arrays)
 
 
+NONSENSE: dict[str, dict[str, Any]] = {
+    "blocks of one axis": {"x_blocks": np.zeros(16, np.uint8), "x_scales": np.array(1, np.uint8)},
+    "no units": {
+        "qweight": np.zeros((4, 0), np.int32),
+        "qzeros": np.zeros((1, 0), np.int32),
+        "scales": np.zeros((1, 0), np.float16),
+    },
+    "no scales": {"weight": np.zeros((2, 2), ml_dtypes.float8_e4m3fn), "weight_scale": np.zeros((0, 1), np.float32)},
+    "a shape of NaN": {
+        "weight_packed": np.zeros((2, 2), np.int32),
+        "weight_scale": np.ones((2, 1), np.float32),
+        "weight_shape": np.full(2, np.nan),
+    },
+    "a negative shape": {
+        "weight_packed": np.zeros((2, 2), np.int32),
+        "weight_scale": np.ones((2, 1), np.float32),
+        "weight_shape": np.array([-2, -16]),
+    },
+    "one number": {"weight": np.array(1, np.int8), "SCB": np.ones(3, np.float32)},
+}
+
+
+@pytest.mark.parametrize("case", NONSENSE)
+def test_nonsense_is_told_as_it_is_stored(case: str) -> None:
+    found = decoded(tensors(NONSENSE[case]))
+    assert {tensor.name for tensor in found.tensors} == NONSENSE[case].keys()
+    assert not found.skipped
+
+
 def test_a_scale_of_a_scale_is_no_riddle() -> None:
     """A file may name anything anything; nothing is decoded twice, and nothing is lost."""
     one = np.ones((2, 2), np.float32)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wexport.errors import ReadError
 from wexport.model.tensors import Tensor
 from wexport.state_dict.encodings.parts import (
     SCALE,
@@ -99,7 +100,7 @@ def _said(state: Tensor) -> tuple[tuple[int, ...], int, int, float] | None:
         shape = tuple(int(length) for length in said["shape"])
         block, nested = int(said["blocksize"]), int(said.get("nested_blocksize") or 1)
         offset = float(said.get("nested_offset") or 0.0)
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+    except (ReadError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
     if block < 2 or nested < 1 or len(shape) > 32 or not all(0 <= length < 1 << 40 for length in shape):
         return None

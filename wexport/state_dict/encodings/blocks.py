@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from wexport.errors import ReadError
 from wexport.model.tensors import Tensor
 from wexport.state_dict.encodings.parts import (
     MAX_WHOLE,
@@ -110,7 +111,7 @@ def _microscaling(module: str, parameters: Mapping[str, Tensor]) -> Iterator[Dec
         scale = parameters.get(f"{own}_scales")
         if own == name or scale is None or codes.dtype != "uint8" or scale.dtype != "uint8" or own in parameters:
             continue
-        if codes.shape[:-1] != scale.shape or codes.shape[-1:] != (16,):
+        if len(codes.shape) < 2 or codes.shape[:-1] != scale.shape or codes.shape[-1] != 16:
             continue
         shape = (*codes.shape[:-2], codes.shape[-2] * 32)
         tensor = values_of(
@@ -183,11 +184,21 @@ def _lockstep(codes: Tensor, scale: Tensor, group: int, meaning: Any) -> Any:
 def _packed_integers(module: str, parameters: Mapping[str, Tensor]) -> Iterator[Decoded]:
     """compressed-tensors: rows of symmetric codes in 32-bit integers, `weight_shape` beside them."""
     codes, scale, shape = (parameters.get(name) for name in ("weight_packed", "weight_scale", "weight_shape"))
-    if codes is None or scale is None or shape is None or codes.dtype != "int32" or "weight" in parameters:
+    if (
+        codes is None
+        or scale is None
+        or shape is None
+        or shape.dtype not in ("int32", "int64")
+        or codes.dtype != "int32"
+        or "weight" in parameters
+    ):
         return
     if {"weight_zero_point", "weight_g_idx"} & parameters.keys() or len(codes.shape) != 2 or shape.size != 2:
         return  # asymmetric, or in an order of its own
-    rows, columns = (int(length) for length in whole(shape).reshape(-1))
+    try:
+        rows, columns = (int(length) for length in whole(shape).reshape(-1))
+    except ReadError:  # it is told when the rows are made
+        return
     bits = next((bits for bits in (4, 8) if codes.shape == (rows, -(-columns * bits // 32))), None)
     if bits is None or scale.size > MAX_WHOLE:
         return

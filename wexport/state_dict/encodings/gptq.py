@@ -44,7 +44,13 @@ def decode(module: str, parameters: Mapping[str, Tensor], modules: Modules) -> I
     codes, zeros, scales = (part for part in parts if part is not None)
     groups, units = scales.shape
     bits = _bits(zeros, units)
-    if bits is None or codes.dtype != "int32" or zeros.dtype != "int32" or zeros.shape[0] != groups or not groups:
+    if (
+        bits is None
+        or codes.dtype != "int32"
+        or zeros.dtype != "int32"
+        or zeros.shape[0] != groups
+        or not groups * units
+    ):
         return
     per_integer = 32 // bits
     awq = codes.shape[1] * per_integer == units != codes.shape[1] and bits == 4 and index is None
