@@ -32,6 +32,9 @@ SHOWN_MODELS = 40
 @overwrite_option
 @click.option("--append", is_flag=True, help="Add to the table; models read from the same file before are replaced.")
 @click.option(
+    "--prune", is_flag=True, help="With --append or a folder: remove models whose file is gone, fails or was renamed."
+)
+@click.option(
     "--detail",
     type=click.Choice(["full", "summary"]),
     default="full",
@@ -103,7 +106,9 @@ def _summary(result: IngestResult) -> None:
 
 
 def report_problems(result: IngestResult, quiet: bool) -> None:
-    """What failed and why, what is missing from what was read, and what held no numbers."""
+    """What failed and why, what is missing from what was read, what held no numbers, and what is left from before."""
+    for left in result.left:
+        say(f"removed {left.model}: {left.why}" if left.pruned else f"left over: {left.model}: {left.why} (--prune)")
     for plugin in result.broken:
         say(f"plugin {plugin.name} is broken and was left out: {plugin.reason}")
     for model in result.models:

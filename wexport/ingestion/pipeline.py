@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -12,17 +13,22 @@ from typing import Any
 
 from wexport.errors import UsageError
 from wexport.files import shards
+from wexport.files.locks import locked
 from wexport.files.outputs import TABLE
-from wexport.ingestion import in_memory, inputs, places
+from wexport.ingestion import in_memory, inputs, left_overs, places
 from wexport.ingestion.inputs import Input
-from wexport.ingestion.reading import ModelResult, Options, Readers
+from wexport.ingestion.left_overs import LeftOver
+from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.plugins.catalog import absolute
 from wexport.plugins.messages import PluginSummary
 
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What an ingest did. out: the table or folder. written: whether it was changed. broken: plugins, if any."""
+    """What an ingest did. out: the table or folder. written: whether it was changed. broken: plugins, if any.
+
+    left: what the table holds of files that are gone or failed now, or under names that they had before.
+    """
 
     out: Path
     models: list[ModelResult]
@@ -30,6 +36,7 @@ class IngestResult:
     seconds: float
     written: bool
     broken: tuple[PluginSummary, ...] = ()
+    left: tuple[LeftOver, ...] = ()
 
     def with_status(self, *status: str) -> list[ModelResult]:
         """The models that ended so."""
@@ -81,24 +88,36 @@ def ingest(
     found = [item for item in found if not _is_output(item, target, folder)]
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
-    names = inputs.model_names([item.path for item in found], chosen.name)
+    known = left_overs.known_names(target) if folder or chosen.append else {}
+    names = inputs.model_names([item.path for item in found], chosen.name, known)
     results = [ModelResult(name, item.path) for name, item in zip(names, found, strict=True)]
     files = (file for item in found for file in (item.path, *shards.parts(item.path)))
     places.claim(out, names, [*chosen.plugins, *files], overwrite=overwrite)
-    work = list(zip(found, results, strict=True))
-    ended = _Counter(progress, len(work))
-    with Readers(chosen, len(found)) as readers:
+    work = [(item, result) for item, result in zip(found, results, strict=True) if not item.unread]
+    ended = _Counter(progress, len(results))
+    for item, result in zip(found, results, strict=True):
+        if item.unread:
+            result.status, result.reason = "failed", f"{item.path}: the folder cannot be read: {item.unread}"
+            ended(result)
+    with contextlib.nullcontext() if folder else locked(target), Readers(chosen, len(work)) as readers:
         if folder:
             from wexport.ingestion.writing import write_parts
 
-            rows, written = write_parts(target, work, chosen, readers, ended)
+            def read(due: Work, tries: int) -> Measured:
+                return readers.measure(due) if tries == 1 else readers.measure_alone(due)
+
+            rows, written = write_parts(target, work, chosen, readers.provenance(), read, ended)
         else:
-            measured = readers.measure(work)
+            first = readers.measure(work)
             from wexport.ingestion.writing import write_table  # Arrow loads while the first files are read
 
-            rows, written = write_table(target, work, chosen, readers.provenance(), measured, ended)
+            def read(due: Work, tries: int) -> Measured:
+                return first if tries == 1 else readers.measure_alone(due)
+
+            rows, written = write_table(target, work, chosen, readers.provenance(), read, ended)
         broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
-    return IngestResult(target, results, rows, time.monotonic() - begun, written, broken)
+    left = left_overs.find(target, results, prune=chosen.prune) if folder or chosen.append else ()
+    return IngestResult(target, results, rows, time.monotonic() - begun, written, broken, left)
 
 
 def _ingest_living(
@@ -119,7 +138,10 @@ def _ingest_living(
     from wexport.ingestion.writing import write_living
 
     measured = in_memory.measure(found, result, options, columns)
-    rows = write_living(Path(out), name, measured, options, found.provenance, folder=folder, source=columns["source"])
+    with contextlib.nullcontext() if folder else locked(Path(out)):
+        rows = write_living(
+            Path(out), name, measured, options, found.provenance, folder=folder, source=columns["source"]
+        )
     return result, rows, tuple(info.summary() for info in found.plugins.infos)
 
 

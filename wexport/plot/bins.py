@@ -77,7 +77,7 @@ def edges_for(stored: Sequence[Bins], bars: int) -> Floats:
     high = max((bins.upper.max() for bins in stored if bins.count.size), default=0.0)
     if low == high:
         return np.array([-1.0, 1.0]) if low == 0 else np.array([low, high])
-    least = (high - low) / bars
+    least = high / bars - low / bars  # the range itself may be larger than any number
     ladder = _ladder(max(-low, high))
     side = [ladder[np.searchsorted(ladder, least / 2)]]
     while side[-1] < max(-low, high):
@@ -97,7 +97,7 @@ def _ladder(top: float) -> Floats:
 
 def counts_in(bins: Bins, edges: Floats) -> NDArray[np.int64]:
     """Counts of a stored histogram between `edges`: each stored bin falls whole into the bar that holds its middle."""
-    middle = (bins.lower + bins.upper) / 2
+    middle = bins.lower / 2 + bins.upper / 2
     place = np.searchsorted(edges, middle, side="right") - 1
     found = np.zeros(len(edges) - 1, np.int64)
     np.add.at(found, np.clip(place, 0, len(found) - 1), bins.count)

@@ -23,6 +23,8 @@ _KINDS = ("start", "ready", "task", "item", "done", "memory", "error")
 _FRAME = struct.Struct("<BQ")
 STAGE_BYTES = 256
 
+_FROM_OUTSIDE = {-getattr(signal, name, 0) for name in ("SIGKILL", "SIGTERM", "SIGHUP")} - {0}
+
 
 class Child:
     """A child process, seen from the parent.
@@ -108,6 +110,10 @@ class Child:
             with contextlib.suppress(ValueError):
                 return f"its process died of {signal.Signals(-code).name}"
         return f"its process ended with exit code {code}"
+
+    def was_killed(self) -> bool:
+        """Whether a signal from outside has ended it: of the system, for want of memory, or of somebody."""
+        return not self.timed_out and self._process.poll() in _FROM_OUTSIDE
 
 
 def _write(stream: IO[bytes], kind: str, value: Any) -> None:
