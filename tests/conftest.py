@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -14,6 +16,10 @@ import h5py
 import numpy as np
 import pytest
 from hypothesis import settings
+
+# Where Python is told to leave no bytecode, every process that a test starts would compile the whole package anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Machines are shared and slow at times: no example is too late.
 settings.register_profile("wexport", deadline=None)

@@ -1,6 +1,10 @@
 """wexport: folders of saved models as one table of figures, compared with SQL.
 
-The names here are the public interface; everything else may move.
+The names here are the public interface, with six modules beside them; everything else may move.
+
+wexport.plot: pictures from a table. wexport.testing: tests for the author of a reader.
+wexport.reading: what a reader is made with; wexport.measuring: the statistics of a tensor;
+wexport.keras_files: what Keras writes besides weights; wexport.tools: what commands of other packages share with ours.
 """
 
 from __future__ import annotations
@@ -10,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 from wexport.errors import (
     BudgetError,
     HostileFileError,
+    MissingFileError,
+    MissingModelError,
+    MissingTableError,
+    OutputError,
     PluginError,
     QueryError,
     ReadError,
@@ -28,43 +36,65 @@ _LAZY = {
     "diff": "wexport.differences.diff",
     "hookimpl": "wexport.hookspecs",
     "ingest": "wexport.ingestion.pipeline",
+    "ingest_model": "wexport.ingestion.pipeline",
     "inspect": "wexport.ingestion.inspection",
     "query": "wexport.queries.asking",
     "report": "wexport.reports.report",
     "similarity": "wexport.analysis.similarity",
+    "Change": "wexport.differences.results",
+    "Column": "wexport.library",
+    "Comparison": "wexport.reports.comparison",
+    "Connection": "wexport.sessions.connection",
+    "Diff": "wexport.differences.diff",
+    "FileSide": "wexport.differences.results",
+    "Finding": "wexport.findings.checking",
+    "IngestResult": "wexport.ingestion.pipeline",
+    "Inspection": "wexport.ingestion.inspection",
     "Layout": "wexport.model.tensors",
     "Meaning": "wexport.model.extensions",
     "Model": "wexport.model.tensors",
+    "ModelResult": "wexport.ingestion.reading",
     "Node": "wexport.model.tensors",
+    "Parameter": "wexport.library",
+    "PluginSummary": "wexport.plugins.messages",
+    "Query": "wexport.library",
     "Reader": "wexport.model.tensors",
+    "Similarity": "wexport.analysis.similarity",
     "Skipped": "wexport.model.tensors",
-    "Source": "wexport.model.tensors",
+    "Source": "wexport.files.source",
     "Statistic": "wexport.model.extensions",
     "Tensor": "wexport.model.tensors",
+    "TensorDiff": "wexport.differences.results",
+    "TensorSide": "wexport.differences.results",
 }
+_MODULES = frozenset({"keras_files", "measuring", "plot", "reading", "testing", "tools"})
 
 if TYPE_CHECKING:
     from wexport import plot
-    from wexport.analysis.similarity import similarity
-    from wexport.differences.diff import diff
+    from wexport.analysis.similarity import Similarity, similarity
+    from wexport.differences.diff import Diff, diff
+    from wexport.differences.results import Change, FileSide, TensorDiff, TensorSide
     from wexport.files.source import Source
-    from wexport.findings.checking import check
+    from wexport.findings.checking import Finding, check
     from wexport.hookspecs import hookimpl
-    from wexport.ingestion.inspection import inspect
-    from wexport.ingestion.pipeline import ingest
+    from wexport.ingestion.inspection import Inspection, inspect
+    from wexport.ingestion.pipeline import IngestResult, ingest, ingest_model
+    from wexport.ingestion.reading import ModelResult
+    from wexport.library import Column, Parameter, Query
     from wexport.model.extensions import Meaning, Statistic
     from wexport.model.tensors import Layout, Model, Node, Reader, Skipped, Tensor
+    from wexport.plugins.messages import PluginSummary
     from wexport.queries.asking import query
-    from wexport.reports.comparison import compare
+    from wexport.reports.comparison import Comparison, compare
     from wexport.reports.report import report
-    from wexport.sessions.connection import connect
+    from wexport.sessions.connection import Connection, connect
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "plot":
-        return importlib.import_module("wexport.plot")
+    if name in _MODULES:
+        return importlib.import_module(f"wexport.{name}")
     if name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value  # `wexport.ingest` is the function, also once the module of that name is loaded
@@ -72,22 +102,46 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'wexport' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
+
+
 __all__ = [
     "BudgetError",
+    "Change",
+    "Column",
+    "Comparison",
+    "Connection",
+    "Diff",
+    "FileSide",
+    "Finding",
     "HostileFileError",
+    "IngestResult",
+    "Inspection",
     "Layout",
     "Meaning",
+    "MissingFileError",
+    "MissingModelError",
+    "MissingTableError",
     "Model",
+    "ModelResult",
     "Node",
+    "OutputError",
+    "Parameter",
     "PluginError",
+    "PluginSummary",
+    "Query",
     "QueryError",
     "ReadError",
     "Reader",
+    "Similarity",
     "Skipped",
     "Source",
     "Statistic",
     "TableError",
     "Tensor",
+    "TensorDiff",
+    "TensorSide",
     "UnknownFormatError",
     "UsageError",
     "WexportError",
@@ -98,6 +152,7 @@ __all__ = [
     "diff",
     "hookimpl",
     "ingest",
+    "ingest_model",
     "inspect",
     "plot",
     "query",

@@ -5,6 +5,7 @@ Only what every command needs is imported here, so that `wexport --help` is quic
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -28,12 +29,15 @@ from wexport.commands.plugins import plugins
 from wexport.commands.query import query
 from wexport.commands.report import report
 from wexport.commands.schema import schema
+from wexport.compatibility import with_new_options
 from wexport.errors import PluginError, UsageError, WexportError
 from wexport.version import __version__
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says where standard output is a file on a disk that is full, or fails."""
 COMMANDS_GROUP = "wexport.commands"
 """Entry points of this group are commands: name = "package.module:a_click_command"."""
 _KNOWN = {"activations": "wexport-keras"}
@@ -94,7 +98,9 @@ class _Commands(click.Group):
         if args[0] in _KNOWN and self.get_command(ctx, args[0]) is None:
             raise UsageError(f"{args[0]} is a command of {_KNOWN[args[0]]}", hint=f"pip install {_KNOWN[args[0]]}")
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, _Foreign) else command, rest
+        if isinstance(command, _Foreign):
+            return name, command.load(), rest
+        return name, command, with_new_options(rest, lambda message: say(f"note: {message}"))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -140,7 +146,10 @@ def main() -> NoReturn:
     """Entry point: no traceback reaches the user, and Ctrl-C leaves nothing behind."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        cli.main(standalone_mode=False)
+        try:
+            cli.main(standalone_mode=False)
+        finally:
+            sys.stdout.flush()  # what it cannot write is told here, and not when Python exits
     except click.exceptions.Abort:
         say("stopped before the end")
         sys.exit(EXIT_INTERRUPTED)
@@ -153,12 +162,22 @@ def main() -> NoReturn:
             say(f"  {error.hint}")
         sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_NOTHING_DONE)
     except BrokenPipeError:
-        # The reader of our output is gone (`| head`); keep Python from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # its reader is gone (`| head`)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _drop_output()
+        say(f"error: the output cannot be written: {error.strerror}")
+        sys.exit(EXIT_NOTHING_DONE)
     except KeyboardInterrupt:
         say("stopped before the end")
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
+
+
+def _drop_output() -> None:
+    """Keep Python from complaining when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

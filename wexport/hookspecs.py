@@ -58,7 +58,7 @@ def wexport_meaning(tensor: Tensor, model: Model) -> Meaning | None:
     one scales the units:
 
         import wexport
-        from wexport import roles
+        from wexport.reading import roles
 
         @wexport.hookimpl
         def wexport_meaning(tensor):
@@ -148,7 +148,7 @@ def wexport_queries() -> Sequence[Path | str]:  # type: ignore[empty-body]
 
 @hookspec(firstresult=True)
 def wexport_describe(living: object) -> Model | None:
-    """What `wexport.ingest` is to write of an object in memory, such as a model that is being trained.
+    """What `wexport.ingest_model` is to write of an object in memory, such as a model that is being trained.
 
     A whole plugin, for models that are a mapping of names to NumPy arrays:
 
@@ -163,6 +163,6 @@ def wexport_describe(living: object) -> Model | None:
 
     Returns None for what is not its own, quickly and without importing a framework: an object of a framework is there
     only if that has been imported. Values are read in this process, when the row of a tensor is made. A tensor whose
-    values are never held whole brings its `figures`, made by a `wexport.stats.Pass`. What a plugin raises is told under
-    its name, a `wexport.UsageError` as it stands; the table is then left as it was.
+    values are never held whole brings its `figures`, made by a `wexport.measuring.Pass`. What a plugin raises is told
+    under its name, a `wexport.UsageError` as it stands; the table is then left as it was.
     """

@@ -67,7 +67,7 @@ def outputs(images: int) -> dict[str, float]:
         weights = wexport_keras.describe(model)
         seen = wexport_keras.observe(model, x)
         whole = replace(weights, tensors=[*weights.tensors, *seen])
-        wexport.ingest(whole, Path(folder) / "acts.parquet", name="cnn")
+        wexport.ingest_model(whole, Path(folder) / "acts.parquet", name="cnn")
         return {"seconds": time.perf_counter() - begun}
 
 

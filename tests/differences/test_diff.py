@@ -694,7 +694,7 @@ def test_the_exit_code_says_whether_they_differ() -> None:
     assert run(A, COPY)[0] == 0
     assert run(A, B)[0] == 1
     assert run(A, B, "--tolerance", "10")[0] == 0
-    assert run(A, B, "--rtol", "2")[0] == 0
+    assert run(A, B, "--relative-tolerance", "2")[0] == 0
 
 
 def test_the_table_leaves_identical_tensors_to_the_last_line() -> None:

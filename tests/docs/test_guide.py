@@ -32,7 +32,8 @@ def ran(lines: str, folder: Path) -> str:
     told = []
     for command in (line[2:] for line in lines.splitlines() if line.startswith("$ ")):
         output = printed(["bash", "-o", "pipefail", "-c", command], folder)
-        told.append(f"$ {command}\n{steady(re.sub(r'[0-9.]+s$', '1.0s', output.rstrip()))}")
+        timeless = re.sub(r"[0-9.]+s( \([0-9:]+\))?$", "1.0s", output.rstrip())
+        told.append(f"$ {command}\n{steady(timeless)}")
     return "".join(told)
 
 

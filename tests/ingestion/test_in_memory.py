@@ -43,7 +43,7 @@ def out(tmp_path: Path) -> Path:
 @pytest.fixture
 def old(out: Path) -> bytes:
     """A table that was there before, as bytes."""
-    wexport.ingest(model(before=np.ones(3)), out, name="old")
+    wexport.ingest_model(model(before=np.ones(3)), out, name="old")
     return out.read_bytes()
 
 
@@ -72,7 +72,7 @@ def test_figures_are_those_of_the_same_arrays_in_a_file(
 ) -> None:
     given = arrays()
     del given["c/mask"]  # h5py's booleans are left out by the reader of files
-    wexport.ingest(model(**given), out, name="m", detail=detail)
+    wexport.ingest_model(model(**given), out, name="m", detail=detail)
     wexport.ingest(write_h5("m.h5", **given), tmp_path / "file.parquet", detail=detail)
     in_memory, in_file = rows(out), rows(tmp_path / "file.parquet")
     assert [row["tensor"] for row in in_memory] == [row["tensor"] for row in in_file] == sorted(given)
@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_same_arrays_in_a_file(
 
 def test_figures_are_those_that_numpy_gives(out: Path) -> None:
     given = arrays()
-    wexport.ingest(model(**given), out, name="m")
+    wexport.ingest_model(model(**given), out, name="m")
     found = {row["tensor"]: row for row in rows(out)}
     for name, array in given.items():
         values = array.astype(np.float64)
@@ -95,7 +95,7 @@ def test_figures_are_those_that_numpy_gives(out: Path) -> None:
 
 
 def test_where_it_belongs(tmp_path: Path, out: Path) -> None:
-    wexport.ingest(model(w=[1.0]), out, name="run/weights.07", source=EXAMPLES / "lstm.h5")
+    wexport.ingest_model(model(w=[1.0]), out, name="run/weights.07", source=EXAMPLES / "lstm.h5")
     (row,) = rows(out)
     assert (row["model"], row["run"], row["step"]) == ("run/weights.07", "run/weights", 7)
     assert row["source"] == str(EXAMPLES / "lstm.h5")
@@ -106,10 +106,10 @@ def test_where_it_belongs(tmp_path: Path, out: Path) -> None:
         (("run", "r"),): ("r", 7),
         (("run", "r"), ("step", np.int64(3))): ("r", 3),
     }.items():
-        wexport.ingest(model(w=[1.0]), out, name="run/weights.07", **dict(said))
+        wexport.ingest_model(model(w=[1.0]), out, name="run/weights.07", **dict(said))
         (row,) = rows(out)
         assert (row["run"], row["step"], row["source"], row["source_bytes"]) == (*expected, None, None)
-    wexport.ingest(model(w=[1.0]), out, name="a-12", series=r"(?P<run>\w)-(?P<step>\d+)")
+    wexport.ingest_model(model(w=[1.0]), out, name="a-12", series=r"(?P<run>\w)-(?P<step>\d+)")
     assert (column(out, "run"), column(out, "step")) == (["a"], [12])
 
 
@@ -118,7 +118,7 @@ def test_the_result_and_the_progress_tell(out: Path) -> None:
     skipped = [wexport.Skipped("string", "note"), wexport.Skipped("array of objects", "odd", True, "why")]
     tensors = [Tensor.of_array(kind, np.ones(4), kind=kind) for kind in ("weight", "optimizer", "gradient")]
     given = Model(format="memory", tensors=tensors, skipped=skipped)
-    result = wexport.ingest(given, out, name="m", progress=lambda each, *of: told.append((each.model, *of)))
+    result = wexport.ingest_model(given, out, name="m", progress=lambda each, *of: told.append((each.model, *of)))
     (ended,) = result.models
     assert told == [("m", 1, 1)]
     assert (result.out, result.rows, result.written) == (out, 3, True)
@@ -134,7 +134,7 @@ def test_views_tell_weights_from_what_only_a_run_has(out: Path) -> None:
         Tensor.of_array("of dense", np.full((9, 2), 3.0), slot="dense/output", kind="activation", layout=layout),
         Tensor.of_array("momentum", np.full(2, 4.0), slot="m", kind="optimizer"),
     ]
-    wexport.ingest(Model(format="memory", tensors=tensors), out, name="m")
+    wexport.ingest_model(Model(format="memory", tensors=tensors), out, name="m")
 
     def means(view: str, *kinds: str) -> list[float]:
         found: list[float] = wexport.query(f"SELECT mean FROM {view}", out, kinds=kinds)["mean"].to_pylist()
@@ -151,7 +151,7 @@ def test_views_tell_weights_from_what_only_a_run_has(out: Path) -> None:
 
 def test_many_tensors_stand_in_their_order(out: Path) -> None:
     given = {f"{number:04}": np.full(1_000, number, "f4") for number in range(700)}
-    result = wexport.ingest(model(**given), out, name="m")
+    result = wexport.ingest_model(model(**given), out, name="m")
     assert (result.rows, result.models[0].tensors, result.models[0].parameters) == (700, 700, 700_000)
     found = rows(out)
     assert [(row["tensor_index"], row["mean"], len(row["sample"]["value"])) for row in found] == [
@@ -161,7 +161,7 @@ def test_many_tensors_stand_in_their_order(out: Path) -> None:
 
 def test_two_tensors_of_one_slot_are_told_apart(out: Path) -> None:
     tensors = [Tensor.of_array(name, np.ones(2), slot="same/w", kind="activation") for name in "ab"]
-    wexport.ingest(Model(format="memory", tensors=tensors), out, name="m")
+    wexport.ingest_model(Model(format="memory", tensors=tensors), out, name="m")
     assert len(set(column(out, "slot"))) == 2
 
 
@@ -171,8 +171,8 @@ def test_two_tensors_of_one_slot_are_told_apart(out: Path) -> None:
 def test_append_replaces_the_model_and_keeps_others(out: Path) -> None:
     wexport.ingest([EXAMPLES / "lstm.h5"], out)
     of_file = [row for row in rows(out) if row["model"] == "lstm"]
-    wexport.ingest(model(w=[1.0], v=[2.0]), out, name="m", append=True)
-    wexport.ingest(model(w=[5.0]), out, name="m", append=True)
+    wexport.ingest_model(model(w=[1.0], v=[2.0]), out, name="m", append=True)
+    wexport.ingest_model(model(w=[5.0]), out, name="m", append=True)
     found = rows(out)
     assert [row for row in found if row["model"] == "lstm"] == of_file
     assert [(row["tensor"], row["mean"]) for row in found if row["model"] == "m"] == [("w", 5)]
@@ -184,29 +184,29 @@ def test_a_name_that_another_source_has_is_refused_both_ways(out: Path) -> None:
     wexport.ingest(EXAMPLES / "lstm.h5", out)
     before = out.read_bytes()
     with pytest.raises(TableError, match=r"has a model 'lstm' already, read from .*lstm.h5") as caught:
-        wexport.ingest(model(w=[1.0]), out, name="lstm", append=True)
+        wexport.ingest_model(model(w=[1.0]), out, name="lstm", append=True)
     assert "name='lstm_2'" in caught.value.hint
     assert out.read_bytes() == before
     # Loaded from that very file, it is that model.
-    wexport.ingest(model(w=[1.0]), out, name="lstm", append=True, source=EXAMPLES / "lstm.h5")
+    wexport.ingest_model(model(w=[1.0]), out, name="lstm", append=True, source=EXAMPLES / "lstm.h5")
     assert column(out, "mean") == [1]
-    wexport.ingest(model(w=[1.0]), out, name="lstm")
+    wexport.ingest_model(model(w=[1.0]), out, name="lstm")
     with pytest.raises(TableError, match="has a model 'lstm' already, read from memory"):
         wexport.ingest(EXAMPLES / "lstm.h5", out, append=True)
 
 
 def test_append_refuses_other_options(out: Path) -> None:
-    wexport.ingest(model(w=[1.0]), out, name="a", detail="summary")
+    wexport.ingest_model(model(w=[1.0]), out, name="a", detail="summary")
     with pytest.raises(TableError, match="was written with options"):
-        wexport.ingest(model(w=[1.0]), out, name="b", append=True)
+        wexport.ingest_model(model(w=[1.0]), out, name="b", append=True)
 
 
 def test_a_folder_has_a_part_a_model(tmp_path: Path) -> None:
     folder = tmp_path / "parts"
-    wexport.ingest(model(w=[1.0]), f"{folder}/", name="a/b")
-    wexport.ingest(model(w=[2.0]), folder, name="c")
+    wexport.ingest_model(model(w=[1.0]), f"{folder}/", name="a/b")
+    wexport.ingest_model(model(w=[2.0]), folder, name="c")
     wexport.ingest(EXAMPLES / "lstm.h5", folder)
-    wexport.ingest(model(w=[3.0]), folder, name="c")
+    wexport.ingest_model(model(w=[3.0]), folder, name="c")
     found = wexport.query("SELECT model, mean FROM weights WHERE model <> 'lstm' ORDER BY model", folder)
     assert found.to_pylist() == [{"model": "a/b", "mean": 1}, {"model": "c", "mean": 3}]
     assert len(list(folder.iterdir())) == 3
@@ -218,9 +218,9 @@ def test_a_folder_has_a_part_a_model(tmp_path: Path) -> None:
 def test_the_documented_describe_is_a_whole_plugin(tmp_path: Path, out: Path) -> None:
     mine = documented("wexport_describe", tmp_path)
     given = arrays()
-    result = wexport.ingest(given, out, name="m", plugins=(mine,))
+    result = wexport.ingest_model(given, out, name="m", plugins=(mine,))
     assert (result.models[0].status, result.models[0].format) == ("ok", "dict")
-    wexport.ingest(model(**given), tmp_path / "own.parquet", name="m")
+    wexport.ingest_model(model(**given), tmp_path / "own.parquet", name="m")
     for mine_row, own in zip(rows(out), rows(tmp_path / "own.parquet"), strict=True):
         assert repr({**mine_row, "format": ""}) == repr({**own, "format": ""})
 
@@ -235,13 +235,13 @@ def test_meaning_and_statistics_of_plugins_are_asked_as_for_files(tmp_path: Path
     )
     wexport.ingest(write_h5("file.h5", w=np.arange(6.0).reshape(3, 2)), out, plugins=(mine,))
     # The same plugins shaped both, so they may stand in one table.
-    wexport.ingest(model(w=np.arange(6.0).reshape(3, 2)), out, name="m", append=True, plugins=(mine,))
+    wexport.ingest_model(model(w=np.arange(6.0).reshape(3, 2)), out, name="m", append=True, plugins=(mine,))
     of_file, of_memory = rows(out)
     assert (of_memory["role"], of_memory["unit_count"], of_memory["extra"]) == ("kernel", 2, [("total", 15.0)])
     for name in ("role", "unit_count", "units", "extra"):
         assert of_memory[name] == of_file[name]
     with pytest.raises(TableError, match="was written with options"):
-        wexport.ingest(model(w=[1.0]), out, name="n", append=True)
+        wexport.ingest_model(model(w=[1.0]), out, name="n", append=True)
 
 
 def test_figures_made_while_values_passed_have_no_statistic(tmp_path: Path, out: Path) -> None:
@@ -249,7 +249,7 @@ def test_figures_made_while_values_passed_have_no_statistic(tmp_path: Path, out:
     array = np.arange(6.0).reshape(3, 2)
     known = Tensor.of_array("w", array)
     gone = Tensor(name="w", shape=(3, 2), dtype="float64", chunks=_asked, figures=wexport.stats.measure(known))
-    wexport.ingest(Model(format="memory", tensors=[gone]), out, name="m", plugins=(mine,))
+    wexport.ingest_model(Model(format="memory", tensors=[gone]), out, name="m", plugins=(mine,))
     (row,) = rows(out)
     assert (row["mean"], row["extra"]) == (2.5, None)
 
@@ -264,7 +264,7 @@ def test_a_statistic_that_fails_is_noted(tmp_path: Path, out: Path) -> None:
         "@wexport.hookimpl\ndef wexport_statistics():\n"
         "    return [wexport.Statistic(name='bad', doc='', of=lambda values, tensor: 1 / 0)]\n",
     )
-    result = wexport.ingest(model(w=[1.0]), out, name="m", plugins=(mine,))
+    result = wexport.ingest_model(model(w=[1.0]), out, name="m", plugins=(mine,))
     assert result.models[0].status == "ok"
     (note,) = result.models[0].notes
     assert "statistic bad of plugin mine is NULL for some: ZeroDivisionError" in note
@@ -272,14 +272,14 @@ def test_a_statistic_that_fails_is_noted(tmp_path: Path, out: Path) -> None:
 
 def test_a_broken_plugin_is_told_and_costs_nothing(tmp_path: Path, out: Path) -> None:
     broken = written(tmp_path, "import does_not_exist", "broken.py")
-    result = wexport.ingest(
+    result = wexport.ingest_model(
         {"w": np.ones(3)}, out, name="m", plugins=(broken, documented("wexport_describe", tmp_path))
     )
     assert [(each.name, each.state) for each in result.broken] == [("broken", "broken")]
     with pytest.raises(
         UsageError, match=r"no plugin knows how to read a builtins.dict; broken plugins: broken \(needs"
     ):
-        wexport.ingest({"w": np.ones(3)}, out, name="m", plugins=(broken,))
+        wexport.ingest_model({"w": np.ones(3)}, out, name="m", plugins=(broken,))
 
 
 DESCRIBED = {
@@ -316,7 +316,7 @@ def test_a_plugin_at_fault_is_named_and_the_table_stays(tmp_path: Path, out: Pat
         f"@wexport.hookimpl\ndef wexport_describe(living):\n    return {code}\n",
     )
     with pytest.raises(wexport.WexportError, match=told):
-        wexport.ingest({"w": np.ones(3)}, out, name="m", plugins=(mine,), append=True)
+        wexport.ingest_model({"w": np.ones(3)}, out, name="m", plugins=(mine,), append=True)
     assert out.read_bytes() == old
     assert not list(tmp_path.glob(".*.partial"))
 
@@ -328,14 +328,14 @@ def test_what_a_plugin_says_on_purpose_is_passed_on(tmp_path: Path, out: Path) -
         "    raise wexport.UsageError('it is not built', hint='call it once')\n",
     )
     with pytest.raises(UsageError, match="it is not built") as caught:
-        wexport.ingest({}, out, name="m", plugins=(mine,))
+        wexport.ingest_model({}, out, name="m", plugins=(mine,))
     assert caught.value.hint == "call it once"
 
 
 def test_nothing_but_problems_is_an_error(out: Path, old: bytes) -> None:
     given = Model(format="memory", tensors=[], skipped=[wexport.Skipped("odd", "w", True, "why")])
     with pytest.raises(PluginError, match="none of its tensors can be read"):
-        wexport.ingest(given, out, name="m")
+        wexport.ingest_model(given, out, name="m")
     assert out.read_bytes() == old
 
 
@@ -353,27 +353,47 @@ def test_nothing_but_problems_is_an_error(out: Path, old: bytes) -> None:
         (model(), {"name": "m", "step": 2.5}, "step 2.5 is no whole number"),
         (model(), {"name": "m", "run": 5}, "run 5 is no text"),
         (model(), {"name": "m", "source": "nowhere.h5"}, "nowhere.h5: does not exist"),
-        (model(), {"name": "m", "reader": "hdf5"}, "reader 'hdf5' is for files"),
         (model(), {"name": "m", "series": "("}, "is no regular expression"),
         (model(), {"name": "m", "detail": "few"}, "detail 'few' is neither"),
-        ([model()], {"name": "m"}, "something of type Model is no path"),
-        (str(EXAMPLES), {"step": 1}, "run, step and source are for a model in memory"),
-        (str(EXAMPLES), {"source": "x.h5"}, "run, step and source are for a model in memory"),
+        ([model()], {"name": "m"}, "no plugin knows how to read a builtins.list"),
+        (str(EXAMPLES), {"name": "m"}, "no plugin knows how to read a builtins.str"),
     ],
 )
 def test_calls_that_make_no_sense(out: Path, given: Any, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        wexport.ingest_model(given, out, **options)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "told"),
+    [
+        ([model()], {"name": "m"}, "something of type Model is no path"),
+        (str(EXAMPLES), {"step": 1}, "run, step and source are for a model in memory"),
+        (str(EXAMPLES), {"source": "x.h5"}, "run, step and source are for a model in memory"),
+        (str(EXAMPLES), {"detial": "full"}, "no option 'detial'"),
+    ],
+)
+def test_calls_for_files_that_make_no_sense(out: Path, given: Any, options: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         wexport.ingest(given, out, **options)
     assert not out.exists()
 
 
+def test_ingest_still_takes_a_model_and_says_what_to_call(out: Path) -> None:
+    with pytest.warns(DeprecationWarning, match=r"wexport\.ingest_model") as said:
+        wexport.ingest(model(w=[1.0]), out, name="m", run="r", step=3)  # type: ignore[arg-type]
+    assert said[0].filename == __file__
+    assert [(row["model"], row["run"], row["step"]) for row in rows(out)] == [("m", "r", 3)]
+
+
 def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"the folder .*nowhere does not exist"):
-        wexport.ingest(model(w=[1.0]), tmp_path / "nowhere" / "w.parquet", name="m")
+        wexport.ingest_model(model(w=[1.0]), tmp_path / "nowhere" / "w.parquet", name="m")
 
 
 def test_an_empty_model_is_told_to_be_empty(out: Path) -> None:
-    result = wexport.ingest(model(), out, name="m")
+    result = wexport.ingest_model(model(), out, name="m")
     assert (result.models[0].status, result.models[0].reason) == ("empty", "it holds no numbers")
 
 
@@ -383,7 +403,7 @@ def test_an_empty_model_is_told_to_be_empty(out: Path) -> None:
 def test_compare_loses_no_model_that_was_in_memory(tmp_path: Path) -> None:
     out = tmp_path / "weights.parquet"
     wexport.ingest(EXAMPLES / "lstm.h5", out)
-    wexport.ingest(model(w=[1.0]), out, name="m", append=True)
+    wexport.ingest_model(model(w=[1.0]), out, name="m", append=True)
     before = out.read_bytes()
     with pytest.raises(TableError, match=r"holds 1 models that are not among these files, e\.g\. m"):
         wexport.compare(EXAMPLES / "lstm.h5", out=out)
@@ -394,7 +414,9 @@ def test_compare_loses_no_model_that_was_in_memory(tmp_path: Path) -> None:
 def test_metrics_beside_the_parts_of_a_run_are_compared_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     for step in (1, 2):
-        wexport.ingest(model(**{"d/kernel": np.eye(3) * step}), f"{folder}/", name=f"e{step}", run="run", step=step)
+        wexport.ingest_model(
+            model(**{"d/kernel": np.eye(3) * step}), f"{folder}/", name=f"e{step}", run="run", step=step
+        )
     metrics = folder / "metrics.csv"
     metrics.write_text("run,epoch,val_loss\nrun,1,0.5\nrun,2,0.25\n")
     found = wexport.compare(folder, metrics=metrics)

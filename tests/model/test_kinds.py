@@ -1,4 +1,4 @@
-"""What is asked of gradients and outputs instead of weights, by `kinds` in Python and `--kind` on the command line."""
+"""What is asked of gradients and outputs instead of weights, by `kinds` in Python and `--kinds` on the command line."""
 
 from __future__ import annotations
 
@@ -191,12 +191,12 @@ def test_the_command_asks_of_a_kind_or_of_several(table: Path) -> None:
     count = {kind: 3 * sum(of == kind for of, _ in running.SHAPES) for kind in KINDS}
     assert command(counting, table, "--format", "csv").split() == ["n", str(count["weight"])]
     for kind in ONLY_RUN:
-        assert command(counting, table, "--format", "csv", "--kind", kind).split() == ["n", str(count[kind])]
-    both = command(counting, table, "--format", "csv", "--kind", "gradient", "--kind", "activation")
+        assert command(counting, table, "--format", "csv", "--kinds", kind).split() == ["n", str(count[kind])]
+    both = command(counting, table, "--format", "csv", "--kinds", "gradient", "--kinds", "activation")
     assert both.split() == ["n", str(count["gradient"] + count["activation"])]
 
 
 def test_the_command_refuses_other_kinds(table: Path) -> None:
-    assert "'outputs' is not one of 'weight'" in command("models", table, "--kind", "outputs", code=2)
-    assert "untrained is not asked of gradient rows" in command("untrained", table, "--kind", "gradient", code=1)
+    assert "'outputs' is not one of 'weight'" in command("models", table, "--kinds", "outputs", code=2)
+    assert "untrained is not asked of gradient rows" in command("untrained", table, "--kinds", "gradient", code=1)
     assert "kinds is no parameter" in command("SELECT 1", table, "--param", "kinds=x", code=1)

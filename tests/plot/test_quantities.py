@@ -201,9 +201,9 @@ def test_a_session_has_its_kinds_already(sessions: dict[str, Session]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("histogram --slot dense/kernel --kind gradient", "gradient [loss/weight]"),
+        ("histogram --slot dense/kernel --kinds gradient", "gradient [loss/weight]"),
         (f"curves --slot lstm/output --model {ONE} --input 2", "input 2 of 4"),
-        (f"maps --slot conv2d/output --model {ONE} --kind activation --limit 2", "5 channels of 8 x 10"),
+        (f"maps --slot conv2d/output --model {ONE} --kinds activation --limit 2", "5 channels of 8 x 10"),
     ],
 )
 def test_the_commands(path: Path, tmp_path: Path, arguments: str, said: str) -> None:
@@ -216,7 +216,7 @@ def test_the_commands(path: Path, tmp_path: Path, arguments: str, said: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("histogram --slot dense/kernel --kind outputs", "'outputs' is not one of"),
+        ("histogram --slot dense/kernel --kinds outputs", "'outputs' is not one of"),
         ("curves --slot lstm/output --input -1", "-1 is not in the range"),
     ],
 )

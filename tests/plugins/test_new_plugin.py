@@ -14,7 +14,6 @@ import pytest
 
 import wexport
 from wexport.plugins import new_plugin
-from wexport.version import __version__
 
 
 def run(*arguments: object, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -52,7 +51,7 @@ def test_every_name_gives_code_that_parses_and_metadata_that_fits(
     folder, files = new_plugin.write(name)
     module = f"wexport_{name.replace('-', '_')}"
     assert folder == Path(f"wexport-{name}")
-    assert f"{module}.py" in files
+    assert {f"{module}/__init__.py", f"{module}/py.typed"} <= set(files)
     for file in files:
         text = (folder / file).read_text()
         assert "myformat" not in text.lower()
@@ -61,7 +60,7 @@ def test_every_name_gives_code_that_parses_and_metadata_that_fits(
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     assert project["project"]["name"] == f"wexport-{name}"
     assert project["project"]["entry-points"]["wexport"] == {name: module}
-    assert project["project"]["dependencies"][0] == f"wexport>={__version__}"
+    assert project["project"]["dependencies"][0] == f"wexport{new_plugin.compatible()}"
 
 
 @pytest.mark.parametrize("name", ["", "Own", "my_net", "3d", "-a", "a--b", "../a", "a b", "wexport-own", "é"])

@@ -39,7 +39,7 @@ def session(table: Path) -> Iterator[Session]:
 
 @pytest.fixture(scope="module")
 def hasty(table: Path) -> Iterator[Session]:
-    with Session(table, seconds=1.0, memory=1 << 30) as session:
+    with Session(table, timeout=1.0, memory=1 << 30) as session:
         yield session
 
 

@@ -20,6 +20,7 @@ from wexport.analysis.cosines import Floats, Rows
 from wexport.analysis.matching import Method, Place
 from wexport.analysis.matching_many import by_order_or_content
 from wexport.analysis.similarity_sums import PairSums
+from wexport.compatibility import renamed
 from wexport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,11 +111,12 @@ class Similarity:
         return reasons
 
 
+@renamed(seconds="timeout")
 def similarity(table: PathLike, model: str = "*", *, min_coverage: float = MIN_COVERAGE, **limits: Any) -> Similarity:
     """How alike models are, every one with every other.
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern. model: which models, a name or a pattern.
-    min_coverage: pairs of which less than this share of parameters match are not compared. limits: `seconds` and
+    min_coverage: pairs of which less than this share of parameters match are not compared. limits: `timeout` and
     `memory` of each query.
 
     Statistics that are counted and not trained (moving means, ...) are left out. Raises TableError if there is no such

@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows that the table format shows, the same finding in several models being one; 0 for every finding.",
 )
-@click.option(
-    "--timeout", "seconds", type=float, default=300.0, show_default=True, metavar="SECONDS", help="For each query."
-)
+@click.option("--timeout", type=float, default=300.0, show_default=True, metavar="SECONDS", help="For each query.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="What they may take.")
 def check(
     table: str,

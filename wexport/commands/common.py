@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def say(text: str) -> None:
+    """Print lines to standard error, safe for a terminal."""
     from wexport.terminal.text import safe
 
     print("\n".join(safe(line) for line in text.split("\n")), file=sys.stderr)
@@ -80,7 +81,7 @@ def reading_options(command: F) -> F:
 def kind_option(command: F) -> F:
     """What is asked or drawn: by default weights."""
     option = click.option(
-        "--kind",
+        "--kinds",
         "kinds",
         type=click.Choice(KINDS),
         multiple=True,
@@ -106,7 +107,6 @@ def asking_options(command: F) -> F:
         ),
         click.option(
             "--timeout",
-            "seconds",
             type=float,
             default=300.0,
             show_default=True,

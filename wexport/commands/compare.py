@@ -51,9 +51,7 @@ NARROWEST = 12
 @click.option("--report", "page", metavar="FILE", help="Write the whole report, one HTML page, as well.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes that read; one per core by default.")
-@click.option(
-    "--query-timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds for each question."
-)
+@click.option("--query-timeout", type=float, default=300.0, show_default=True, help="Seconds for each question.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")
 @reading_options
 def compare(
@@ -95,7 +93,7 @@ def compare(
         from wexport.terminal.tables import stderr
         from wexport.terminal.text import safe
 
-        write(found, page, overwrite=overwrite, seconds=options["seconds"], memory=options["memory"])
+        write(found, page, overwrite=overwrite, timeout=options["query_timeout"], memory=options["memory"])
         stderr().print(f"wrote {safe(page)}")
     if found.ingested is not None and found.ingested.with_status("failed"):
         sys.exit(EXIT_SOME_FAILED)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from wexport.commands.common import overwrite_option
-from wexport.errors import UsageError
+from wexport.errors import unwritable
 from wexport.files import outputs
 from wexport.files.atomic import atomic_write
 
@@ -38,7 +38,7 @@ def write(folder: Path, *, overwrite: bool = False) -> list[str]:
                 with atomic_write(folder / name) as file:
                     file.write((examples / name).read_bytes())
         except OSError as error:
-            raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
+            raise unwritable(folder, error) from None
     return names
 
 

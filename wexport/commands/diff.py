@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.argument("a")
 @click.argument("b")
 @click.option("--tolerance", type=float, default=0.0, metavar="ABS", help="Differences up to this count as equal.")
-@click.option("--rtol", type=float, default=0.0, metavar="REL", help="And up to this share of the larger value.")
+@click.option(
+    "--relative-tolerance", type=float, default=0.0, metavar="REL", help="And up to this share of the larger value."
+)
 @click.option("--all", "show_all", is_flag=True, help="Identical tensors too.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "markdown"]), default="table", show_default=True
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     help="Rows that the table format shows; 0 for all.",
 )
 @reading_options
-def diff(a: str, b: str, tolerance: float, rtol: float, show_all: bool, form: str, rows: int, **options: Any) -> None:
+def diff(
+    a: str, b: str, tolerance: float, relative_tolerance: float, show_all: bool, form: str, rows: int, **options: Any
+) -> None:
     """Compare two model files value by value.
 
     A and B may be of different formats. Layers are matched by what they are, not by their automatic numbers; values
@@ -44,7 +48,7 @@ def diff(a: str, b: str, tolerance: float, rtol: float, show_all: bool, form: st
     from wexport.differences.diff import diff as run
     from wexport.differences.results import IDENTICAL
 
-    found = run(a, b, tolerance=tolerance, relative_tolerance=rtol, **options)
+    found = run(a, b, tolerance=tolerance, relative_tolerance=relative_tolerance, **options)
     shown = [each for each in found.tensors if show_all or each.status != IDENTICAL]
     _warn(found)
     if form == "json":

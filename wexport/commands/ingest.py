@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -106,7 +106,9 @@ def _summary(result: IngestResult) -> None:
 
 
 def report_problems(result: IngestResult, quiet: bool) -> None:
-    """What failed and why, what is missing from what was read, what held no numbers, and what is left from before."""
+    """What failed and why, what is missing from what was read, what was left out, and what is left from before."""
+    from wexport.ingestion.reading import RUN_STATES
+
     for left in result.left:
         say(f"removed {left.model}: {left.why}" if left.pruned else f"left over: {left.model}: {left.why} (--prune)")
     for plugin in result.broken:
@@ -123,9 +125,29 @@ def report_problems(result: IngestResult, quiet: bool) -> None:
             detail = f": {first.detail}" if first.detail else ""
             more = f" (and {len(model.problems) - 1:,} more)" if len(model.problems) > 1 else ""
             say(f"warning: {model.source}: {first.name}: {first.what}{detail}{more}")
-        if not quiet and model.left_out:
+        left_out = {sort: names for sort, names in model.left_out.items() if sort not in RUN_STATES}
+        if not quiet and left_out:
             what = ", ".join(
                 f"{len(names):,} {sort} ({names[0]}{', ...' if len(names) > 1 else ''})"
-                for sort, names in model.left_out.items()
+                for sort, names in left_out.items()
             )
-            say(f"left out, no numbers: {model.source}: {what}")
+            say(f"left out: {model.source}: {what}")
+    if not quiet:
+        _report_states(result.models)
+
+
+def _report_states(models: Sequence[ModelResult]) -> None:
+    """One line for all optimizers' states, and one for what else runs leave beside their models."""
+    from wexport.ingestion.reading import OPTIMIZER, RUN_STATES
+    from wexport.terminal.text import size
+
+    those = [model for model in models if OPTIMIZER in model.left_out]
+    if those:
+        total = sum(model.left_out_bytes.get(OPTIMIZER, 0) for model in those)
+        files = f"{len(those):,} files" if len(those) > 1 else str(those[0].source)
+        say(f"left out: optimizer state of {files}{f', {size(total)}' if total else ''} (--optimizer reads it)")
+    others = [model for model in models if model.left_out.keys() & (RUN_STATES - {OPTIMIZER})]
+    if others:
+        what = ", ".join(sorted({sort for model in others for sort in model.left_out if sort in RUN_STATES}))
+        files = f"{len(others):,} files, such as {others[0].source}" if len(others) > 1 else str(others[0].source)
+        say(f"left out: {what} in {files}")

@@ -46,9 +46,11 @@ def as_text(inspection: Inspection) -> None:
     for problem in result.problems:
         detail = f": {text.safe(problem.detail)}" if problem.detail else ""
         print(f"not read: {text.safe(problem.name)}: {problem.what}{detail}")
+    for name, first in result.aliases.items():
+        print(f"the same object: {text.safe(name)} and {text.safe(first)}")
     for what, names in result.left_out.items():
         shown = text.safe(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
-        print(f"left out, no numbers: {len(names):,} {what}: {shown}")
+        print(f"left out: {len(names):,} {what}: {shown}")
 
 
 def _fitting(inspection: Inspection, width: int) -> tuple[tuple[str, ...], int]:
@@ -110,6 +112,7 @@ def to_json(inspection: Inspection) -> str:
                 {"name": problem.name, "what": problem.what, "detail": problem.detail} for problem in result.problems
             ],
             "left_out": result.left_out,
+            "aliases": result.aliases,
         },
         indent=1,
     )

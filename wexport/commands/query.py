@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wexport.commands.common import asking_options, kind_option, pairs, say
-from wexport.errors import TableError, UsageError
+from wexport.errors import MissingTableError, UsageError
 from wexport.files import outputs
 
 
@@ -80,7 +80,7 @@ def query(
     if more:
         raise UsageError(f"{more[0]}: one table at a time", hint="quote a pattern: 'parts/*.parquet'")
     if table is None and not Path(asking.TABLE).exists():
-        raise TableError(
+        raise MissingTableError(
             f"no table is named, and there is no {asking.TABLE} here",
             hint=f"wexport query {named.name if named else 'SQL'} TABLE; `wexport ingest *.h5 --out {asking.TABLE}` "
             "makes one",

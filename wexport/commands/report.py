@@ -23,9 +23,7 @@ from wexport.commands.progress import progress
 @click.option(
     "--reference", default="", metavar="MODEL", help="Tell drift from this model, not from checkpoint to checkpoint."
 )
-@click.option(
-    "--timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds that each question may take."
-)
+@click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds that each question may take.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")
 def report(table: str, out: str, by: tuple[str, ...], **options: Any) -> None:
     """Write one HTML page about the models of a table: summary, findings, closeness, ranking, layers.

@@ -29,6 +29,7 @@ from wexport.differences.results import (
 from wexport.errors import PluginError, ReadError, WexportError
 from wexport.files.source import Source
 from wexport.ingestion.messages import Failed
+from wexport.model.parts import part_of
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Tensor
 from wexport.plugins import host as plugin_host
@@ -36,6 +37,9 @@ from wexport.plugins.messages import Setup
 from wexport.stats import SAMPLE_SIZE
 from wexport.stats.sample import SampleValues
 from wexport.table.text import printable
+
+PRELOAD = plugin_host.SHIPPED
+"""What a child needs and a parent may not; see `forkserver.fork`."""
 
 HASH_BYTES = 1 << 20
 
@@ -52,7 +56,7 @@ def prepare(setup: Setup) -> None:
 def compare_files(task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
     """The two files as they open, then every tensor of either."""
     try:
-        with _source(task.a) as one, _source(task.b) as other:
+        with _source(task.a, task.part_a) as one, _source(task.b, task.part_b) as other:
             yield At(f"opening {task.a}")
             a = _opened(one)
             yield At(f"opening {task.b}")
@@ -63,8 +67,8 @@ def compare_files(task: Task) -> Iterator[At | Opened | TensorDiff | Failed]:
         yield Failed(str(error), error.hint)
 
 
-def _source(path: Path) -> Source:
-    return Source(path, _setup.optimizer, _setup.external_data)
+def _source(path: Path, part: str | None) -> Source:
+    return Source(path, _setup.optimizer, _setup.external_data, part)
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------
@@ -95,6 +99,8 @@ def _opened(source: Source) -> _File:
         raise PluginError(
             f"{source.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
         )
+    if source.part is not None:
+        model = part_of(model, source.part, source.path)
     tensors = _plugins.completed(model)
     sides = [_side(tensor, slot) for tensor, slot in zip(tensors, slot_names(tensors), strict=True)]
     places = [

@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from wexport.differences.results import (
@@ -30,6 +29,8 @@ from wexport.differences.results import (
     TensorDiff,
 )
 from wexport.errors import ReadError, UsageError
+from wexport.files import shards
+from wexport.ingestion.folders import one_model
 from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
 from wexport.plugins.catalog import absolute, blame_plugins
@@ -120,7 +121,8 @@ def diff(
 ) -> Diff:
     """Compare two model files value by value, in the canonical layout, in a child process.
 
-    a, b: files of any readable formats; they need not be of the same.
+    a, b: files of any readable formats, which need not be the same; folders that hold one model; or one of several
+    models in a file (`checkpoint.pt#model_ema`).
     tolerance, relative_tolerance: values count as equal if |a - b| <= tolerance + relative_tolerance * max(|a|, |b|).
     optimizer: the optimizer's state too. external_data: values that a file says stand in others, if these lie in its
     own folder. reader: the reader to use for both. plugins: paths of Python files with readers. timeout: seconds for
@@ -135,7 +137,8 @@ def diff(
             raise UsageError(f"{name} {value} is not a number from 0 on")
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout {timeout} is not a positive number of seconds")
-    task = Task(_file(a), _file(b), tolerance, relative_tolerance)
+    sides = [one_model(path, reader=reader, plugins=plugins, external_data=external_data) for path in (a, b)]
+    task = Task(sides[0].path, sides[1].path, sides[0].part, sides[1].part, tolerance, relative_tolerance)
     setup = Setup(absolute(plugins), reader, optimizer, external_data=external_data)
     opened, tensors = _collected(task, setup, timeout)
     if not tensors and not opened.a.problems and not opened.b.problems:
@@ -146,18 +149,9 @@ def diff(
     return Diff(opened.a, opened.b, tensors, (*opened.notes, *of_layers))
 
 
-def _file(path: str | os.PathLike[str]) -> Path:
-    file = Path(path)
-    if not file.exists():
-        raise ReadError(f"{file}: does not exist", hint="check the path")
-    if file.is_dir():
-        raise ReadError(f"{file}: is a folder", hint="diff takes two files; `wexport compare` takes folders")
-    return file
-
-
 def _collected(task: Task, setup: Setup, timeout: float | None) -> tuple[Opened, list[TensorDiff]]:
     """Run the task in a child process and gather what it says."""
-    sizes = task.a.stat().st_size + task.b.stat().st_size
+    sizes = shards.total_size(task.a) + shards.total_size(task.b)
     seconds = 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
     pool = Pool(
         "wexport.differences.child:compare_files",

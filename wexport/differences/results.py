@@ -25,10 +25,15 @@ SAME = frozenset({IDENTICAL, OTHER_DTYPE, WITHIN})
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Two files, and when their values count as equal: |a - b| <= tolerance + relative_tolerance * max(|a|, |b|)."""
+    """Two files, which of several models in each (None for all there is), and when their values count as equal.
+
+    That is |a - b| <= tolerance + relative_tolerance * max(|a|, |b|).
+    """
 
     a: Path
     b: Path
+    part_a: str | None = None
+    part_b: str | None = None
     tolerance: float = 0.0
     relative_tolerance: float = 0.0
 

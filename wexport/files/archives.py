@@ -15,6 +15,8 @@ from wexport.files.source import Source
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 MAX_MEMBERS = 100_000
+_END_BYTES = 22
+"""Of the record behind the directory, without its comment."""
 LOCAL_HEADER_BYTES = 30
 """Before a member's name, at the beginning of the member."""
 # What zipfile raises on damaged or hostile archives.
@@ -117,6 +119,38 @@ def open_archive(source: Source) -> Archive:
 
 def _zip(source: Source) -> zipfile.ZipFile:
     try:
-        return source.closing(zipfile.ZipFile(FileSlice(source.file, 0, source.size)))
+        found = source.closing(zipfile.ZipFile(FileSlice(source.file, 0, source.size)))
     except _ZIP_ERRORS as error:
-        raise ReadError(f"{source.path}: the zip's directory cannot be read: {error}") from None
+        if source.head.startswith(SIGNATURES[0]) and str(error) == "File is not a zip file":
+            raise ReadError(
+                f"{source.path}: begins as a zip and has no directory at its end, so it is cut short",
+                hint="copy, download or save it again",
+            ) from None
+        raise ReadError(
+            f"{source.path}: the zip's directory cannot be read: {error}", hint="copy, download or save it again"
+        ) from None
+    _refuse_more_than_one(source, found)
+    return found
+
+
+def _refuse_more_than_one(source: Source, file: zipfile.ZipFile) -> None:
+    """Raise ReadError for an archive that is only a part of its file: what else is there would be lost without a word.
+
+    `zipfile` looks for the last directory, and reads what that lists wherever the archive begins.
+    """
+    first = min((info.header_offset for info in file.infolist()), default=0)
+    if first > 0:
+        several = source.head.startswith(SIGNATURES[0])
+        raise ReadError(
+            f"{source.path}: holds {'several archives, of which the last begins' if several else 'an archive'} at byte "
+            f"{first:,}, behind what is no part of it",
+            hint="files that were joined are no model; cut them apart, or save the model again",
+        )
+    tail = source.read_at(max(0, source.size - _END_BYTES - 0xFFFF), _END_BYTES + 0xFFFF)
+    end = tail.rfind(SIGNATURES[1])
+    behind = tail[end + _END_BYTES + int.from_bytes(tail[end + 20 : end + 22], "little") :] if end >= 0 else b""
+    if behind.strip(b"\0"):
+        raise ReadError(
+            f"{source.path}: the last {len(behind):,} bytes stand behind its archive and are no part of it",
+            hint="files that were joined are no model; cut them apart, or save the model again",
+        )

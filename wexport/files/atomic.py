@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from wexport.errors import UsageError
+from wexport.errors import unwritable
 
 try:
     import fcntl as fcntl
@@ -62,8 +62,9 @@ class Partial:
 def atomic_write(out: str | os.PathLike[str], *, durable: bool = False) -> Iterator[IO[bytes]]:
     """A file to write; a pipe or device is written to as it is, and a link leads to the file that is replaced.
 
-    durable: it is on disk before it is in its place. Raises UsageError if it cannot be written; what stood there is
-    then as it was, as after anything that is raised while it is written.
+    durable: it is on disk before it is in its place. Raises UsageError for a place that cannot be written to,
+    OutputError for a full disk; what stood there is then as it was, as after anything that is raised while it is
+    written.
     """
     target = Path(out)
     try:
@@ -80,7 +81,7 @@ def atomic_write(out: str | os.PathLike[str], *, durable: bool = False) -> Itera
     except OSError as error:
         if error.errno is None:  # an Arrow error that is told as one of the system
             raise
-        raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
+        raise unwritable(out, error) from None
 
 
 def real(target: Path) -> Path:

@@ -17,7 +17,7 @@ MAX_NAME = 1024
 
 
 class ExternalFiles:
-    """The files beside one model. One is open at a time, however many there are; closed with the model's source."""
+    """The files beside one model. Closed with its source; one is open at a time, but for those asked for."""
 
     def __init__(self, source: Source) -> None:
         self._model = source.path
@@ -25,6 +25,8 @@ class ExternalFiles:
         self._name = ""
         self._open: Source | None = None
         self._sizes: dict[str, int] = {}
+        self._kept: list[Source] = []
+        self._wants = source.optimizer, source.external_data
         source.closing(self)
 
     def size(self, name: str) -> int:
@@ -41,14 +43,27 @@ class ExternalFiles:
         """Up to `count` bytes of the file called `name` from `offset`; raises as `size` does."""
         return self._source(name).read_at(offset, count)
 
+    def opened(self, name: str) -> Source:
+        """The file called `name`, open for as long as the model is; raises as `size` does."""
+        found = self._source(name)
+        self._open = None
+        self._kept.append(found)
+        found.optimizer, found.external_data = self._wants
+        return found
+
     def close(self) -> None:
+        self._let_go()
+        while self._kept:
+            self._kept.pop().__exit__(None, None, None)
+
+    def _let_go(self) -> None:
         if self._open is not None:
             self._open.__exit__(None, None, None)
             self._open = None
 
     def _source(self, name: str) -> Source:
         if self._open is None or self._name != name:
-            self.close()
+            self._let_go()
             path = self._inside(name)
             opened = Source(path)
             try:

@@ -1,11 +1,11 @@
 """Models that are spread over several files, which an index beside them names.
 
 `model.safetensors.index.json` holds `weight_map`, the file of each tensor. The data files of TensorFlow's checkpoints
-go by the name of their index: `ckpt-1.data-00000-of-00002` belongs to `ckpt-1.index`. Such an index is a model; the
-files that it names are parts of it, and no models of their own where the index is read, too.
+go by the name of their index: `ckpt-1.data-00000-of-00002` belongs to `ckpt-1.index`. The `.distcp` files of a folder
+that torch.distributed.checkpoint wrote belong to its `.metadata`. Such an index is a model; the files that it names are
+parts of it, and no models of their own where the index is read, too.
 
-No reader opens `pytorch_model.bin.index.json` or `tf_model.h5.index.json`: the files that those name are read each as
-the model that it is.
+No reader opens `tf_model.h5.index.json`: the files that it names are read each as the model that it is.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from typing import Any
 from wexport.errors import BudgetError, HostileFileError, ReadError
 
 SUFFIX = ".index.json"
-READ = (".safetensors" + SUFFIX,)
+KERAS = ".weights.json"
+"""How the index of Keras' sharded weights ends; the files that it names end in `.weights.h5`."""
+READ = (KERAS, ".safetensors" + SUFFIX, ".bin" + SUFFIX, ".pt" + SUFFIX, ".pth" + SUFFIX)
 """How the names of such indexes end that a reader opens."""
 CHECKPOINT_SUFFIX = ".index"
+DISTRIBUTED, DISTRIBUTED_PART = ".metadata", ".distcp"
+"""The file that tells of the others in a folder of torch.distributed.checkpoint, and how those end."""
 MAX_INDEX_BYTES = 16 << 20
 """An index has about a hundred bytes for each tensor."""
 _PLAIN_NAME = re.compile(r"[^/\\:\0]{1,255}")
@@ -40,7 +44,7 @@ def read_index(path: Path) -> dict[str, str]:
     what is no index.
     """
     found = _weight_map(path)
-    suffix = Path(path.name.removesuffix(SUFFIX)).suffix
+    suffix = ".weights.h5" if path.name.endswith(KERAS) else Path(path.name.removesuffix(SUFFIX)).suffix
     for file in set(found.values()):
         if not _PLAIN_NAME.fullmatch(file) or not file.endswith(suffix) or file in (".", "..", path.name):
             raise HostileFileError(
@@ -65,6 +69,10 @@ def _weight_map(path: Path) -> dict[str, str]:
             f"{path}: is no index of a sharded model: {str(error)[:200]}", hint="copy or save it again"
         ) from None
     found: Any = index.get("weight_map") if isinstance(index, dict) else None
+    if isinstance(found, dict) and path.name.endswith(KERAS):
+        # One layer may be in several files.
+        lists = {name: files if isinstance(files, list) else [files] for name, files in found.items()}
+        found = {f"{name}#{number}": file for name, files in lists.items() for number, file in enumerate(files)}
     if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
         raise ReadError(f"{path}: has no weight_map of names to files", hint="name the files of the model instead")
     return found
@@ -74,6 +82,8 @@ def parts(path: Path) -> list[Path]:
     """The files that an index names, in the order of their names; none for a file that is no index, or not read."""
     if path.name.endswith(CHECKPOINT_SUFFIX):
         return _checkpoint_parts(path)
+    if path.name == DISTRIBUTED:
+        return sorted(path.parent.glob(f"*{DISTRIBUTED_PART}"))
     if not path.name.endswith(READ):
         return []
     try:

@@ -10,11 +10,15 @@ from typing import Any, BinaryIO
 class FileSlice(io.RawIOBase):
     """A stretch of a file as a file of its own: reads only, never outside."""
 
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+    def __init__(self, file: BinaryIO | FileSlice, start: int, size: int) -> None:
         super().__init__()
-        self.base = file
-        self.start = start
-        self.size = size
+        self.base: BinaryIO
+        self.start: int
+        self.size: int
+        if isinstance(file, FileSlice):  # of the file itself, so that it can be mapped into memory
+            self.base, self.start, self.size = file.base, file.start + start, max(0, min(size, file.size - start))
+        else:
+            self.base, self.start, self.size = file, start, size
         self._position = 0
 
     def readable(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from wexport.errors import ReadError
+from wexport.files.slices import FileSlice
 
 HEAD_BYTES = 4096
 """How much of a file's beginning `Source.head` shows."""
@@ -32,6 +33,8 @@ class Source:
     """Whether optimizer state is wanted."""
     external_data: bool = False
     """Whether values may be read that the file says stand in others beside it, see `wexport.files.external`."""
+    part: str | None = None
+    """Which of several models in the file is wanted, by the name before its tensors' names; None for all there is."""
     _exit: ExitStack = field(default_factory=ExitStack, repr=False)
     _shared: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -82,6 +85,13 @@ class Source:
             return b""
         self.file.seek(offset)
         return self.file.read(min(count, there))  # `read` would first make room for all that was asked for
+
+    def within(self, stretch: FileSlice) -> Source:
+        """A part of this file, such as an archive in an archive, as a source of its own; errors name the whole file."""
+        found = Source(self.path, self.optimizer, self.external_data)
+        found.__dict__.update(file=stretch, size=stretch.size)
+        self._exit.callback(found.__exit__, None, None, None)
+        return found
 
     def closing(self, resource: T) -> T:
         """Have `resource.close()` called when the file is done with."""

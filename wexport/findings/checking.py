@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wexport import library
+from wexport.compatibility import renamed
 from wexport.errors import QueryError, UsageError
 from wexport.findings import rules
 from wexport.queries import asking
@@ -52,12 +53,13 @@ class Group:
     example: Finding
 
 
+@renamed(seconds="timeout")
 def check(
     table: PathLike | Session = asking.TABLE,
     parameters: Mapping[str, Any] | None = None,
     *,
     rules: Iterable[PathLike] = (),
-    seconds: float = SECONDS,
+    timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
 ) -> list[Finding]:
     """All findings of the library's queries and of your own rules, the worst first.
@@ -67,7 +69,7 @@ def check(
     rules: SQL files, or folders of them. A file is one SELECT with the columns severity, finding and model, and if it
         likes slot or layer, seen, threshold and advice; or lines `SET VARIABLE name = constant;`, which set parameters;
         or both. `parameters` win over them.
-    seconds, memory: what each query may take.
+    timeout, memory: seconds and bytes that each query may take.
 
     Raises UsageError for unknown parameters and rules that cannot be used, QueryError if a query fails, TableError if
     there is no such table.
@@ -77,7 +79,7 @@ def check(
     asked = [(library.get(name), _of_query(name, given)) for name in QUERIES]
     _refuse_unknown(given, own)
     found: list[Finding] = []
-    with opened(table, seconds=seconds, memory=memory) as session:
+    with opened(table, timeout=timeout, memory=memory) as session:
         if session.kinds:
             raise UsageError(
                 f"a session over {' and '.join(session.kinds)} rows cannot be checked", hint="open another"

@@ -1,4 +1,4 @@
-"""Models in memory as rows: what `ingest` does with an object that is no path.
+"""Models in memory as rows: what `ingest_model` writes.
 
 Nothing is isolated here: the values are the caller's own, and are measured where they are. So nothing is half done
 either: a tensor that cannot be read is an error, and the table stays as it was.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wexport.errors import PluginError, UsageError, WexportError
+from wexport.errors import MissingFileError, PluginError, UsageError, WexportError
 from wexport.files import shards
 from wexport.ingestion import inputs, worker
 from wexport.ingestion.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
@@ -82,7 +82,8 @@ def name_of(given: object, options: Options) -> str:
     """What the model is called: as given, or as its framework calls it. Raises UsageError where neither tells."""
     name = options.name if options.name is not None else getattr(given, "name", None)
     if not isinstance(name, str) or not name:
-        raise UsageError("a model in memory needs a name", hint='wexport.ingest(model, "weights.parquet", name="mine")')
+        hint = 'wexport.ingest_model(model, "weights.parquet", name="mine")'
+        raise UsageError("a model in memory needs a name", hint=hint)
     return text.printable(name)
 
 
@@ -105,7 +106,7 @@ def place_of(
         return {**found, "source": None, "source_bytes": None}
     path = Path(source)
     if not path.exists():
-        raise UsageError(f"{path}: does not exist", hint="source is the file that the model was loaded from")
+        raise MissingFileError(f"{path}: does not exist", hint="source is the file that the model was loaded from")
     return {**found, "source": inputs.source_name(path), "source_bytes": shards.total_size(path)}
 
 

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wexport.errors import UsageError
+from wexport.errors import MissingFileError, UsageError
 from wexport.files import shards
 from wexport.table.text import printable
 
 _SUFFIX = re.compile(r"(\.[A-Za-z][A-Za-z0-9]{0,11}\.index\.json|(\.weights)?\.[A-Za-z][A-Za-z0-9]{0,11})$")
+KERAS_FOLDER = ("model.weights.h5", "model.weights.json")
+"""What Keras calls the weights in a folder that it saves a model as."""
 _GLOB = re.compile(r"[*?\[]")
 # A checkpoint's number stands behind a word that says so; a bare number (resnet50, fold_3) is no step.
 _STEP = re.compile(
@@ -29,12 +31,19 @@ class Input:
     """A file to read.
 
     named: the user named it (or a pattern that matches it); False if it was met in a folder, where what is no model
-    is passed over. unread: why it is a folder whose files cannot be listed; empty for a file.
+    is passed over. part: which of several models in it, as in `checkpoint.pt#model_ema`; None for all there is.
+    unread: why it is a folder whose files cannot be listed; empty for a file.
     """
 
     path: Path
     named: bool
+    part: str | None = None
     unread: str = ""
+
+    @property
+    def called(self) -> Path:
+        """The path as it was given, with the part."""
+        return self.path if self.part is None else self.path.with_name(f"{self.path.name}#{self.part}")
 
 
 def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
@@ -44,7 +53,7 @@ def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
 
     Raises UsageError for a path that does not exist, a pattern that matches nothing, and what is no path.
     """
-    found: dict[str, Input] = {}
+    found: dict[tuple[str, str | None], Input] = {}
     for argument in arguments:
         if not isinstance(argument, (str, os.PathLike)):
             raise UsageError(
@@ -52,9 +61,19 @@ def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
                 hint="name files; a model in memory is given by itself",
             )
         for item in _expand_one(os.fspath(argument)):
-            found.setdefault(os.path.realpath(item.path), item)
+            found.setdefault((os.path.realpath(item.path), item.part), item)
     parts = {os.path.realpath(part) for item in found.values() for part in shards.parts(item.path)}
-    return [item for path, item in found.items() if path not in parts]
+    return [item for (path, _), item in found.items() if path not in parts]
+
+
+def named(argument: str | os.PathLike[str]) -> Input:
+    """A file, with the part that stands behind a "#" if there is no file of the whole name."""
+    path = Path(argument)
+    if "#" in path.name and not os.path.lexists(path):
+        name, _, part = path.name.rpartition("#")
+        if name and part and os.path.lexists(path.with_name(name)):
+            return Input(path.with_name(name), True, part)
+    return Input(path, True)
 
 
 def _expand_one(argument: str) -> Iterator[Input]:
@@ -73,8 +92,10 @@ def _expand_one(argument: str) -> Iterator[Input]:
         for match in matches:
             if not Path(match).is_dir():
                 yield Input(Path(match), named=True)
+    elif (item := named(argument)).part is not None:
+        yield item
     else:
-        raise UsageError(f"{argument}: does not exist", hint="check the path")
+        raise MissingFileError(f"{argument}: does not exist", hint="check the path")
 
 
 def _in_folder(folder: Path) -> Iterator[Input]:
@@ -83,14 +104,17 @@ def _in_folder(folder: Path) -> Iterator[Input]:
         here = due.pop()
         try:
             with os.scandir(here) as entries:
-                seen = [entry for entry in entries if not entry.name.startswith(".")]
+                found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             yield Input(here, named=True, unread=error.strerror or str(error))
             continue
-        found = sorted(seen, key=lambda entry: entry.name)
+        names = {entry.name for entry in found}
+        if shards.DISTRIBUTED in names and any(name.endswith(shards.DISTRIBUTED_PART) for name in names):
+            yield Input(here / shards.DISTRIBUTED, named=False)  # the one hidden file that is a model
+        shown = [entry for entry in found if not entry.name.startswith(".")]
         # Only what is a file already: opening a pipe or device that happens to lie in a folder helps nobody.
-        yield from (Input(Path(entry.path), named=False) for entry in found if _is_file(entry))
-        due += [Path(entry.path) for entry in reversed(found) if entry.is_dir(follow_symlinks=False)]
+        yield from (Input(Path(entry.path), named=False) for entry in shown if _is_file(entry))
+        due += [Path(entry.path) for entry in reversed(shown) if entry.is_dir(follow_symlinks=False)]
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
@@ -145,10 +169,18 @@ def model_names(paths: Sequence[Path], pattern: str | None = None, known: Mappin
 def _model_path(path: Path) -> Path:
     """The file, or the folder that is the model where the file's own name is the same in every one.
 
-    A SavedModel of TensorFlow's keeps its variables in `variables/variables.index`.
+    A SavedModel of TensorFlow's keeps its variables in `variables/variables.index`; Keras' folders have their config
+    beside `model.weights.h5`; torch.distributed.checkpoint calls its index `.metadata`.
     """
-    of_saved_model = path.parts[-2:] == ("variables", "variables.index") and len(path.parts) > 3
-    return path.parents[1] if of_saved_model else path
+    if path.parts[-2:] == ("variables", "variables.index") and len(path.parts) > 3:
+        return path.parents[1]
+    name, _, part = path.name.partition("#")
+    of_keras = name in KERAS_FOLDER and all(
+        path.with_name(other).is_file() for other in ("config.json", "metadata.json")
+    )
+    if (of_keras or name == shards.DISTRIBUTED) and len(path.parts) > 2:
+        return path.parent.with_name(f"{path.parent.name}#{part}") if part else path.parent
+    return path
 
 
 def series(model: str, pattern: re.Pattern[str] | None = None) -> tuple[str | None, int | None]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from wexport.errors import ReadError
-from wexport.ingestion.inputs import Input, model_names
+from wexport.ingestion.folders import one_model
+from wexport.ingestion.inputs import model_names
 from wexport.ingestion.reading import ModelResult, Options, Readers
+from wexport.plugins.catalog import absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +33,44 @@ class Inspection:
             yield group[0]["layer"] or "", group[0]["layer_class"], group
 
 
-def inspect(path: str | os.PathLike[str], **options: Any) -> Inspection:
-    """Read one model file, in a child process, and return what its rows would be.
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    detail: str = "full",
+    optimizer: bool = False,
+    external_data: bool = False,
+    reader: str | None = None,
+    plugins: Sequence[str | os.PathLike[str]] = (),
+    timeout: float | None = None,
+) -> Inspection:
+    """Read one model, in a child process, and return what its rows would be.
 
-    options: the fields of `ingestion.reading.Options` that concern reading: optimizer, external_data, reader, plugins,
-    timeout, detail.
-    Raises ReadError if it cannot be read.
+    path: a file, a folder that holds one model, or one of several models in a file (`checkpoint.pt#model_ema`).
+
+    detail, optimizer, external_data, reader, plugins, timeout: as for `ingest`.
+    Raises MissingModelError if it is not there, ReadError if it cannot be read, UsageError for options that make no
+    sense.
     """
-    chosen = Options(**{"jobs": 1, **options})
-    file = Path(path)
-    if not file.exists():
-        raise ReadError(f"{file}: does not exist", hint="check the path")
-    if file.is_dir():
-        raise ReadError(f"{file}: is a folder", hint="inspect takes one file; `wexport ingest` takes folders")
-    (name,) = model_names([file])
-    result = ModelResult(name, file)
+    chosen = Options(
+        detail=detail,
+        optimizer=optimizer,
+        external_data=external_data,
+        reader=reader,
+        plugins=absolute(plugins),
+        jobs=1,
+        timeout=timeout,
+    ).checked()
+    item = one_model(path, reader=chosen.reader, plugins=chosen.plugins, external_data=chosen.external_data)
+    (name,) = model_names([item.called])
+    result = ModelResult(name, item.path)
     rows: list[dict[str, Any]] = []
     with Readers(chosen, 1) as readers:
-        for _, piece in readers.measure([(Input(file, named=True), result)]):
+        for _, piece in readers.measure([(item, result)]):
             if piece is not None:
                 names = piece.columns.keys()
                 rows.extend(dict(zip(names, row, strict=True)) for row in zip(*piece.columns.values(), strict=True))
         broken = [each for each in readers.plugins() if each.state != "ok" and each.from_file]
         result.notes.extend(f"plugin {each.name} is broken and was left out: {each.reason}" for each in broken)
-    if result.status == "failed":
+    if result.status in ("failed", "skipped"):
         raise ReadError(result.reason, hint=result.hint)
     return Inspection(result, sorted(rows, key=lambda row: row["tensor_index"]))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wexport.errors import TableError
-from wexport.ingestion import inputs
 from wexport.ingestion.reading import ModelResult
 
 
@@ -45,7 +44,9 @@ def find(target: Path, results: Sequence[ModelResult], *, prune: bool) -> tuple[
         held = {model: source for model, (_, source) in parts.items()}
     else:
         held = {model: source for source, model in stored.model_names(target).items()}
-    found = _found(held, results)
+    ended = {result.model for result in results}
+    now = {source: model for model, source in held.items() if model in ended}
+    found = _found(held, results, now if target.is_dir() else {})
     if prune and found:
         if target.is_dir():
             for each in found:
@@ -55,9 +56,9 @@ def find(target: Path, results: Sequence[ModelResult], *, prune: bool) -> tuple[
     return tuple(LeftOver(each.model, each.source, each.why, prune) for each in found)
 
 
-def _found(held: dict[str, str], results: Sequence[ModelResult]) -> list[LeftOver]:
+def _found(held: dict[str, str], results: Sequence[ModelResult], now: dict[str, str]) -> list[LeftOver]:
+    """held: the models in the table, with their files. now: the files that were read, by the models that they are."""
     ended = {result.model: result for result in results}
-    now = {inputs.source_name(result.source): result.model for result in results if result.status != "failed"}
     found = []
     for model, source in held.items():
         if model in ended:
@@ -65,7 +66,7 @@ def _found(held: dict[str, str], results: Sequence[ModelResult]) -> list[LeftOve
                 found.append(LeftOver(model, source, "it cannot be read now, and is there as it was before"))
         elif source in now:
             found.append(LeftOver(model, source, f"its file is there as {now[source]} now, so it is there twice"))
-        elif not os.path.lexists(source):
+        elif not (os.path.lexists(source) or os.path.lexists(source.rpartition("#")[0])):
             found.append(LeftOver(model, source, "its file is gone"))
     return found
 

@@ -11,12 +11,16 @@ from wexport.model.tensors import Skipped
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file, or one of several shares of its tensors. named: the user named it, so it must be readable."""
+    """A file, or one of several shares of its tensors.
+
+    named: the user named it, so it must be readable. part: which of several models in it, see `Source.part`.
+    """
 
     path: Path
     named: bool = True
     share: int = 0
     shares: int = 1
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Opened:
     tensor_count: int
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
+    aliases: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

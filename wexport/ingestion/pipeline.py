@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,16 @@ from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, W
 from wexport.plugins.catalog import absolute
 from wexport.plugins.messages import PluginSummary
 
+PathLike = str | os.PathLike[str]
+
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What an ingest did. out: the table or folder. written: whether it was changed. broken: plugins, if any.
+    """What an ingest did.
 
-    left: what the table holds of files that are gone or failed now, or under names that they had before.
+    out: the table or folder. models: how each model ended. rows: of the table. seconds: what it took. written: whether
+    the table was changed. broken: plugins that could not be used, if any. left: what the table holds of files that are
+    gone or failed now, or under names that they had before.
     """
 
     out: Path
@@ -48,48 +52,116 @@ Progress = Callable[[ModelResult, int, int], None]
 
 
 def ingest(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Any,
-    out: str | os.PathLike[str],
+    paths: PathLike | Iterable[PathLike],
+    out: PathLike,
     *,
+    detail: str = "full",
+    optimizer: bool = False,
+    external_data: bool = False,
+    append: bool = False,
+    prune: bool = False,
+    name: str | None = None,
+    series: str | None = None,
+    reader: str | None = None,
+    plugins: Sequence[PathLike] = (),
+    jobs: int | None = None,
+    timeout: float | None = None,
     progress: Progress | None = None,
-    run: str | None = None,
-    step: int | None = None,
-    source: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    **options: Any,
+    **of_a_model: Any,
 ) -> IngestResult:
-    """Read model files, or a model in memory, into a table.
+    """Read model files into a table.
 
-    paths: a file, folder or glob pattern, or several of them; or a `wexport.Model`, or a model of a framework whose
-        plugin is installed. That is read at once, in this process; its name is the option `name`, or its own.
-    run, step, source: of a model in memory: the series that it is a checkpoint of, and the file it was loaded from.
+    paths: a file, folder or glob pattern, or several of them. A model in memory is for `ingest_model`; until the next
+        version it is taken here too, with a DeprecationWarning.
     out: a Parquet file, or a folder (an existing one, or a path that ends in "/") for one part per model.
+    detail: "full", or "summary" without sample, grid and units, for mailing.
+    optimizer: rows for the optimizer's state too.
+    external_data: read values that a file says stand in others, if these lie in its own folder.
+    append: add to the table, replacing models that were read from the same file before.
+    prune: with append or a folder, remove models whose file is gone or fails now, or which are there under another name.
+    name: how models are named, with {stem}, {name}, {parent} and {path}; by default by their paths.
+    series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
+    reader: the reader to use for every file. plugins: paths of Python files with plugins.
+    jobs: child processes; None is one per core, fewer if memory is short.
+    timeout: seconds that one file may take; None is 30, and one more for each 10 MB.
     overwrite: replace a file at `out` that is no table of wexport's, too; never one that is read.
     progress: called as each file ends.
-    options: the fields of `Options`.
 
     Returns how each file ended. A file that cannot be read costs nothing else. If none can be read, nothing is
     written. Raises UsageError for arguments that make no sense, TableError if the table cannot be written or added to.
     """
-    begun = time.monotonic()
-    chosen = _options(options)
-    folder = places.is_folder(out)
-    target = Path(out)
+    options = Options(
+        detail=detail,
+        optimizer=optimizer,
+        external_data=external_data,
+        append=append,
+        prune=prune,
+        name=name,
+        series=series,
+        reader=reader,
+        plugins=absolute(plugins),
+        jobs=jobs,
+        timeout=timeout,
+    )
     if in_memory.is_living(paths):
-        place = {"run": run, "step": step, "source": source}
-        result, rows, plugins = _ingest_living(paths, out, folder, chosen, place, overwrite)
-        if progress is not None:
-            progress(result, 1, 1)
-        broken = tuple(plugin for plugin in plugins if plugin.state != "ok")
-        return IngestResult(target, [result], rows, time.monotonic() - begun, True, broken)
-    if (run, step, source) != (None, None, None):
+        warnings.warn(
+            "ingest: a model in memory is for wexport.ingest_model, and is not taken here from the next version on",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return _ingest_model(paths, out, options, progress, overwrite, **of_a_model)
+    for word in of_a_model:
+        if word not in ("run", "step", "source"):
+            raise UsageError(f"ingest() has no option {word!r}", hint="see help(wexport.ingest)")
+    if any(value is not None for value in of_a_model.values()):
         raise UsageError("run, step and source are for a model in memory", hint="series=REGEX reads them from names")
-    found = inputs.expand([paths] if isinstance(paths, (str, os.PathLike)) else paths)
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    return _ingest_files(given, out, options, progress, overwrite)
+
+
+def ingest_model(
+    model: object,
+    out: PathLike,
+    *,
+    name: str | None = None,
+    run: str | None = None,
+    step: int | None = None,
+    source: PathLike | None = None,
+    detail: str = "full",
+    append: bool = False,
+    series: str | None = None,
+    plugins: Sequence[PathLike] = (),
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> IngestResult:
+    """Read a model in memory into a table, at once and in this process.
+
+    model: a `wexport.Model`, or a model of a framework whose plugin is installed.
+    name: what the model is called; by default as its framework calls it.
+    run, step: the series that it is a checkpoint of; by default as its name tells, read by `series` if that is given.
+    source: the file that it was loaded from.
+    out, detail, append, plugins, progress, overwrite: as for `ingest`.
+
+    Raises UsageError for arguments that make no sense, or if no plugin knows such a model; PluginError, which names the
+    tensor, if it cannot be read: nothing is written then; TableError if the table cannot be written or added to.
+    """
+    options = Options(detail=detail, append=append, name=name, series=series, plugins=absolute(plugins))
+    return _ingest_model(model, out, options, progress, overwrite, run=run, step=step, source=source)
+
+
+def _ingest_files(
+    paths: Iterable[PathLike], out: PathLike, options: Options, progress: Progress | None, overwrite: bool
+) -> IngestResult:
+    begun = time.monotonic()
+    chosen = options.checked()
+    target, folder = Path(out), places.is_folder(out)
+    found = inputs.expand(paths)
     found = [item for item in found if not _is_output(item, target, folder)]
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
     known = left_overs.known_names(target) if folder or chosen.append else {}
-    names = inputs.model_names([item.path for item in found], chosen.name, known)
+    names = inputs.model_names([item.called for item in found], chosen.name, known)
     results = [ModelResult(name, item.path) for name, item in zip(names, found, strict=True)]
     files = (file for item in found for file in (item.path, *shards.parts(item.path)))
     places.claim(out, names, [*chosen.plugins, *files], overwrite=overwrite)
@@ -120,43 +192,34 @@ def ingest(
     return IngestResult(target, results, rows, time.monotonic() - begun, written, broken, left)
 
 
-def _ingest_living(
+def _ingest_model(
     given: object,
-    out: str | os.PathLike[str],
-    folder: bool,
+    out: PathLike,
     options: Options,
-    place: Mapping[str, Any],
+    progress: Progress | None,
     overwrite: bool,
-) -> tuple[ModelResult, int, tuple[PluginSummary, ...]]:
-    """How the model ended, the table's number of rows, and the plugins. place: run, step and source, as given."""
-    found = in_memory.read(given, options)
-    name = in_memory.name_of(given, options)
-    source = [] if place["source"] is None else [place["source"]]
-    places.claim(out, [name], [*options.plugins, *source], overwrite=overwrite)
-    columns = in_memory.place_of(name, options, **place)
+    run: str | None = None,
+    step: int | None = None,
+    source: PathLike | None = None,
+) -> IngestResult:
+    begun = time.monotonic()
+    chosen = options.checked()
+    target, folder = Path(out), places.is_folder(out)
+    found = in_memory.read(given, chosen)
+    name = in_memory.name_of(given, chosen)
+    places.claim(out, [name], [*chosen.plugins, *([] if source is None else [source])], overwrite=overwrite)
+    columns = in_memory.place_of(name, chosen, run, step, source)
     result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
     from wexport.ingestion.writing import write_living
 
-    measured = in_memory.measure(found, result, options, columns)
-    with contextlib.nullcontext() if folder else locked(Path(out)):
-        rows = write_living(
-            Path(out), name, measured, options, found.provenance, folder=folder, source=columns["source"]
-        )
-    return result, rows, tuple(info.summary() for info in found.plugins.infos)
-
-
-def _options(given: dict[str, Any]) -> Options:
-    try:
-        options = Options(**given)
-    except TypeError as error:
-        raise UsageError(str(error).replace("Options.__init__()", "ingest()")) from None
-    if options.detail not in ("full", "summary"):
-        raise UsageError(f"detail {options.detail!r} is neither 'full' nor 'summary'")
-    if options.jobs is not None and options.jobs < 1:
-        raise UsageError(f"jobs {options.jobs} is less than 1")
-    if options.timeout is not None and not options.timeout > 0:
-        raise UsageError(f"timeout {options.timeout} is not a positive number of seconds")
-    return dataclasses.replace(options, plugins=absolute(options.plugins))
+    measured = in_memory.measure(found, result, chosen, columns)
+    source_name = columns["source"]
+    with contextlib.nullcontext() if folder else locked(target):
+        rows = write_living(target, name, measured, chosen, found.provenance, folder=folder, source=source_name)
+    if progress is not None:
+        progress(result, 1, 1)
+    broken = tuple(summary for info in found.plugins.infos if (summary := info.summary()).state != "ok")
+    return IngestResult(target, [result], rows, time.monotonic() - begun, True, broken)
 
 
 def _is_output(item: Input, target: Path, folder: bool) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wexport.errors import UsageError
 from wexport.files import shards
 from wexport.files.stamps import Stamp, stamp
 from wexport.ingestion import inputs
@@ -59,6 +60,16 @@ class Options:
     jobs: int | None = None
     timeout: float | None = None
 
+    def checked(self) -> Options:
+        """Itself. Raises UsageError for a value that makes no sense."""
+        if self.detail not in ("full", "summary"):
+            raise UsageError(f"detail {self.detail!r} is neither 'full' nor 'summary'")
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"jobs {self.jobs} is less than 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise UsageError(f"timeout {self.timeout} is not a positive number of seconds")
+        return self
+
 
 @dataclass(slots=True)
 class ModelResult:
@@ -66,9 +77,11 @@ class ModelResult:
 
     status: "ok"; "partial" (some objects could not be read); "empty" (no numbers in it); "failed"; "unchanged" (its
         part is up to date); "skipped" (met in a folder, and no model).
+        aliases: tensors that are second names of others, and the first names.
     failure: "crashed", "killed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
+    problems: what could not be read though it should be. left_out: the names of what is no tensor of the model, by what
+        it is; left_out_bytes: of the numbers in these, as far as known.
     stamp: its files as they were before it was read. changed: whether they were others afterwards.
-    problems: what could not be read though it should be. left_out: how many objects of each sort hold no numbers.
     """
 
     model: str
@@ -84,6 +97,8 @@ class ModelResult:
     source_bytes: int = 0
     problems: list[Skipped] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    left_out_bytes: dict[str, int] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     stamp: Stamp = field(default_factory=list)
     changed: bool = False
@@ -98,6 +113,10 @@ class ModelResult:
         for name, value in asdict(ModelResult(self.model, self.source)).items():
             setattr(self, name, value)
 
+
+OPTIMIZER = "optimizer state"
+RUN_STATES = frozenset({OPTIMIZER, "state of random generators", "state of a scheduler", "arguments of a training run"})
+"""What readers call what a training run leaves beside its models, and what is no model on its own."""
 
 Work = list[tuple[Input, ModelResult]]
 
@@ -199,6 +218,7 @@ class Readers:
                 if not tasks[event.task].share:  # every share opens the file; the first tells
                     result.format, result.reader = event.value.format, event.value.reader
                     note_skipped(result, event.value.skipped)
+                    result.aliases = dict(event.value.aliases)
                     result.notes.extend(self._first_time(event.value.notes))
             elif isinstance(event.value, Failed):
                 _fail(result, event.value.reason, event.value.hint)
@@ -238,7 +258,7 @@ class Readers:
             shares = min(MAX_SHARES, max(1, -(-sizes[number] // share_bytes))) if self._jobs > 1 else 1
             left -= sizes[number]
             item = work[number][0]
-            tasks.extend(Task(item.path, item.named, share, shares) for share in range(shares))
+            tasks.extend(Task(item.path, item.named, share, shares, item.part) for share in range(shares))
             owners.extend([number] * shares)
         return tasks, owners
 
@@ -263,6 +283,7 @@ def note_skipped(result: ModelResult, skipped: Sequence[Skipped]) -> None:
             result.problems.append(each)
         else:
             result.left_out.setdefault(each.what, []).append(each.name)
+            result.left_out_bytes[each.what] = result.left_out_bytes.get(each.what, 0) + each.size
 
 
 def count_rows(result: ModelResult, columns: Mapping[str, Sequence[Any]], count: int) -> None:
@@ -292,6 +313,10 @@ def conclude(result: ModelResult) -> None:
             + (f" ({first.detail})" if first.detail else ""),
             "",
         )
+    elif result.left_out and result.left_out.keys() <= RUN_STATES:
+        what = ", ".join(result.left_out)
+        result.status, result.reason = "skipped", f"{result.source}: holds no model but the {what} of a run"
+        result.hint = "--optimizer reads it" if OPTIMIZER in result.left_out else "name the model beside it"
     else:
         result.status, result.reason = "empty", "it holds no numbers"
 

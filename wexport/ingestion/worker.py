@@ -10,6 +10,7 @@ from wexport import stats
 from wexport.errors import PluginError, ReadError, WexportError
 from wexport.files.source import Source
 from wexport.ingestion.messages import Failed, Opened, Rows, Task
+from wexport.model.parts import part_of
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
@@ -18,6 +19,8 @@ from wexport.plugins.statistics import Extra
 from wexport.processes.child import breadcrumb
 from wexport.table.text import printable
 
+PRELOAD = plugin_host.SHIPPED
+"""What a child needs and a parent may not; see `forkserver.fork`."""
 MAX_CONFIG_BYTES = 16 << 10
 BATCH_BYTES = 256 << 10
 
@@ -39,10 +42,18 @@ def measure_file(task: Task) -> Iterator[Opened | Rows | Failed]:
     """Everything that the table holds of one file, in pieces of bounded size."""
     breadcrumb()
     try:
-        with Source(task.path, _setup.optimizer, _setup.external_data) as source:
+        with Source(task.path, _setup.optimizer, _setup.external_data, task.part) as source:
             yield from _measure(task, source)
     except WexportError as error:
         yield Failed(str(error), error.hint)
+
+
+def look_at_file(task: Task) -> Iterator[Opened | Failed]:
+    """What a file is and how many tensors it holds, without a look at their values."""
+    for said in measure_file(task):
+        assert not isinstance(said, Rows)
+        yield said
+        return
 
 
 def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
@@ -67,10 +78,14 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
         raise PluginError(
             f"{task.path}: reader {reader.name} returned {type(model).__name__} where a wexport.Model is due"
         )
+    if task.part is not None:
+        model = part_of(model, task.part, task.path)
     tensors = _plugins.completed(model)
     slots = slot_names(tensors)
     left_out = [f"plugin {name} is left out: {reason}" for name, reason in _setup.without]
-    yield Opened(reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes))
+    yield Opened(
+        reader.name, model.format, len(tensors), tuple(model.skipped), (*left_out, *_plugins.notes), _aliases(model)
+    )
     rows: list[dict[str, Any]] = []
     problems: list[Skipped] = []
     size = 0
@@ -93,6 +108,10 @@ def _measure(task: Task, source: Source) -> Iterator[Opened | Rows | Failed]:
             rows, size = [], 0
     yield Rows(len(rows), by_column(rows), tuple(problems), tuple(_extra.notes))
     _extra.notes.clear()
+
+
+def _aliases(model: Model) -> tuple[tuple[str, str], ...]:
+    return tuple((printable(name), printable(first)) for name, first in model.aliases.items())
 
 
 def _share(tensors: Sequence[Tensor], task: Task) -> list[int]:

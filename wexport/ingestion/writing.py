@@ -200,7 +200,7 @@ def _metadata_of_part(
     shared: Mapping[str, Any], item: inputs.Input, result: ModelResult, options: Options
 ) -> dict[str, Any]:
     """What a part remembers besides, so that the next run sees whether it is up to date."""
-    source = {"path": inputs.source_name(item.path), "model": result.model}
+    source = {"path": inputs.source_name(item.called), "model": result.model}
     return {**shared, "source": source, "naming": {"series": options.series, "reader": options.reader}}
 
 

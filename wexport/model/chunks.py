@@ -45,6 +45,30 @@ def of_bytes(read_at: ReadAt, offset: int, dtype: np.dtype[Any], size: int, wher
     return chunks
 
 
+def in_rows(chunks: Chunks, length: int, rows: int) -> Iterator[NDArray[Any]]:
+    """Values as blocks of whole rows of this length, so many rows at a time but for the last.
+
+    Raises ReadError where the values end within a row.
+    """
+    import numpy as np
+
+    held: list[NDArray[Any]] = []
+    size, due = 0, length * rows
+    for chunk in chunks(due * 8):
+        held.append(chunk)
+        size += chunk.size
+        if size >= due:
+            whole = np.concatenate(held) if len(held) > 1 else held[0]
+            for start in range(0, size - due + 1, due):
+                yield whole[start : start + due].reshape(rows, length)
+            rest = whole[size - size % due :]
+            held, size = [rest.copy()] if rest.size else [], size % due
+    if size % length:
+        raise ReadError("its values end within a row", hint="the file is damaged; copy or save it again")
+    if size:
+        yield np.concatenate(held).reshape(-1, length)
+
+
 def part(tensor: Tensor, start: int, shape: tuple[int, ...], **meaning: Any) -> Tensor:
     """The values of a tensor from position `start` on (in C order), as a tensor of `shape`.
 

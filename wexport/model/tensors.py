@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wexport.errors import PluginError
@@ -148,14 +148,16 @@ class Skipped:
 
     what: a short class of things, the same for alike ones ("string", "compound", "external link").
     name: the path inside the file.
-    problem: True if it should have been readable and the user should hear of it; False if it holds no numbers.
+    problem: True if it should have been readable and the user should hear of it; False if it is no tensor of a model.
     detail: why, in words.
+    size: bytes of numbers that it holds, as they are stored; 0 where it holds none or nobody knows.
     """
 
     what: str
     name: str
     problem: bool = False
     detail: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,8 @@ class Model:
     format: the container, in words a user knows: "keras-h5", "keras-v3", "weights-h5", "hdf5".
     framework, framework_version, backend: who wrote it, as the file says; None when it does not.
     skipped: what was passed over.
+    aliases: tensors that are second names of others in the file (a hard link, a shared storage), and the first names.
+    part: which of several models in the file it is, where its reader was asked for one and saw to it.
     """
 
     tensors: Sequence[Tensor]
@@ -174,6 +178,8 @@ class Model:
     framework_version: str | None = None
     backend: str | None = None
     skipped: Sequence[Skipped] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

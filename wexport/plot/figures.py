@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
@@ -34,6 +35,8 @@ KINDS = {
 }
 """The function that draws each kind. One whose module has a function `whole` draws several panels by that."""
 
+T = TypeVar("T")
+
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -58,17 +61,22 @@ def figure(
                 return figure(kind, session, size=size, **options)
         options["kinds"] = kinds  # it opens a session of its own
     whole: Callable[..., Figure] | None = getattr(module, "whole", None)
-    try:
-        if whole is not None:
-            return whole(table, size=size, **options)
-        with style.settings():
-            made = Figure(figsize=size or (8, 4.5))
-            getattr(module, name)(table, ax=made.subplots(), **options)
-    except TypeError as error:
-        if "argument" in str(error):
-            raise UsageError(f"{kind}: {str(error).partition('() ')[2]}", hint="see help(wexport.plot)") from None
-        raise
+    if whole is not None:
+        return _checked(kind, whole, table, size=size, **options)()
+    draw: Callable[..., Any] = getattr(module, name)
+    with style.settings():
+        made = Figure(figsize=size or (8, 4.5))
+        _checked(kind, draw, table, ax=made.subplots(), **options)()
     return made
+
+
+def _checked(kind: str, draw: Callable[..., T], *given: Any, **options: Any) -> Callable[[], T]:
+    """The call, ready to be made. Raises UsageError for options that it has not; what it raises itself is its own."""
+    try:
+        inspect.signature(draw).bind(*given, **options)
+    except TypeError as error:
+        raise UsageError(f"{kind}: {error}", hint=f"see help(wexport.plot.{kind})") from None
+    return functools.partial(draw, *given, **options)
 
 
 def place(

@@ -104,5 +104,5 @@ def axes_words(data: Output) -> str:
 
 def drawn_by(data: Output) -> str:
     """Which plots an output has, by its axes, as a hint."""
-    kind = {1: "curves", 2: "curves or maps", 3: "maps"}.get(len(data.shape), "histogram, with --kind,")
+    kind = {1: "curves", 2: "curves or maps", 3: "maps"}.get(len(data.shape), "histogram, with --kinds,")
     return f"wexport plot {kind} draws it"

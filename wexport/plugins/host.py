@@ -24,6 +24,7 @@ from wexport.plugins import contributions
 from wexport.plugins.info import PluginInfo
 from wexport.plugins.messages import LOADING
 from wexport.plugins.signatures import looks_like
+from wexport.plugins.unreadable import what_it_is
 from wexport.processes.alarm import OutOfTime, within
 from wexport.processes.child import breadcrumb
 from wexport.version import __version__
@@ -124,7 +125,7 @@ class Plugins:
             return found, info.name
         raise UsageError(
             f"no plugin knows how to read a {what}{self._broken()}",
-            hint="pip install wexport-keras reads models of Keras 3; files are given as paths",
+            hint="pip install wexport-keras reads models of Keras 3; wexport.ingest reads files",
         )
 
     def _sniff(self, info: PluginInfo, reader: Reader, source: Source) -> float:
@@ -164,6 +165,8 @@ class Plugins:
         found = looks_like(source)
         owners = {info.origin.lower(): info for info in self.infos}
         if found is None or (found[1] in owners and owners[found[1]].state == "ok"):  # it has had its say
+            if (told := what_it_is(source)) is not None:
+                return UnknownFormatError(f"{source.path}: is {told[0]}", hint=f"{told[1]}{self._broken()}")
             return UnknownFormatError(
                 f"{source.path}: no reader recognises it (it begins with {source.head[:8]!r})",
                 hint=f"`wexport plugins` lists what can be read; --reader NAME forces one{self._broken()}",

@@ -7,14 +7,14 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from wexport.errors import UsageError
+from wexport.errors import UsageError, unwritable
 from wexport.files.atomic import atomic_write
 from wexport.plugins.catalog import installed_plugins
 from wexport.version import __version__
 
 # The template is a plugin as it stands, for the format `myformat`; making one is replacing that word, as it is written.
 _WORD = re.compile(
-    r"(?<=wexport>=)[0-9.]+|wexport_myformat|(?:open|write|test)_myformat|Myformat|MYFORMAT|\.myformat|myformat"
+    r"(?<=wexport)>=[0-9.]+,<[0-9.]+|wexport_myformat|(?:open|write|test)_myformat|Myformat|MYFORMAT|\.myformat|myformat"
 )
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
@@ -41,7 +41,7 @@ def write(name: str, folder: Path | None = None, *, overwrite: bool = False) -> 
                         file.write(filled_in(path.read_text("utf-8"), name).encode())
                     names.append(relative)
     except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}", hint="name another folder") from None
+        raise unwritable(target, error) from None
     return target, names
 
 
@@ -57,11 +57,21 @@ def filled_in(text: str, name: str) -> str:
     }
 
     def form(match: re.Match[str]) -> str:
-        if match[0][0].isdigit():
-            return __version__
+        if match[0].startswith(">="):
+            return compatible()
         return forms.get(match[0]) or match[0].replace("myformat", snake)
 
     return _WORD.sub(form, text)
+
+
+def compatible(version: str = __version__) -> str:
+    """The versions of wexport that a plugin made with this one works with: until names may move, a minor version on.
+
+    >>> compatible("0.1.0"), compatible("1.4.2")
+    ('>=0.1,<0.2', '>=1.4,<2')
+    """
+    major, minor = map(int, version.split(".")[:2])
+    return f">={major}.{minor},<{major + 1}" if major else f">=0.{minor},<0.{minor + 1}"
 
 
 def _check_name(name: str) -> None:

@@ -47,7 +47,6 @@ _KNOWN: tuple[tuple[Callable[[Source], bool], str, str], ...] = (
         "a PyTorch file",
         "wexport-torch",
     ),
-    (_matches(rb"\x80[\x02-\x05]"), "a pickle, as older PyTorch writes them", "wexport-torch"),
     (_is_checkpoint, "the index of a TensorFlow checkpoint", "wexport-tf"),
     (_is_onnx, "an ONNX model", "wexport-onnx"),
 )

@@ -15,9 +15,12 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
+
+from wexport.processes import forkserver
+from wexport.processes.forkserver import Forked
 
 _KINDS = ("start", "ready", "task", "item", "done", "memory", "error")
 _FRAME = struct.Struct("<BQ")
@@ -49,25 +52,21 @@ class Child:
         )
         self.start = start
         self.deadline: float | None = None
+        self._code: int | None = None
         self.timed_out = False
         self.heap_grew = False
         # Where the child leaves word of what it is about to do; it has no name, and goes with its last descriptor.
         self._stage = tempfile.TemporaryFile() if staged and os.name == "posix" else None  # noqa: SIM115  # see `finish`
-        # -P keeps the current folder, which may be full of strangers' files, off the import path.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from wexport.processes.child import child; child()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            pass_fds=(self._stage.fileno(),) if self._stage else (),
-            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, which then ends its children
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._in, self._out = self._process.stdin, self._process.stdout
-        stage = self._stage.fileno() if self._stage else None
-        _write(self._in, "start", {**start, "parent": os.getpid(), "stage": stage})
+        modules = sorted({start["function"].partition(":")[0], start["prepare"].partition(":")[0]})
+        theirs_in, ours_in = os.pipe()
+        ours_out, theirs_out = os.pipe()
+        self._in, self._out = os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb")
+        try:
+            self._process, about = _started(environment, modules, theirs_in, theirs_out, self._stage)
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+        _write(self._in, "start", {**start, **about})
 
     def send(self, task: Any) -> None:
         """Hand out a task."""
@@ -106,14 +105,39 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
             code = self._process.wait()
+        self._code = code
         if code < 0:
             with contextlib.suppress(ValueError):
                 return f"its process died of {signal.Signals(-code).name}"
         return f"its process ended with exit code {code}"
 
     def was_killed(self) -> bool:
-        """Whether a signal from outside has ended it: of the system, for want of memory, or of somebody."""
-        return not self.timed_out and self._process.poll() in _FROM_OUTSIDE
+        """Whether a signal from outside was its `exit_reason`: of the system, for want of memory, or of somebody."""
+        return not self.timed_out and self._code in _FROM_OUTSIDE
+
+
+def _started(
+    environment: Mapping[str, str], modules: Sequence[str], incoming: int, outgoing: int, stage: IO[bytes] | None
+) -> tuple[subprocess.Popen[bytes] | Forked, dict[str, Any]]:
+    """A process that calls `child`, and what it needs to know of its place: its parent, and where it leaves word."""
+    number = stage.fileno() if stage else None
+    if forkserver.AVAILABLE:
+        with contextlib.suppress(OSError, EOFError):  # without a server, a process is started as elsewhere
+            forked = forkserver.fork(
+                environment, modules, [incoming, outgoing, *([number] if number is not None else [])]
+            )
+            return forked, {"parent": forked.parent, "stage": forked.breadcrumbs}
+    # -P keeps the current folder, which may be full of strangers' files, off the import path.
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", "from wexport.processes.child import child; child()"],
+        stdin=incoming,
+        stdout=outgoing,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=(number,) if number is not None else (),
+        start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, which then ends its children
+    )
+    return process, {"parent": os.getpid(), "stage": number}
 
 
 def _write(stream: IO[bytes], kind: str, value: Any) -> None:

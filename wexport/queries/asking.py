@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wexport import library
+from wexport.compatibility import renamed
 from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
 from wexport.processes.child import find
@@ -48,6 +49,7 @@ class Answer(Protocol):
     def __iter__(self) -> Iterator[pa.RecordBatch]: ...
 
 
+@renamed(seconds="timeout")
 def query(
     question: str,
     table: PathLike = TABLE,
@@ -56,7 +58,7 @@ def query(
     files: Mapping[str, PathLike] | None = None,
     plugins: Sequence[str] = (),
     kinds: Sequence[str] = (),
-    seconds: float = SECONDS,
+    timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
 ) -> pa.Table:
     """Ask a table a question.
@@ -68,13 +70,13 @@ def query(
     plugins: paths of Python files with queries.
     kinds: ["activation"] or ["gradient"] asks of the outputs or gradients of models that were run, not of weights.
         Those of `ONE_KIND` are refused: what they find is said of one kind alone.
-    seconds, memory: what the query may take.
+    timeout, memory: seconds and bytes that the query may take.
 
     Raises UsageError for an unknown name or parameter, QueryError if the SQL is refused or fails, TableError if there
     is no such table.
     """
     named = named_query(question, plugins)  # before a process is started
-    with Session(table, files, seconds=seconds, memory=memory, kinds=kinds) as session:
+    with Session(table, files, timeout=timeout, memory=memory, kinds=kinds) as session:
         return ask(session, named or question, parameters)
 
 
@@ -114,7 +116,7 @@ def _prepared(
     if named.name in ONE_KIND and session.kinds:
         raise UsageError(
             f"{named.name} is not asked of {' and '.join(session.kinds)} rows",
-            hint="leave --kind out; outputs and gradients have queries of these names",
+            hint="leave --kinds out; outputs and gradients have queries of these names",
         )
     given = typed(named, given)
     if named.name in PYTHON_FORMS:

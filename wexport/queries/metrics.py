@@ -24,7 +24,7 @@ def gather(table: PathLike, paths: Sequence[PathLike], target: Path, **limits: A
     """Write what metrics files say into one Parquet file, with the columns model, epoch, metric, value (as text).
 
     table: the models that they are about. paths: CSV, TSV, JSON, JSON lines or Parquet files. limits: of the session,
-    `seconds` and `memory`. A file that names no models belongs to the run, or else the one model, whose files lie in
+    `timeout` and `memory`. A file that names no models belongs to the run, or else the one model, whose files lie in
     its folder, or below; where that does not tell, `model` stays empty. Returns `target`.
 
     Raises UsageError for a file that cannot be read, TableError if there is no such table.

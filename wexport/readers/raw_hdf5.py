@@ -32,7 +32,7 @@ def _open(source: Source) -> Model:
                 slot_leaf=name,
             )
         )
-    return Model(tensors=tensors, format="hdf5", skipped=tree.skipped)
+    return Model(tensors=tensors, format="hdf5", skipped=tree.skipped, aliases=tree.links)
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wexport.compatibility import renamed
 from wexport.errors import ReadError, UsageError
 from wexport.files import outputs
 from wexport.findings.checking import Finding, check
@@ -42,35 +43,55 @@ class Comparison:
     rank: pa.Table | None
 
 
+@renamed(seconds="query_timeout")
 def compare(
     paths: PathLike | Iterable[PathLike],
     *,
     metrics: PathLike | Sequence[PathLike] = (),
     by: Mapping[str, Any] | None = None,
     out: PathLike = TABLE,
+    detail: str = "full",
+    optimizer: bool = False,
+    external_data: bool = False,
+    name: str | None = None,
+    series: str | None = None,
+    reader: str | None = None,
+    plugins: Sequence[PathLike] = (),
+    jobs: int | None = None,
+    timeout: float | None = None,
     progress: Progress | None = None,
-    seconds: float = SECONDS,
+    query_timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
     overwrite: bool = False,
-    **options: Any,
 ) -> Comparison:
     """Compare model files, or the models in a table.
 
-    paths: files, folders or patterns, as for `ingest`; or one table.
+    paths: files, folders or patterns, as for `ingest`; or one table: its path, or what `connect` gives.
     metrics: files of metrics, see the query `rank`. by: parameters of that query, such as {"metric": "val_accuracy"}.
     out: where the table of the files is kept; one that is up to date is used as it is.
     overwrite: replace what stands at `out`, even a table of other models, or a file that wexport did not write.
-    seconds, memory: what each query may take. options, progress: as for `ingest`.
+    query_timeout, memory: seconds and bytes that each query may take. The others: as for `ingest`.
 
     Raises UsageError for arguments that make no sense, ReadError if no file can be read, TableError if the table cannot
     be read or written, or holds other models, QueryError if a question cannot be answered.
     """
+    options = {
+        "detail": detail,
+        "optimizer": optimizer,
+        "external_data": external_data,
+        "name": name,
+        "series": series,
+        "reader": reader,
+        "plugins": plugins,
+        "jobs": jobs,
+        "timeout": timeout,
+    }
     files = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
     if by and not files:
         raise UsageError("there are no metrics to rank by", hint="name a metrics file with --metrics")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     table, ingested = _table(given, files, os.fspath(out), progress, overwrite, options)
-    limits: dict[str, Any] = {"seconds": seconds, "memory": memory}
+    limits: dict[str, Any] = {"timeout": query_timeout, "memory": memory}
     with asking.session(table, None, **limits) as session:
         models = asking.ask(session, "models")
         clusters = asking.ask(session, "clusters")

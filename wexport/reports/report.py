@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from wexport import library
+from wexport.compatibility import renamed
 from wexport.errors import UsageError
 from wexport.files import outputs
 from wexport.files.atomic import atomic_write
@@ -40,6 +41,7 @@ Progress = Callable[[int, int], None]
 """Called as the page grows: layers drawn, layers in all."""
 
 
+@renamed(seconds="timeout")
 def report(
     table: PathLike,
     out: PathLike = "report.html",
@@ -48,7 +50,7 @@ def report(
     by: Mapping[str, Any] | None = None,
     reference: str = "",
     progress: Progress | None = None,
-    seconds: float = SECONDS,
+    timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
     overwrite: bool = False,
 ) -> Path:
@@ -56,16 +58,16 @@ def report(
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern. out: the page.
     metrics, by: as for `compare`. reference: the model that drift is told from; by default, each checkpoint's is told
-    from the one before. progress: called as layers are drawn. seconds, memory: what each query may take.
-    overwrite: replace a file at `out` that is no page of wexport's, too; never one that is read.
+    from the one before. progress: called as layers are drawn. timeout, memory: seconds and bytes that each query may
+    take. overwrite: replace a file at `out` that is no page of wexport's, too; never one that is read.
 
     Raises UsageError if the page cannot be written or arguments make no sense, TableError if there is no such table,
     QueryError if a question cannot be answered.
     """
     files = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
     outputs.claim(out, outputs.PAGE, inputs=[*outputs.table_inputs(table), *files], overwrite=overwrite)
-    found = comparison.compare(table, metrics=files, by=by, seconds=seconds, memory=memory)
-    limits: dict[str, Any] = {"seconds": seconds, "memory": memory}
+    found = comparison.compare(table, metrics=files, by=by, query_timeout=timeout, memory=memory)
+    limits: dict[str, Any] = {"timeout": timeout, "memory": memory}
     return write(found, out, overwrite=overwrite, reference=reference, progress=progress, **limits)
 
 
@@ -78,7 +80,7 @@ def write(
     progress: Progress | None = None,
     **limits: Any,
 ) -> Path:
-    """The page of a comparison that was made already; see `report`. limits: `seconds` and `memory` of each query."""
+    """The page of a comparison that was made already; see `report`. limits: `timeout` and `memory` of each query."""
     target = outputs.claim(out, outputs.PAGE, inputs=outputs.table_inputs(found.table), overwrite=overwrite)
     _known(reference, found)
     with asking.session(found.table, **limits) as session:

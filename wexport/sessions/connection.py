@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from wexport import library
-from wexport.errors import UsageError
+from wexport.errors import MissingFileError, UsageError
 from wexport.model.kinds import checked
 from wexport.sessions.statements import as_query_error, first_line, literal, name_of, reading_statement
 from wexport.sessions.table_files import as_pattern, check_files, table_files
@@ -112,7 +112,7 @@ class Connection:
             cursor.execute(f"SET VARIABLE {_KINDS_VARIABLE} = {literal(self._kinds)}")
         for name, value in (parameters or {}).items():
             if name_of(name, "parameter", "use letters, digits and _").lower() in (_TABLE_VARIABLE, _KINDS_VARIABLE):
-                raise UsageError(f"{name} is no parameter", hint="name the table itself, or the kind with --kind")
+                raise UsageError(f"{name} is no parameter", hint="name the table itself, or the kind with --kinds")
             try:
                 cursor.execute(f'SET VARIABLE "{name}" = {literal(value)}')
             except duckdb.Error as error:
@@ -233,7 +233,7 @@ def _make_views(duck: duckdb.DuckDBPyConnection, parts: Sequence[Path], named: M
 
 def _add_file(duck: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file", hint=f"--with {name}=FILE.csv")
+        raise MissingFileError(f"{path}: there is no such file", hint=f"--with {name}=FILE.csv")
     reader = _READ.get(path.suffix.lower())
     if reader is None:
         raise UsageError(

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wexport.errors import QueryError, TableError, UsageError, WexportError
+from wexport.errors import QueryError, UsageError, WexportError
 from wexport.model.kinds import checked
 from wexport.processes.child import Child, find
 
@@ -38,15 +38,13 @@ ROW_BYTES = 256 << 20
 START_SECONDS = 60.0
 _MORE_MEMORY = "ask for less, or give it more with --memory"
 
-_ERRORS = {error.__name__: error for error in (QueryError, TableError, UsageError)}
-
 
 class Session:
     """A locked session over one table, in a process of its own, which starts at once and is waited for when it is
     first asked, or entered.
 
-    table, files, kinds: as for `connect`. seconds: for each query. memory: bytes, for the session. answer: bytes that
-    the answer of `ask` may take here.
+    table, files, kinds: as for `connect`. timeout: seconds for each query. memory: bytes, for the session. answer:
+    bytes that the answer of `ask` may take here.
     A context manager. Entering and asking raise TableError or UsageError as `connect` does. A query that fails, takes
     too long or crashes costs no other but those whose batches were under way. For one thread at a time.
     """
@@ -56,14 +54,14 @@ class Session:
         table: PathLike,
         files: Mapping[str, PathLike] | None = None,
         *,
-        seconds: float = SECONDS,
+        timeout: float = SECONDS,
         memory: int = MEMORY_BYTES,
         answer: int = ANSWER_BYTES,
         kinds: Sequence[str] = (),
     ) -> None:
-        if not seconds > 0 or not memory > 0:
+        if not timeout > 0 or not memory > 0:
             raise UsageError("a query needs some time and memory", hint="--timeout 300 --memory 4GiB are the defaults")
-        self._seconds, self._memory, self._answer = seconds, memory, answer
+        self._seconds, self._memory, self._answer = timeout, memory, answer
         self.kinds = checked(kinds)
         """What it is asked of instead of weights; empty for weights."""
         self._setup = {
@@ -155,7 +153,7 @@ class Session:
             if kind == "done":
                 break
             if kind == "memory":
-                said = _Failure("QueryError", f"{what} {value}", _MORE_MEMORY, spent=True)
+                said = _Failure(QueryError, f"{what} {value}", _MORE_MEMORY, spent=True)
                 break
             if kind != "item":
                 raise QueryError(f"{what} failed: {value}")
@@ -163,7 +161,7 @@ class Session:
         if isinstance(said, _Failure):
             if said.spent:
                 self.close()
-            raise _ERRORS.get(said.kind, WexportError)(said.message, hint=said.hint)
+            raise said.kind(said.message, hint=said.hint)
         return said
 
     def _hear(self, child: Child, seconds: float, what: str) -> tuple[str, Any]:
@@ -267,12 +265,15 @@ def _mebibytes(count: int) -> str:
 class _Failure(NamedTuple):
     """An error on its way to the parent."""
 
-    kind: str
+    kind: type[WexportError]
     message: str
     hint: str
     spent: bool
     """Whether memory ran out: the heap may be full and scattered, and the next question goes to a new child."""
 
+
+PRELOAD = ("wexport.sessions.connection", "pyarrow")
+"""What a child needs and a parent may not; see `forkserver.fork`."""
 
 _opened: Connection | WexportError
 _allowed: int
@@ -321,7 +322,7 @@ def answer(task: tuple[Any, ...]) -> Iterator[bytes | _Failure]:
             _answers.pop(details[0], None)
         from wexport.sessions.statements import MORE_MEMORY
 
-        yield _Failure(type(error).__name__, str(error), error.hint, spent=error.hint == MORE_MEMORY)
+        yield _Failure(type(error), str(error), error.hint, spent=error.hint == MORE_MEMORY)
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

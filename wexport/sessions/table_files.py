@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from wexport.errors import TableError
+from wexport.errors import MissingTableError, TableError
 from wexport.sessions.statements import first_line
 from wexport.table.schema import COLUMNS, SCHEMA_VERSION
 
@@ -23,13 +23,13 @@ _AGAIN = "leave it out, or write it anew with `wexport ingest`"
 def table_files(table: str | os.PathLike[str]) -> list[Path]:
     """The Parquet files of a table: a file, those in a folder, or those that a pattern matches.
 
-    Raises TableError if there are none.
+    Raises MissingTableError if there are none.
     """
     path = Path(table)
     if path.is_dir():
         found = sorted(path.glob("*.parquet"))
         if not found:
-            raise TableError(f"{table}: the folder holds no .parquet files", hint=_MAKE)
+            raise MissingTableError(f"{table}: the folder holds no .parquet files", hint=_MAKE)
     elif path.exists():
         found = [path]
     else:
@@ -38,7 +38,7 @@ def table_files(table: str | os.PathLike[str]) -> list[Path]:
         found = [file for file in found if not file.name.startswith(".")]
     if not found:
         what = "the pattern matches no file" if glob.has_magic(str(table)) else "there is no such table"
-        raise TableError(f"{table}: {what}", hint=_MAKE)
+        raise MissingTableError(f"{table}: {what}", hint=_MAKE)
     for file in found:
         if not file.is_file():
             raise TableError(f"{file}: is no regular file", hint=_AGAIN)

@@ -9,5 +9,6 @@ vocabulary (`words`). Else the role, class or layout stays unknown.
 from __future__ import annotations
 
 from wexport.state_dict.describing import describe, looks_like_torch
+from wexport.state_dict.encodings import decoded
 
-__all__ = ["describe", "looks_like_torch"]
+__all__ = ["decoded", "describe", "looks_like_torch"]

@@ -112,7 +112,9 @@ def _numbered(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def _told(module: Module, *, depthwise: bool, conv1d: bool) -> Iterator[Tensor]:
     """The tensors of a module that is not recurrent, with role, class and layout."""
-    if not all(is_float(tensor) for name, tensor in module.tensors.items() if name != COUNTER):
+    if any(tensor.role != "unknown" for tensor in module.tensors.values()):
+        yield from _known(module)
+    elif not all(is_float(tensor) for name, tensor in module.tensors.items() if name != COUNTER):
         yield from module.tensors.values()
     elif module.is_batch_norm:
         for name, tensor in module.tensors.items():
@@ -121,6 +123,14 @@ def _told(module: Module, *, depthwise: bool, conv1d: bool) -> Iterator[Tensor]:
         yield from convolutions.infer_roles(module, depthwise).values()
     else:
         yield from _of_weight_and_bias(module, conv1d)
+
+
+def _known(module: Module) -> Iterator[Tensor]:
+    """A module of which a decoder has told the kernel, (inputs, units): its bias is known by its length."""
+    weight = module.tensors.get("weight")
+    for name, tensor in module.tensors.items():
+        fits = weight is not None and name == "bias" and tensor.shape == weight.shape[-1:]
+        yield _vector(tensor, "bias", "Dense") if fits and tensor.role == "unknown" else tensor
 
 
 def _of_weight_and_bias(module: Module, conv1d: bool) -> Iterator[Tensor]:

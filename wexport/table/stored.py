@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,9 @@ def model_names(table: Path) -> dict[str, str]:
     """The models in a table or a folder of parts by the files that they were read from, see `part_sources`."""
     if table.is_dir():
         return dict(part_sources(table).values())
-    return {source: model for model, source in model_sources(table).items() if source is not None}
+    pairs = [(source, model) for model, source in model_sources(table).items() if source is not None]
+    several = Counter(source for source, _ in pairs)  # parts of a file, which no name tells
+    return {source: model for source, model in pairs if several[source] == 1}
 
 
 def part_sources(folder: Path) -> dict[Path, tuple[str, str]]:

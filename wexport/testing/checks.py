@@ -52,7 +52,7 @@ def tensor_is_well_formed(tensor: Tensor) -> None:
         f"{said}: its shape {tensor.shape!r} is not of Python ints from 0 on"
     )
     assert tensor.kind in KINDS, f"{said}: its kind {tensor.kind!r} is none of {', '.join(sorted(KINDS))}"
-    assert tensor.role in roles.ROLES, f"{said}: its role {tensor.role!r} is no word of wexport.model.roles.ROLES"
+    assert tensor.role in roles.ROLES, f"{said}: its role {tensor.role!r} is no word of wexport.reading.roles.ROLES"
     assert tensor.direction in (None, "forward", "backward"), f"{said}: its direction is {tensor.direction!r}"
     assert tensor.trainable in (None, True, False), f"{said}: trainable is {tensor.trainable!r}"
     for name in _OPTIONAL_WORDS:

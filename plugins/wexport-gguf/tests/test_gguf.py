@@ -100,7 +100,7 @@ def test_a_file_gives_what_the_package_said_when_it_was_written(folder: Path, na
             stored = np.concatenate(list(found[tensor].chunks(1 << 12)))
             values = stored.astype(said["values"])
             assert hashlib.sha256(values.tobytes()).hexdigest() == said["sha256"], tensor
-            assert wexport.stats.measure(found[tensor]).mean == pytest.approx(said["sum"] / values.size, rel=1e-9)
+            assert wexport.measuring.measure(found[tensor]).mean == pytest.approx(said["sum"] / values.size, rel=1e-9)
     left_out = {skipped.name for skipped in model.skipped}
     assert left_out == {tensor for tensor, said in SAID[name].items() if said["sha256"] is None}
 

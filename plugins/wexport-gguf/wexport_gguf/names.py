@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from wexport.model import roles
-from wexport.model.tensors import Layout, Node, Tensor
+from wexport import Layout, Node, Tensor
+from wexport.reading import roles
 
 # Before the word: nothing, or the blocks of the decoder or only stack, of T5's two stacks, of image and audio encoders.
 _NAME = re.compile(r"(?P<block>(?:(?:enc|dec|v|a)\.)?blk\.\d{1,6}\.)?(?P<word>[a-z0-9_.]+?)\.(?P<last>weight|bias)")

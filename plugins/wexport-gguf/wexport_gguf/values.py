@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wexport
-from wexport.model import chunks
-from wexport.model.tensors import Chunks
+from wexport.reading import Chunks, chunks
 from wexport_gguf.header import Entry, Header
 
 _PLAIN: dict[int, np.dtype[Any]] = {

@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     import wexport_keras
     from wexport_keras.inputs import read
 
-    from wexport import stats
+    from wexport import measuring
 
 FIGURES = ("mean", "std", "l2_norm", "min", "max", "zero_count")
 
@@ -26,7 +26,7 @@ def rows_of(folder: Path, gradients: bool) -> list[list]:
     x = list(read([folder / "x.npz"]).values())
     rows = []
     for tensor in wexport_keras.observe(model, x, y, output_gradients=True, batch_size=8):
-        figures = tensor.figures or stats.measure(tensor)
+        figures = tensor.figures or measuring.measure(tensor)
         rows.append([tensor.kind, tensor.slot, list(tensor.shape), [getattr(figures, name) for name in FIGURES]])
     return rows
 

@@ -36,7 +36,7 @@ def without_addresses(text: str | None) -> str | None:
 def test_rows_are_those_of_the_same_model_saved(name: str, tmp_path: Path) -> None:
     model, _, _ = zoo.MODELS[name]()
     model.save(tmp_path / "m.keras")
-    live = wexport.ingest(model, tmp_path / "live.parquet", name="m")
+    live = wexport.ingest_model(model, tmp_path / "live.parquet", name="m")
     wexport.ingest(tmp_path / "m.keras", tmp_path / "file.parquet")
     assert live.models[0].status == "ok"
     mine, theirs = rows(tmp_path / "live.parquet"), rows(tmp_path / "file.parquet")
@@ -55,7 +55,7 @@ def test_slots_are_those_of_the_other_containers(name: str, suffix: str, tmp_pat
     model, _, _ = zoo.MODELS[name]()
     path = tmp_path / f"m{suffix}"
     model.save(path) if suffix == ".h5" else model.save_weights(path)
-    wexport.ingest(model, tmp_path / "live.parquet", name="m")
+    wexport.ingest_model(model, tmp_path / "live.parquet", name="m")
     wexport.ingest(path, tmp_path / "file.parquet")
     mine, theirs = (
         sorted((row["slot"], row["content_hash"]) for row in rows(tmp_path / f"{which}.parquet"))
@@ -67,10 +67,10 @@ def test_slots_are_those_of_the_other_containers(name: str, suffix: str, tmp_pat
 def test_appending_replaces_the_model_and_a_file_of_that_name_is_not_lost(tmp_path: Path) -> None:
     model, _, _ = zoo.cnn()
     table = tmp_path / "w.parquet"
-    wexport.ingest(model, table, name="m")
+    wexport.ingest_model(model, table, name="m")
     model.layers[-1].set_weights([np.ones_like(weight) for weight in model.layers[-1].get_weights()])
-    wexport.ingest(model, table, name="m", append=True)
-    wexport.ingest(model, table, name="n", append=True)
+    wexport.ingest_model(model, table, name="m", append=True)
+    wexport.ingest_model(model, table, name="n", append=True)
     found = rows(table)
     assert {row["model"] for row in found} == {"m", "n"}
     assert len(found) == 2 * len(model.weights)
@@ -82,7 +82,7 @@ def test_appending_replaces_the_model_and_a_file_of_that_name_is_not_lost(tmp_pa
 
 def test_a_folder_gets_a_part(tmp_path: Path) -> None:
     model, _, _ = zoo.cnn()
-    result = wexport.ingest(model, f"{tmp_path}/parts/", name="run/m", run="r", step=3)
+    result = wexport.ingest_model(model, f"{tmp_path}/parts/", name="run/m", run="r", step=3)
     assert result.written
     [part] = (tmp_path / "parts").iterdir()
     assert {(row["model"], row["run"], row["step"]) for row in rows(part)} == {("run/m", "r", 3)}
@@ -90,9 +90,9 @@ def test_a_folder_gets_a_part(tmp_path: Path) -> None:
 
 def test_what_no_plugin_knows_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no plugin knows how to read a builtins\.object"):
-        wexport.ingest(object(), tmp_path / "w.parquet", name="o")
+        wexport.ingest_model(object(), tmp_path / "w.parquet", name="o")
     with pytest.raises(UsageError, match="needs a name"):
-        wexport.ingest(wexport.Model(tensors=[], format="x"), tmp_path / "w.parquet")
+        wexport.ingest_model(wexport.Model(tensors=[], format="x"), tmp_path / "w.parquet")
     with pytest.raises(UsageError, match="run, step and source are for a model in memory"):
         wexport.ingest(str(tmp_path), tmp_path / "w.parquet", step=1)
 

@@ -20,8 +20,8 @@ import zoo
 from keras import layers as k
 from wexport_keras.observing import Observer
 
+from wexport import Tensor
 from wexport.errors import UsageError
-from wexport.model.tensors import Tensor
 
 HERE = Path(__file__).parent
 OTHERS = ["numpy", *(name for name in ("torch", "tensorflow") if importlib.util.find_spec(name))]
@@ -219,9 +219,9 @@ def test_another_backend_gives_the_same(backend: str, name: str, others: Callabl
     for tensor in mine:
         from figures import FIGURES
 
-        from wexport import stats
+        from wexport import measuring
 
-        figures = tensor.figures or stats.measure(tensor)
+        figures = tensor.figures or measuring.measure(tensor)
         shape, others = theirs[tensor.kind, tensor.slot]
         assert list(tensor.shape) == shape
         largest = max(figures.abs_max, 1e-3)

@@ -40,7 +40,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     x, y = rng.normal(size=(4, 8, 6, 1)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
     weights = wexport_keras.describe(model)
     seen = wexport_keras.observe(model, x, y)
-    wexport.ingest(replace(weights, tensors=[*weights.tensors, *seen]), folder / "acts.parquet", name="m")
+    wexport.ingest_model(replace(weights, tensors=[*weights.tensors, *seen]), folder / "acts.parquet", name="m")
     snapshot = wexport_keras.Snapshot(folder / "run", inputs=x, verbose=0)
     values = {"model": model, "x": x, "y": y, "table": folder / "acts.parquet", "run": folder / "run"}
     values["before"] = model.get_weights()
@@ -97,7 +97,7 @@ def test_nan_is_found(here: dict[str, Any], tmp_path: Path) -> None:
     broken = [np.array(weight) for weight in weights]
     broken[2][0, 7] = np.nan
     model.set_weights(broken)
-    wexport.ingest(model, tmp_path / "w.parquet", name="m")
+    wexport.ingest_model(model, tmp_path / "w.parquet", name="m")
     model.set_weights(weights)
     [row] = wexport.query("health", tmp_path / "w.parquet").to_pylist()
     assert (row["finding"], row["slot"], row["seen"]) == ("nan", "lstm/kernel", "1 value NaN, by gate: f 1")

@@ -22,7 +22,7 @@ def table_of(model: Any, x: np.ndarray, y: np.ndarray | None, path: Path, **opti
 
     weights = wexport_keras.describe(model)
     seen = wexport_keras.observe(model, x, y, **options)
-    wexport.ingest(replace(weights, tensors=[*weights.tensors, *seen]), path, name="planted")
+    wexport.ingest_model(replace(weights, tensors=[*weights.tensors, *seen]), path, name="planted")
     return path
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import overwrite_option
+from wexport.tools import is_folder, overwrite_option
 
 if TYPE_CHECKING:
-    from wexport.ingestion.pipeline import IngestResult
+    from wexport import IngestResult
 
 
 @click.command()
@@ -57,17 +57,14 @@ def activations(
     The table holds the models' weights as well, so that `wexport query health` tells which units are dead indeed.
     """
     from wexport import ReadError, UsageError
-    from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, say
-    from wexport.commands.progress import progress
-    from wexport.ingestion.inputs import expand, model_names
-    from wexport.ingestion.places import claim
+    from wexport.tools import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, claim_table, expand, model_names, progress, say
     from wexport_keras.starting import start
 
     if loss is not None and not targets:
         raise UsageError("a loss is named, and there are no targets", hint="--targets y.npy")
     found = [item.path for item in expand(models)]
     names = model_names(found, name)
-    claim(out, names, [*found, *inputs, *targets, *code], overwrite=overwrite)  # before a backend is started
+    claim_table(out, names, [*found, *inputs, *targets, *code], overwrite=overwrite)  # before a backend is started
     running = start(backend)
     from wexport_keras.inputs import read
 
@@ -107,7 +104,6 @@ def _run_one(
     from dataclasses import replace
 
     import wexport
-    from wexport.ingestion.places import is_folder
     from wexport_keras.describing import describe
     from wexport_keras.loading import load
     from wexport_keras.observing import observe
@@ -124,4 +120,4 @@ def _run_one(
     whole = replace(weights, tensors=[*weights.tensors, *seen])
     # Into a folder each model goes as a part of its own, which is replaced anyway.
     append = append and not is_folder(out)
-    return wexport.ingest(whole, out, name=name, source=path, detail=detail, append=append, overwrite=overwrite)
+    return wexport.ingest_model(whole, out, name=name, source=path, detail=detail, append=append, overwrite=overwrite)

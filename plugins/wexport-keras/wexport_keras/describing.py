@@ -16,10 +16,9 @@ import keras
 import numpy as np
 from keras.src.saving import saving_lib
 
-from wexport import UsageError, WexportError
-from wexport.model.slots import slot_names
-from wexport.model.tensors import Model, Skipped, Tensor
-from wexport.readers.keras import v3
+from wexport import Model, Skipped, Tensor, UsageError, WexportError
+from wexport.keras_files import model_of
+from wexport.reading import slot_names
 
 FORMAT = "keras-live"
 
@@ -69,7 +68,7 @@ def described(model: Any, config: Mapping[str, Any] | None = None) -> Described:
     store = Store.of(model)
     laid_out = store.laid_out()
     metadata = {"keras_version": keras.__version__}
-    found = v3.model_of(laid_out, config_of(model) if config is None else config, metadata, FORMAT)
+    found = model_of(laid_out, config_of(model) if config is None else config, metadata, FORMAT)
     found = Model(
         tensors=found.tensors,
         format=FORMAT,
@@ -184,7 +183,7 @@ class _Variable:
 
 def to_numpy(value: Any, dtype: str) -> np.ndarray[Any, Any]:
     """A tensor of any backend as an array of that dtype; some hand bfloat16 out as float32."""
-    from wexport.stats import dtype_named
+    from wexport.measuring import dtype_named
 
     wanted = dtype_named(dtype)
     if wanted is None:

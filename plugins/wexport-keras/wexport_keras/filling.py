@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from wexport.model.slots import slot_names
-from wexport.model.tensors import Model, Tensor
+from wexport import Model, Tensor
+from wexport.reading import slot_names
 from wexport_keras.describing import Store, described
 
 Group = list[tuple[str, Tensor]]

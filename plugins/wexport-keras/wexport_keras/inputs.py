@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from wexport import UsageError
-from wexport.stats import dtype_named
+from wexport.measuring import dtype_named
 from wexport_keras.targets import check_targets
 
 Array = np.ndarray[Any, Any]

@@ -14,14 +14,8 @@ from typing import Any
 import keras
 
 import wexport
-from wexport import ReadError, UsageError, WexportError
-from wexport.errors import BudgetError
-from wexport.files import archives
-from wexport.files.source import Source
-from wexport.model.tensors import Model
-from wexport.readers.hdf5 import walk
-from wexport.readers.keras import config as keras_config
-from wexport.readers.keras import legacy, v3
+from wexport import BudgetError, MissingFileError, Model, ReadError, Source, UsageError, WexportError
+from wexport.keras_files import SavedModel, read_saved
 from wexport_keras.filling import MisfitError, fill
 from wexport_keras.legacy import as_meant, modernised
 from wexport_keras.trust import Suspect, suspects
@@ -29,18 +23,15 @@ from wexport_keras.trust import Suspect, suspects
 
 @dataclass(frozen=True)
 class _Saved:
-    """A whole model as its file has it, read by wexport's own readers.
-
-    config: of the model, in Keras 3's words; written: in the file's own. compiled: how it was compiled, as the file has
-    it. unpacked: what a zip holds, in bytes.
-    """
+    """A whole model as its file has it, read by wexport's own readers. config: of the model, in Keras 3's words."""
 
     path: Path
     config: Mapping[str, Any]
-    written: Mapping[str, Any]
-    compiled: Mapping[str, Any]
-    weights: Model
-    unpacked: int
+    written: SavedModel
+
+    @property
+    def weights(self) -> Model:
+        return self.written.weights
 
     @property
     def has_assets(self) -> bool:
@@ -71,7 +62,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False, code: Sequence[st
         if model is None:
             _look_over(saved, trust=trust)
             model = keras.saving.load_model(path, compile=False, safe_mode=not trust)
-        _compile(model, saved.compiled, trust=trust)
+        _compile(model, saved.written.compiled, trust=trust)
     return model
 
 
@@ -90,50 +81,34 @@ def _telling(path: Path, hint: str) -> Iterator[None]:
 
 def _read(source: Source) -> _Saved:
     """What is in a file. Raises ReadError for one that holds no whole model, and as the readers do."""
-    config: Any
-    unpacked = 0
-    if v3.sniff(source) and source.head.startswith(archives.SIGNATURES):
-        archive = archives.open_archive(source)
-        config = keras_config.parse(archive.read(v3.CONFIG, keras_config.MAX_CONFIG_BYTES))
-        compiled = (config or {}).get("compile_config")
-        config = {name: value for name, value in config.items() if name != "compile_config"} if config else None
-        weights = v3.open_(source)
-        unpacked = sum(member.file_size for member in archive.members.values())
-    elif legacy.sniff(source):
-        tree = walk.open_file(source)
-        config = keras_config.parse(tree.text("", "model_config"))
-        compiled = keras_config.parse(tree.text("", "training_config"))
-        weights = legacy.open_(source)
-    else:
-        config = None
-    if config is None:
+    saved = read_saved(source)
+    if saved is None:
         raise ReadError(
             f"{source.path}: is no model that can be run: it holds no layers, or weights alone",
             hint="save it whole, with model.save('model.keras')",
         )
-    problem = next((skipped for skipped in weights.skipped if skipped.problem), None)
+    problem = next((skipped for skipped in saved.weights.skipped if skipped.problem), None)
     if problem is not None:
         raise ReadError(f"{source.path}: {problem.name} cannot be read: {problem.what} {problem.detail}".rstrip())
-    modern = modernised(config, weights.framework_version)
-    return _Saved(source.path, modern, config, compiled if isinstance(compiled, Mapping) else {}, weights, unpacked)
+    return _Saved(source.path, modernised(saved.config, saved.weights.framework_version), saved)
 
 
 def _look_over(saved: _Saved, *, trust: bool) -> None:
     """What has to hold before Keras itself reads a file. Raises UsageError or ReadError where it does not."""
-    path, zipped = saved.path, bool(saved.unpacked)
+    path, zipped = saved.path, saved.written.is_zip
     suffixes = (".keras",) if zipped else (".h5", ".hdf5")
     if path.suffix not in suffixes:  # Keras goes by the name, and would read the other half of a file that is both
         raise ReadError(
             f"{path}: is {'a zip' if zipped else 'HDF5'}, and Keras goes by the name",
             hint=f"rename it to {path.stem}{suffixes[0]}",
         )
-    if not trust and (found := list(suspects(saved.written))):
+    if not trust and (found := list(suspects(saved.written.config))):
         raise _refusal(path, found)
     most = (1 << 30) + 200 * path.stat().st_size
-    if saved.unpacked > most:
-        raise BudgetError(f"{path}: unpacks to {saved.unpacked:,} bytes, {most:,} are allowed")
-    reader = (v3 if zipped else legacy).READER.name
-    read = wexport.inspect(path, reader=reader, detail="summary", optimizer=True).result
+    unpacked = saved.written.unpacked_bytes
+    if unpacked > most:
+        raise BudgetError(f"{path}: unpacks to {unpacked:,} bytes, {most:,} are allowed")
+    read = wexport.inspect(path, reader=saved.written.reader, detail="summary", optimizer=True).result
     said = [f"{one.name}: {one.what}" for one in read.problems]
     said += [f"{name}: soft link" for name in read.left_out.get("soft link", ())]
     if said:
@@ -200,7 +175,7 @@ def _refusal(path: Path, found: list[Suspect]) -> UsageError:
 def _run(file: Path) -> dict[str, Any]:
     """What a Python file of the user's defines."""
     if not file.is_file():
-        raise UsageError(f"{file}: does not exist", hint="--code takes the Python file of the model's custom layers")
+        raise MissingFileError(f"{file}: does not exist", hint="--code takes the Python file of custom layers")
     spec = importlib.util.spec_from_file_location(f"wexport_code_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise UsageError(f"{file}: is no Python file")

@@ -14,9 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from wexport import UsageError
-from wexport.model.tensors import Layout, Tensor
-from wexport.stats import Pass
+from wexport import Layout, Tensor, UsageError
+from wexport.measuring import Pass
 from wexport_keras import describing
 from wexport_keras.backends import Run, backend
 from wexport_keras.capturing import Seen

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from wexport import UsageError
-from wexport.model.roles import snake_case
+from wexport.reading import roles
 from wexport_keras.describing import Described
 
 _DIRECTIONS = {"forward_layer": "forward", "backward_layer": "backward"}
@@ -119,7 +119,7 @@ class _Walk:
         if prefix and prefix not in self._given:
             self._given.add(prefix)
             return prefix
-        stem = "/".join(filter(None, (around, snake_case(type(layer).__name__))))
+        stem = "/".join(filter(None, (around, roles.snake_case(type(layer).__name__))))
         name, number = stem, 0
         while name in self._taken:
             number += 1

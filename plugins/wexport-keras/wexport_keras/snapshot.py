@@ -21,8 +21,7 @@ import keras
 
 import wexport
 from wexport import UsageError
-from wexport.files import outputs
-from wexport.files.atomic import atomic_write
+from wexport.tools import atomic_write, outputs
 from wexport_keras.describing import config_of, described
 from wexport_keras.inputs import Batches, batches_of
 from wexport_keras.observing import Observer
@@ -191,7 +190,7 @@ class Snapshot(keras.callbacks.Callback):
             tensors += self._observer.outputs(self._batches)
             if self._targets is not None:
                 tensors += self._observer.gradients(self._batches)
-        wexport.ingest(
+        wexport.ingest_model(
             replace(weights, tensors=tensors),
             part,
             name=f"{self.run}/epoch_{step:04}",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wexport import UsageError
-from wexport.model.roles import gates as gates_of_class
+from wexport.reading import roles
 from wexport_keras.capturing import Seen
 from wexport_keras.describing import described, to_numpy
 from wexport_keras.inputs import batches_of
@@ -47,7 +47,7 @@ def by_gate(array: Array, layer_class: str) -> dict[str, Array]:
 
     Raises UsageError for a class without gates, or an array that does not divide into them.
     """
-    names = gates_of_class(layer_class)
+    names = roles.gates(layer_class)
     if not names or array.shape[-1] % len(names):
         raise UsageError(f"a {layer_class} of the shape {array.shape} has no gates", hint="LSTM and GRU kinds have")
     return dict(zip(names, np.split(array, len(names), axis=-1), strict=True))

@@ -112,7 +112,9 @@ CHAINS: dict[str, tuple[list[Any], tuple[int, ...] | None]] = {
     "of another type": ([node("Cast", ["w"], ["v"], to=TensorProto.FLOAT)], (0, 1)),
     "transposed": ([node("Transpose", ["w"], ["v"])], (1, 0)),
     "transposed twice": ([node("Transpose", ["w"], ["u"]), node("Transpose", ["u"], ["v"], perm=[1, 0])], (0, 1)),
-    "reshaped": ([node("Flatten", ["w"], ["v"])], None),
+    "reshaped": ([node("Flatten", ["w"], ["v"])], (0, 1)),
+    "transposed and reshaped": ([node("Transpose", ["w"], ["u"]), node("Flatten", ["u"], ["v"])], (1, 0)),
+    "of a shape that is not known": ([node("Reshape", ["w", "s"], ["v"])], None),
 }
 
 
@@ -288,7 +290,7 @@ def test_a_weight_used_twice_stands_once_and_a_copy_by_another_name_by_its_own(t
     np.testing.assert_array_equal(canonical(found["one.running_var"]), canonical(found["one.weight"]))
 
 
-def test_constants_count_where_they_are_weights(tmp_path: Path) -> None:
+def test_constants_count_as_initialisers_do(tmp_path: Path) -> None:
     kernel, shift = (numpy_helper.from_array(weights(3, 5)), numpy_helper.from_array(weights(5)))
     nodes = [
         node("Constant", [], ["w"], value=kernel),
@@ -296,7 +298,7 @@ def test_constants_count_where_they_are_weights(tmp_path: Path) -> None:
         node("MatMul", ["x", "w"], ["h"]),
         node("Sub", ["h", "s"], ["y"]),
     ]
-    assert told(read(tmp_path, nodes, {})) == {"w": ("Dense", "kernel")}
+    assert told(read(tmp_path, nodes, {})) == {"w": ("Dense", "kernel"), "s": ("Sub", "unknown")}
 
 
 def test_graphs_within_a_graph_see_what_is_stored_around_them(tmp_path: Path) -> None:

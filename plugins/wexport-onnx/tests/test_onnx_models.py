@@ -14,7 +14,7 @@ from wexport_onnx import READER
 
 import wexport
 import wexport.testing
-from wexport.model.slots import slot_names
+from wexport.reading import slot_names
 
 EXPORTED = sorted(path.name for path in MODELS.glob("*.onnx") if path.with_suffix(".json").exists())
 ALL = sorted(path.name for path in MODELS.glob("*.onnx"))
@@ -101,11 +101,27 @@ def test_values_are_those_that_the_onnx_package_reads(name: str) -> None:
         parts = {tensor.name.partition("[")[0] for tensor in model.tensors if tensor.name not in expected}
         left_out = {skipped.name for skipped in model.skipped}
         for tensor in whole:
-            np.testing.assert_array_equal(values(tensor), expected[tensor.name], err_msg=tensor.name)
+            due = dequantised(tensor, expected)
+            np.testing.assert_allclose(values(tensor), due, rtol=1e-6, atol=0, err_msg=tensor.name)
     assert whole
     missing = expected.keys() - {tensor.name for tensor in whole} - parts - left_out
     assert not missing
-    assert all(expected[name].dtype.kind in "ib" or not expected[name].shape for name in left_out)
+    assert all(expected[name].dtype.kind in "ib" or not expected[name].shape for name in left_out & expected.keys())
+
+
+def dequantised(tensor: wexport.Tensor, stored: dict[str, Any]) -> Any:
+    """What is stored under a tensor's name, or what its scale and zero point make of it by plain NumPy."""
+    said = (tensor.layer_config or {}).get("quantised")
+    codes = stored[tensor.name]
+    if said is None:
+        return codes
+    scale = stored[said["scale"]].astype(np.float32) * stored.get(said.get("factor"), np.float32(1))
+    zero_point = stored[said["zero_point"]] if said["zero_point"] else 0
+    around = [1] * codes.ndim
+    if scale.size > 1:
+        around[said["axis"]] = -1
+        scale, zero_point = scale.reshape(around), np.asarray(zero_point).reshape(around)
+    return (codes.astype(np.float32) - zero_point) * scale
 
 
 def test_slots_are_those_of_keras_models() -> None:
@@ -147,6 +163,23 @@ def test_statistics_are_not_trained_and_of_the_rest_nobody_knows() -> None:
     trained = {tensor.role: tensor.trainable for tensor in read(MODELS / "torch_images_script.onnx").tensors}
     assert trained["moving_mean"] is trained["moving_variance"] is False
     assert trained["gamma"] is trained["kernel"] is None
+
+
+@pytest.mark.parametrize("how", ["qdq", "operators", "dynamic"])
+def test_figures_of_quantised_weights_are_those_of_values(how: str) -> None:
+    """All three are of one model, whose weights, in float, are at most one step of a scale away."""
+    with opened(MODELS / "torch_images_script.onnx") as model:
+        whole = {tensor.shape: wexport.stats.measure(tensor) for tensor in model.tensors if tensor.role == "kernel"}
+    compared = 0
+    with opened(MODELS / f"quantised_{how}.onnx") as model:
+        for tensor in model.tensors:
+            if tensor.role == "kernel" and tensor.dtype == "int8" and tensor.shape in whole:
+                assert tensor.value_dtype == "float32"
+                figures = wexport.stats.measure(tensor)
+                assert figures.mean == pytest.approx(whole[tensor.shape].mean, abs=0.01)
+                assert figures.abs_max == pytest.approx(whole[tensor.shape].abs_max, abs=0.01)
+                compared += 1
+    assert compared >= 3
 
 
 def test_quantised_weights_are_integers_with_their_scales() -> None:

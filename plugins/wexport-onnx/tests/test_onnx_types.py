@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_files import RNG, graph, opened, values, varint
 from wexport_onnx import wire
 
-from wexport import stats
+from wexport import measuring
 
 NUMBERS = [
     name
@@ -72,7 +72,7 @@ def check(path: Path, tensor: TensorProto, expected: Any) -> None:
             read = values(found, limit)
             assert read.shape == expected.shape
             assert read.astype(expected.dtype).tobytes() == expected.tobytes()
-        assert stats.measure(found).value_count == expected.size
+        assert measuring.measure(found).value_count == expected.size
 
 
 @pytest.mark.parametrize("kind", NUMBERS)

@@ -43,14 +43,14 @@ def open_(source: wexport.Source) -> wexport.Model:
         )
     walk = Walk(wire, dict(functions(wire, model.functions)))
     walk.graph(model.graphs[0], Scope())
-    found, unused = tensors(walk)
+    found, skipped = tensors(walk)
     producer = text(wire, model.producer)
     return wexport.Model(
         tensors=found,
         format="onnx",
         framework=_FRAMEWORKS.get(producer or "", producer),
         framework_version=text(wire, model.producer_version),
-        skipped=[*walk.skipped, *unused],
+        skipped=[*walk.stock.skipped, *skipped],
     )
 
 

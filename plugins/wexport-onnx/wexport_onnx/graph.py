@@ -10,24 +10,24 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import replace
 
-import wexport
-from wexport_onnx import nodes, paths
-from wexport_onnx.meaning import meaning, one_dimensional, vector_length
+from wexport import Skipped
+from wexport_onnx import nodes, paths, quantised
+from wexport_onnx.folding import FOLDED, RESHAPING, Folder
+from wexport_onnx.meaning import matrix_of_codes, meaning, one_dimensional, vector_length
 from wexport_onnx.nodes import Attributes, Node, Span
 from wexport_onnx.nouns import Meaning, Part
 from wexport_onnx.paths import Path
-from wexport_onnx.stored import Store
-from wexport_onnx.values import LAST, Layer, Output, Scope, Stored, Use, Value
+from wexport_onnx.stock import Stock, names_of
+from wexport_onnx.stored import name_of_type
+from wexport_onnx.values import LAST, Layer, Output, Quantised, Scope, Use, Value
 from wexport_onnx.wire import BYTES, Wire
 
-MAX_TENSORS = 50_000
 MAX_DEPTH = 8
 """Graphs in graphs, and functions that call functions."""
 _NODE, _INITIALIZER, _SPARSE = 1, 5, 15
 _WITH_GRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 # Operators that hand a weight on: as it is, with its axes in another order, or in another shape.
 _AS_IT_IS = frozenset({"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"})
-_RESHAPED = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 _INTEGERS = frozenset({"int32", "int64", "bool"})
 
 
@@ -36,11 +36,9 @@ class Walk:
 
     def __init__(self, wire: Wire, functions: Mapping[tuple[str, str], Span]) -> None:
         self._wire, self._functions = wire, functions
-        self._store = Store(wire)
-        self.stored: list[Stored] = []
-        self.skipped: list[wexport.Skipped] = []
+        self.stock = Stock(wire)
+        self.folder = Folder(wire.source.size)
         self.layers: list[Layer] = []
-        self._names: set[str] = set()
 
     def graph(self, span: Span, scope: Scope) -> None:
         """Walk a graph: first what it stores, which stands behind its nodes, then the nodes."""
@@ -52,67 +50,18 @@ class Walk:
                 begins.append(begin)
                 ends.append(end)
             elif number == _INITIALIZER:
-                self._initializer(begin, end, scope)
+                self.stock.initializer((begin, end), scope)
             elif number == _SPARSE:
-                self._skip(wexport.Skipped("sparse tensor", self._sparse_name(begin, end), True, "not read"))
+                self.stock.sparse(begin, end)
         for begin, end in zip(begins, ends, strict=True):
             self._node(nodes.node(self._wire, begin, end), scope)
-
-    # -- what is stored ------------------------------------------------------------------------------------------------
-
-    def _initializer(self, begin: int, end: int, scope: Scope) -> None:
-        found = self._store.tensor(begin, end)
-        if scope.prefix:
-            found = _named(found, scope.prefix + found.name)
-        if isinstance(found, wexport.Skipped):
-            self._skip(found)
-        elif found.name in self._names:
-            self._skip(wexport.Skipped("second tensor of one name", found.name, True))
-        else:
-            self._add(found, found.name.removeprefix(scope.prefix), scope, constant=False)
-
-    def _skip(self, skipped: wexport.Skipped) -> None:
-        self._count()
-        self.skipped.append(skipped)
-
-    def _count(self) -> None:
-        if len(self.stored) + len(self.skipped) >= MAX_TENSORS:
-            raise wexport.HostileFileError(f"{self._wire.source.path}: holds more than {MAX_TENSORS:,} tensors")
-
-    def _add(self, tensor: wexport.Tensor, name: str, scope: Scope, *, constant: bool) -> None:
-        self._count()
-        self._names.add(tensor.name)
-        stored = Stored(tensor, constant)
-        self.stored.append(stored)
-        scope.values[name] = Value(stored, tensor.name)
-
-    def _constant(self, node: Node, scope: Scope) -> None:
-        """A tensor in a node; old exporters kept weights like that."""
-        span = nodes.attributes(self._wire, node.attributes).tensors.get("value")
-        if span is None or not node.outputs:
-            return
-        name = scope.prefix + node.outputs[0]
-        found = self._store.tensor(*span, name)
-        if isinstance(found, wexport.Skipped):
-            if found.problem:
-                self._skip(found)
-        elif name not in self._names:
-            self._add(found, node.outputs[0], scope, constant=True)
-
-    def _sparse_name(self, begin: int, end: int) -> str:
-        for number, kind, value, stop in self._wire.fields(begin, end):
-            if number == 1 and kind == BYTES:
-                for inner, kind_, text, text_end in self._wire.fields(value, stop):
-                    if inner == 8 and kind_ == BYTES:
-                        return self._wire.text(text, text_end)
-        return ""
 
     # -- what the nodes make of it -------------------------------------------------------------------------------------
 
     def _node(self, node: Node, scope: Scope) -> None:
         op = node.standard
         if op == "Constant":
-            self._constant(node, scope)
+            self.stock.constant(node, scope)
             return
         for name in node.inputs:
             if name in scope.outputs:
@@ -126,22 +75,41 @@ class Walk:
         }
         if (function := self._functions.get((node.domain, node.op))) is not None:
             self._call(function, node, weights, scope)
-        elif op in _AS_IT_IS or op in _RESHAPED or op == "Transpose":
+        elif op in _AS_IT_IS or op in RESHAPING or op == "Transpose":
             self._hand_on(op, node, weights, scope)
-        elif weights:
+        elif op in FOLDED and weights and all(number in weights for number, name in enumerate(node.inputs) if name):
+            self._fold(node, weights, scope)
+        else:
+            if not op and node.attributes:
+                held = self.stock.of_attributes(node, scope).values()
+                weights |= dict(enumerate(held, len(node.inputs)))
+            if weights:
+                self._use(node, weights, scope)
+
+    def _fold(self, node: Node, weights: Mapping[int, Value], scope: Scope) -> None:
+        """What a node makes of constants alone is one as well; where that is not known, it uses them."""
+        attributes = nodes.attributes(self._wire, node.attributes)
+        made = self.folder.fold(node, attributes, [weights.get(number) for number in range(len(node.inputs))])
+        if made is None:
             self._use(node, weights, scope)
+            return
+        layer = self._layer(node, weights, None, scope)
+        for output, stored in zip(node.outputs, made, strict=True):
+            stored.folded_by = layer
+            scope.values[output] = self.stock.made(stored, scope.prefix + output)
 
     def _inner_graphs(self, node: Node, scope: Scope) -> None:
         for name, span in nodes.attributes(self._wire, node.attributes).graphs:
             inner = Scope(scope, prefix=f"{scope.prefix}{node.name or node.op}/{name}/", depth=scope.depth + 1)
             if inner.depth > MAX_DEPTH:
-                self._skip(wexport.Skipped("graphs nested too deep", inner.prefix, True))
+                self.stock.skip(Skipped("graphs nested too deep", inner.prefix, True))
                 continue
             self.graph(span, inner)
 
     def _call(self, function: Span, node: Node, weights: Mapping[int, Value], scope: Scope) -> None:
         """The nodes of a function of the model's own, with what is stored under the names that it gives its inputs."""
-        if not weights or scope.depth >= MAX_DEPTH:
+        if scope.depth >= MAX_DEPTH:
+            self.stock.skip(Skipped("functions nested too deep", scope.prefix, True))
             return
         inner = Scope(prefix=f"{scope.prefix}{node.name or node.op}/", depth=scope.depth + 1)
         parameters: list[str] = []
@@ -163,29 +131,38 @@ class Walk:
         if output is not None and op != "DequantizeLinear":
             scope.outputs[node.outputs[0]] = self._moved(op, node, output)
         if value is None:
-            if weights and op not in _RESHAPED:  # the scale of what flows through
+            if weights and op not in RESHAPING:  # the scale of what flows through
                 self._use(node, weights, scope)
             return
-        name, axes, intact = value.name, value.axes, value.intact and op not in _RESHAPED
-        if op == "Identity" and (other := scope.prefix + node.outputs[0]) not in self._names:
-            name = other  # equal tensors are stored once, and each keeps its name like that
-            self._names.add(name)
+        attributes = nodes.attributes(self._wire, node.attributes)
+        if op == "Identity" and (other := scope.prefix + node.outputs[0]) not in self.stock.names:
+            value = replace(value, name=other)  # equal tensors are stored once, and each keeps its name like that
+            self.stock.names.add(other)
+        elif op == "Cast":
+            value = replace(value, cast=name_of_type(attributes.integer("to", 0)))
+        elif op == "DequantizeLinear":
+            value = replace(value, quantised=quantised.of_linear(attributes, weights))
         elif op == "Transpose" and value.shape is not None:
-            rank = len(value.shape)
-            given = nodes.attributes(self._wire, node.attributes).integers("perm") or list(range(rank))[::-1]
-            if sorted(given) != list(range(rank)):
-                intact = False
-            else:
-                order = tuple(given if axes is None else (axes[axis] for axis in given))
-                axes = None if order == tuple(range(rank)) else order
-        quantised = (
-            {key: other for key, other in weights.items() if key} if op == "DequantizeLinear" else value.quantised
-        )
-        scope.values[node.outputs[0]] = Value(value.stored, name, axes, intact, quantised)
+            value = _transposed(value, attributes.integers("perm"))
+        elif op in RESHAPING:
+            inputs = [weights.get(number) for number in range(len(node.inputs))]
+            shape = self.folder.reshaped(op, attributes, inputs)
+            value = self._in_shape(node, value, shape, scope)
+        scope.values[node.outputs[0]] = value
+
+    def _in_shape(self, node: Node, value: Value, shape: tuple[int, ...] | None, scope: Scope) -> Value:
+        """The value in another shape; None for one that is not known."""
+        if shape is not None and value.axes is None and value.quantised is None:
+            return replace(value, view=shape) if shape != value.shape else value
+        made = self.folder.in_shape(value, shape, node.outputs[0]) if shape and value.quantised is None else None
+        if made is None:
+            return replace(value, intact=False)
+        made.folded_by = self._layer(node, {0: value}, None, scope)
+        return self.stock.made(made, scope.prefix + node.outputs[0])
 
     def _moved(self, op: str, node: Node, output: Output) -> Output:
         """A layer's output behind a node that changes no value: where the axis of the units is now."""
-        trailing, direct = output.trailing, output.direct and op not in _RESHAPED
+        trailing, direct = output.trailing, output.direct and op not in RESHAPING
         if op == "Transpose":
             order = nodes.attributes(self._wire, node.attributes).integers("perm") or []
             axis = len(order) - 1 - trailing
@@ -204,18 +181,28 @@ class Walk:
             # A layer that is called again, or one of which all is known: what comes of it may still get a bias.
             return
         layer = self._layer(node, weights, said, scope)
+        codes = quantised.of_operator(node.op, attributes, weights, scope.value)
         for number, value in weights.items():
             parts = said.parts.get(number, (Part(),)) if said is not None else (Part(),)
-            value.stored.uses.append(_use(layer, number, value, parts))
-            for key, other in value.quantised.items():
-                other.stored.uses.append(_use(layer, LAST + 2 * number + key, other, (_quantised(parts[0], key),)))
+            made_by = value.quantised or codes.get(number)
+            value.stored.uses.append(_use(layer, number, value, parts, made_by))
+            if value.quantised is not None:
+                self._use_scale(layer, number, value.quantised, parts[0])
         if said is not None and said.units and node.outputs:
             scope.outputs[node.outputs[0]] = Output(layer, said.units, said.trailing)
+
+    def _use_scale(self, layer: Layer, number: int, made_by: Quantised, part: Part) -> None:
+        """What a DequantizeLinear takes belongs to the layer that its values go to."""
+        for key, other in enumerate((made_by.scale, made_by.zero_point), 1):
+            if other is not None:
+                other.stored.uses.append(_use(layer, LAST + 2 * number + key, other, (_quantised(part, key),)))
 
     def _meaning(self, node: Node, attributes: Attributes, weights: Mapping[int, Value]) -> Meaning | None:
         shapes = {number: value.shape for number, value in weights.items()}
         op = node.standard
-        if not op or (op == "Gather" and 0 in weights and weights[0].stored.tensor.dtype in _INTEGERS):
+        if not op:
+            return matrix_of_codes(node.op, attributes, weights) if node.domain == nodes.MICROSOFT else None
+        if op == "Gather" and 0 in weights and weights[0].stored.tensor.dtype in _INTEGERS:
             return None
         found = meaning(op, attributes, shapes, sum(1 for name in node.inputs if name))
         return one_dimensional(found, node.name, shapes) if found is not None else None
@@ -259,7 +246,7 @@ class Walk:
         return layer
 
     def _path(self, node: Node, weights: Mapping[int, Value]) -> tuple[Path, bool]:
-        names = [value.name for value in weights.values()]
+        names = names_of(weights.values())
         path = paths.of_parameters(names) or nodes.module_path(self._wire, node.metadata)
         path = path or paths.of_module_scope(node.name)
         if path:
@@ -267,8 +254,14 @@ class Walk:
         return paths.of_scopes([node.name, *names]), True
 
 
-def _named(found: wexport.Tensor | wexport.Skipped, name: str) -> wexport.Tensor | wexport.Skipped:
-    return replace(found, name=name)
+def _transposed(value: Value, given: list[int] | None) -> Value:
+    """The value with its axes in another order, by default the reverse."""
+    rank = len(value.shape or ())
+    order = given or list(range(rank))[::-1]
+    if sorted(order) != list(range(rank)):
+        return replace(value, intact=False)
+    axes = tuple(order if value.axes is None else (value.axes[axis] for axis in order))
+    return replace(value, axes=None if axes == tuple(range(rank)) else axes)
 
 
 def _quantised(part: Part, key: int) -> Part:
@@ -278,9 +271,9 @@ def _quantised(part: Part, key: int) -> Part:
     return Part(role="scale", leaf=f"{part.role}_scale") if key == 1 else Part(leaf=f"{part.role}_zero_point")
 
 
-def _use(layer: Layer, number: int, value: Value, parts: tuple[Part, ...]) -> Use:
+def _use(layer: Layer, number: int, value: Value, parts: tuple[Part, ...], made_by: Quantised | None = None) -> Use:
     if not value.intact:
         parts = tuple(Part(role=part.role, known=False, leaf=part.leaf) for part in parts)
     if len(parts) > 1 and value.axes is not None:
         parts = (Part(),)  # its parts do not lie one after the other
-    return Use(layer, number, value.name, value.axes, parts)
+    return Use(layer, number, value.name, value.axes, parts, value.view, made_by)

@@ -7,11 +7,15 @@ transposed form (in, out, *window), and a Gemm's matrix is (in, out), or (out, i
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
+import wexport
 from wexport_onnx.nodes import Attributes
 from wexport_onnx.nouns import Meaning, Part, Shape, Shapes
+from wexport_onnx.quantised import unpacked
 from wexport_onnx.recurrent import recurrent
+from wexport_onnx.values import Value
 
 
 def meaning(op: str, attributes: Attributes, shapes: Shapes, inputs: int) -> Meaning | None:
@@ -127,6 +131,56 @@ def _matrix(op: str, attributes: Attributes, shapes: Shapes, inputs: int) -> Mea
         plain = not scaled and not attributes.integer("transA", 0)
     open_ = plain and (op == "MatMul" or inputs == 2)
     return Meaning(layer_class="Dense" if plain else op, parts=parts, computes="Dense", units=units if open_ else 0)
+
+
+def matrix_of_codes(op: str, attributes: Attributes, weights: Mapping[int, Value]) -> Meaning | None:
+    """What a matrix product of onnxruntime's is, whose right matrix is stored as integers, with scales beside it."""
+    if op == "MatMulNBits" and {1, 2} <= weights.keys() and 4 not in weights:
+        zero_point = weights.get(3)
+        scale = weights[2].stored.tensor
+        zeros = zero_point.stored.tensor if zero_point is not None else None
+        if unpacked(weights[1].stored.tensor, attributes, scale, zeros) is None or attributes.referring:
+            return None
+
+        def take(tensor: wexport.Tensor) -> wexport.Tensor:
+            found = unpacked(tensor, attributes, scale, zeros)
+            return tensor if found is None else found
+
+        parts = {1: (Part(role="kernel", permutation=(1, 0), take=take),), 2: _scale(), 3: _zero_point()}
+        return _codes(weights, parts, attributes.integer("N", 0), 5)
+    if op not in _CODES or _CODES[op][0] not in weights:
+        return None
+    codes, scale_number, zero_number, bias = _CODES[op]
+    shape = weights[codes].shape
+    if shape is None or len(shape) != 2:
+        return None
+    turned = op == "QGemm" and attributes.integer("transB", 0) != 0
+    kernel = Part(role="kernel", permutation=(1, 0) if turned else None)
+    parts = {codes: (kernel,), scale_number: _scale(), zero_number: _zero_point()}
+    return _codes(weights, parts, shape[0] if turned else shape[1], bias)
+
+
+# Numbers of the inputs: codes, scale, zero point, bias.
+_CODES: dict[str, tuple[int, int, int, int]] = {
+    "DynamicQuantizeMatMul": (1, 2, 3, 4),
+    "MatMulIntegerToFloat": (1, 3, 5, 6),
+    "QGemm": (3, 4, 5, 6),
+}
+
+
+def _scale() -> tuple[Part, ...]:
+    return (Part(role="scale", leaf="kernel_scale"),)
+
+
+def _zero_point() -> tuple[Part, ...]:
+    return (Part(leaf="kernel_zero_point"),)
+
+
+def _codes(weights: Mapping[int, Value], parts: dict[int, tuple[Part, ...]], units: int, bias: int) -> Meaning:
+    parts = {number: part for number, part in parts.items() if number in weights}
+    if bias in weights and vector_length(weights[bias].shape) == units:
+        parts[bias] = (Part(role="bias"),)
+    return Meaning(layer_class="Dense", parts=parts, computes="Dense", units=0 if bias in weights else units)
 
 
 def _slope(shape: Shape | None) -> Part:

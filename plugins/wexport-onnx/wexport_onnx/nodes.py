@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from wexport_onnx.stored import entry
 from wexport_onnx.wire import BYTES, FIXED32, VARINT, Wire, signed
 
 STANDARD = frozenset({"", "ai.onnx"})
 """Domains of ONNX's own operators."""
+MICROSOFT = "com.microsoft"
+"""The domain of onnxruntime's operators."""
 MAX_INPUTS = 4096
 _MAX_VALUES = 256
+_MAX_FLOATS = 1 << 20
 
 Attribute = int | float | str | list[int] | list[str]
 Span = tuple[int, int]
@@ -37,6 +44,11 @@ class Node:
     def standard(self) -> str:
         """The operator, if it is one of ONNX's own."""
         return self.op if self.domain in STANDARD else ""
+
+    @property
+    def label(self) -> str:
+        """What to call it: its own name, or that of what comes out of it."""
+        return self.name or next(iter(self.outputs), "") or self.op
 
 
 def node(wire: Wire, start: int, end: int) -> Node:
@@ -69,14 +81,24 @@ def node(wire: Wire, start: int, end: int) -> Node:
 class Attributes:
     """What the attributes of a node say.
 
-    values: numbers and words by name. tensors, graphs: where such values stand. referring: whether any is a parameter
+    values: numbers and words by name, of long lists of integers the beginning. floats: lists of such. tensors, graphs:
+    where such values stand. unread: numbers that are not read, by name, in words. referring: whether any is a parameter
     of the function that the node is in, hence not known here.
     """
 
     values: dict[str, Attribute] = field(default_factory=dict)
+    floats: dict[str, array[float]] = field(default_factory=dict)
     tensors: dict[str, Span] = field(default_factory=dict)
     graphs: list[tuple[str, Span]] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
     referring: bool = False
+
+    def numbers(self, name: str) -> int | float | Sequence[float] | None:
+        """A number or list under one of the names that Constant has for each kind: `value_int`, `value_floats`, ..."""
+        value = self.values.get(f"{name}_int", self.values.get(f"{name}_float"))
+        if isinstance(value, int | float):
+            return value
+        return self.floats.get(f"{name}_floats", self.integers(f"{name}_ints"))
 
     def integer(self, name: str, default: int) -> int:
         value = self.values.get(name, default)
@@ -96,7 +118,7 @@ class Attributes:
 
 
 def attributes(wire: Wire, spans: list[Span]) -> Attributes:
-    """The attributes of a node, without long lists."""
+    """The attributes of a node; of long lists of integers the beginning."""
     found = Attributes()
     for span in spans:
         _add(wire, span, found)
@@ -109,6 +131,7 @@ def _add(wire: Wire, span: Span, found: Attributes) -> None:
     several: list[int] = []
     tensor: Span | None = None
     graphs: list[Span] = []
+    floats, unread = array("f"), ""
     for number, kind, begin, end in wire.fields(*span):
         if number == 1 and kind == BYTES:
             name = wire.text(begin, end)
@@ -120,6 +143,17 @@ def _add(wire: Wire, span: Span, found: Attributes) -> None:
             value = wire.text(begin, end)
         elif number == 5 and kind == BYTES:
             tensor = begin, end
+        elif number == 7 and kind in (FIXED32, BYTES):  # one by one, or packed
+            if len(floats) + (end - begin) // 4 > _MAX_FLOATS:
+                unread = "list of too many numbers"
+            elif kind == FIXED32:
+                floats.append(struct.unpack("<f", wire.bytes(begin, end))[0])
+            else:
+                floats.extend(np.frombuffer(wire.bytes(begin, end, 4 * _MAX_FLOATS), "<f4").tolist())
+        elif number in (22, 23) and kind == BYTES:
+            unread = "sparse tensor"
+        elif number == 10 and kind == BYTES:
+            unread = "list of tensors"
         elif number in (6, 11) and kind == BYTES:
             graphs.append((begin, end))
         elif number == 8 and kind in (VARINT, BYTES) and len(several) < _MAX_VALUES:
@@ -128,6 +162,10 @@ def _add(wire: Wire, span: Span, found: Attributes) -> None:
             found.referring = True
     if tensor is not None:
         found.tensors[name] = tensor
+    if unread:
+        found.unread[name] = unread
+    elif floats:
+        found.floats[name] = floats
     found.graphs += [(name, graph) for graph in graphs]
     if several:
         found.values[name] = several

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 import wexport
-from wexport.model import chunks
+from wexport.reading import chunks
 from wexport_onnx.nodes import Attributes
 from wexport_onnx.nouns import Meaning, Part, Shapes
 

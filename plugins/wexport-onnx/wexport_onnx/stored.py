@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wexport
-from wexport.files.external import ExternalFiles
-from wexport.model import chunks
+from wexport.reading import ExternalFiles, chunks
 from wexport_onnx.wire import BYTES, MAX_TEXT_BYTES, VARINT, Wire, unpack
 
 MAX_RANK = 32
@@ -62,6 +61,11 @@ _NO_NUMBERS = {8: "strings", 14: "complex numbers", 15: "complex numbers"}
 _NOT_READ = {27: "floats of 6 bits", 28: "floats of 6 bits"}
 _PACKED = {21: ("uint4", 4), 22: ("int4", 4), 23: ("float4_e2m1fn", 4), 25: ("uint2", 2), 26: ("int2", 2)}
 """Types of which several values share a byte, the first in its lowest bits; and the bits of each."""
+
+
+def name_of_type(number: int) -> str | None:
+    """NumPy's or ml_dtypes' name of a type; None for one whose values are no plain numbers."""
+    return _TYPES.get(number)
 
 
 def _meanings(name: str, bits: int) -> NDArray[Any]:

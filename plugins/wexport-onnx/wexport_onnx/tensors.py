@@ -7,14 +7,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import wexport
-from wexport.model import roles
+from wexport.reading import roles
 from wexport_onnx import paths
 from wexport_onnx.graph import Walk
 from wexport_onnx.nouns import Part
-from wexport_onnx.values import Layer, Stored, Use, meanings
+from wexport_onnx.quantised import dequantised
+from wexport_onnx.settling import settle
+from wexport_onnx.stock import FORMULAS, SETTINGS
+from wexport_onnx.values import LAST, Layer, Stored, Use, meanings
 
 _INTEGERS = frozenset({"int32", "int64", "bool"})
 _QUANTISING = re.compile("Quantize|QLinear|Integer")
+FACTORS = "factor or offset that is part of another tensor"
+_RESIZING = frozenset({"Resize", "Upsample"})
+_COMBINING = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "Pow"})
+"""Operators in which a constant may be a parameter that was never trained."""
+MAX_LOOKED_AT = 1 << 20
 _RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN"})
 
 
@@ -22,20 +30,25 @@ def tensors(walk: Walk) -> tuple[list[wexport.Tensor], list[wexport.Skipped]]:
     """Tensors in the order of their layers, those that nothing uses last; and what holds no weights."""
     found: list[tuple[Stored, Use | None]] = []
     skipped = []
-    for stored in walk.stored:
+    settled = settle(walk.stock.stored, walk.folder)
+    for stored in settled.rows:
         uses = list(meanings(stored))
         setting = _setting(stored, uses)
         if setting is None:
             found += [(stored, use) for use in uses or (None,)]
-        elif not stored.constant:
+        else:
             skipped.append(wexport.Skipped(setting, stored.tensor.name))
+    for stored, into in settled.gone.items():
+        skipped.append(
+            wexport.Skipped("factor or offset that is part of another tensor", stored.tensor.name, detail=into)
+        )
     places = _Places(use.layer for _, use in found if use is not None)
     placed: list[tuple[tuple[int, int, int], wexport.Tensor]] = []
     for number, (stored, use) in enumerate(found):
         if use is None:
             placed.append(((places.count, 0, number), replace(stored.tensor, kind=_kind(stored.tensor))))
             continue
-        parts = enumerate(_meant(stored.tensor, use, places))
+        parts = enumerate(_meant(stored, use, places, walk))
         placed += [((places.ranks[use.layer], side, use.number), tensor) for side, tensor in parts]
     placed.sort(key=lambda pair: pair[0])
     return [tensor for _, tensor in placed], skipped
@@ -45,13 +58,28 @@ def _setting(stored: Stored, uses: list[Use]) -> str | None:
     """What to call something that tells an operator how to work, and is no weight; None for what may be one."""
     if any(use.told or not use.layer.standard for use in uses):
         return None
-    if stored.constant or stored.tensor.dtype in _INTEGERS:
-        return "integers that are no weights"
-    quantises = any(_QUANTISING.search(use.layer.class_name) for use in uses)
+    tensor = stored.tensor
+    if tensor.dtype in _INTEGERS:
+        return SETTINGS
+    if uses and all(use.layer.class_name in _RESIZING and use.number for use in uses):
+        return "settings of operators"
+    if stored.constant and uses and all(use.layer.class_name not in _COMBINING for use in uses) and _is_uniform(tensor):
+        return FORMULAS  # the zeros that a recurrent layer begins with, the ones of a mask
+    quantises = any(_QUANTISING.search(use.layer.class_name) or use.number > LAST for use in uses)
     # torch's own parameters may be single numbers; of others, such are the 0, 1 or epsilon of a formula.
-    if uses and not stored.tensor.shape and not quantises and not paths.is_parameter(stored.tensor.name):
-        return "constants of formulas"
-    return None
+    single = tensor.size <= 1 if stored.constant else uses and not tensor.shape
+    return FORMULAS if single and not quantises and not paths.is_parameter(tensor.name) else None
+
+
+def _is_uniform(tensor: wexport.Tensor) -> bool:
+    """Whether a small tensor has one value, over and over."""
+    if not 1 < tensor.size <= MAX_LOOKED_AT:
+        return False
+    first, uniform = None, True
+    for chunk in tensor.chunks(1 << 20):
+        first = chunk[:1] if first is None else first
+        uniform = uniform and bool((chunk == first).all())
+    return uniform
 
 
 def _kind(tensor: wexport.Tensor) -> str:
@@ -95,9 +123,11 @@ class _Places:
         return (*outer, wexport.Node(layer.label, layer.wrapper or layer.class_name))
 
 
-def _meant(tensor: wexport.Tensor, use: Use, places: _Places) -> Iterator[wexport.Tensor]:
-    layer = use.layer
+def _meant(stored: Stored, use: Use, places: _Places, walk: Walk) -> Iterator[wexport.Tensor]:
+    layer, tensor = use.layer, stored.tensor
     path = places.path(layer)
+    if use.quantised is not None and (not use.told or tensor.dtype.startswith(("int", "uint", "float8", "float4"))):
+        tensor = dequantised(tensor, use.view, use.axes, use.quantised, walk.folder.array)
     for part in use.parts:
         own = replace(tensor, name=use.name)
         own = part.take(own) if part.take is not None else own
@@ -121,11 +151,13 @@ def _meant(tensor: wexport.Tensor, use: Use, places: _Places) -> Iterator[wexpor
 def _layout(layer: Layer, part: Part, use: Use, shape: tuple[int, ...]) -> wexport.Layout | None:
     if not part.known:
         return None
-    permutation = part.permutation
+    permutation, view = part.permutation, part.view
     if use.axes is not None:
-        if part.view is not None:
+        if view is not None:
             return None  # seen in another shape only after its axes have changed places
         permutation = tuple(use.axes[axis] for axis in permutation or range(len(use.axes)))
+    if view is None and part.take is None:
+        view = use.view
     return roles.layout(
-        layer.computes, part.role, shape, view=part.view, permutation=permutation, gate_names=part.gate_names
+        layer.computes, part.role, shape, view=view, permutation=permutation, gate_names=part.gate_names
     )

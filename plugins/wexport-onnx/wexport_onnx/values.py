@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from numpy.typing import NDArray
 
 import wexport
 from wexport_onnx.nouns import Part
@@ -11,6 +15,7 @@ from wexport_onnx.paths import Path
 
 LAST = 1 << 16
 """The number of an input that is not the layer's own node's: it comes behind all that are."""
+MAX_NAMES = 64
 
 
 @dataclass(eq=False, slots=True)
@@ -34,20 +39,56 @@ class Layer:
 
 @dataclass(eq=False, slots=True)
 class Stored:
-    """Something stored. constant: it stands in a node, so it counts only if it turns out to be a weight."""
+    """Something stored, or made of such before anything runs.
+
+    constant: it stands in a node, where a single number is part of a formula. made: how the graph makes it of others,
+    and folded_by the node that does.
+    """
 
     tensor: wexport.Tensor
     constant: bool
     uses: list[Use] = field(default_factory=list)
+    made: Made | None = None
+    folded_by: Layer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a node makes of constants: slices of them, several in one, their product.
+
+    inputs: the values that its numbers are of. evaluate: given their arrays, its own. main: which of the inputs its
+    numbers come from, place by place; the others are factors, offsets, exponents. moves: whether it only moves numbers
+    and changes none.
+    """
+
+    inputs: tuple[Value, ...]
+    evaluate: Callable[[list[NDArray[Any]]], NDArray[Any]]
+    main: tuple[int, ...]
+    moves: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What makes values of integers: (codes - zero point) x scale, along an axis in blocks.
+
+    axis: of the value that the node sees; None where scale and zero point are single numbers. block: how many values
+    along it share a scale. factor: a number that the scale is to be multiplied with, as for biases.
+    """
+
+    scale: Value
+    zero_point: Value | None = None
+    axis: int | None = None
+    block: int = 1
+    factor: Value | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
     """What a node makes of something stored.
 
-    number: which of the layer's inputs it is. name: what it is called there. axes: the stored axes in the node's
-    order, None if that is the stored one. sure: what must not be used elsewhere for this to hold, else
-    `otherwise` does.
+    number: which of the layer's inputs it is. name: what it is called there. axes: the axes of `view` in the node's
+    order, None if that is the stored one; view: the shape that the stored values are seen in, None if it is their own.
+    quantised: what makes values of them. sure: what must not be used elsewhere for this to hold, else `otherwise` does.
     """
 
     layer: Layer
@@ -55,6 +96,8 @@ class Use:
     name: str
     axes: tuple[int, ...] | None
     parts: tuple[Part, ...]
+    view: tuple[int, ...] | None = None
+    quantised: Quantised | None = None
     sure: Output | None = None
     otherwise: Use | None = None
 
@@ -68,14 +111,24 @@ class Use:
 class Value:
     """Something stored as a node sees it.
 
-    intact: its axes are the stored ones, in the order `axes`. quantised: scale and zero point that made it of integers.
+    axes, view: as in `Use`. intact: they are all that was done to its shape. cast: the type that it was cast to.
+    quantised: what made it of integers.
     """
 
     stored: Stored
     name: str
     axes: tuple[int, ...] | None = None
     intact: bool = True
-    quantised: Mapping[int, Value] = field(default_factory=dict)
+    view: tuple[int, ...] | None = None
+    cast: str | None = None
+    quantised: Quantised | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What it is called in the file, or what it is made of is."""
+        if self.stored.made is None:
+            return [self.name]
+        return [origin.tensor.name for origin in islice(origins(self.stored), MAX_NAMES)]
 
     @property
     def is_told(self) -> bool:
@@ -84,9 +137,9 @@ class Value:
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        shape = self.stored.tensor.shape
         if not self.intact:
             return None
+        shape = self.stored.tensor.shape if self.view is None else self.view
         return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
 
 
@@ -126,6 +179,20 @@ class Scope:
                 return scope.values[name]
             scope = scope.around
         return None
+
+
+def origins(stored: Stored) -> Iterator[Stored]:
+    """What something is made of, down to what is stored, each once, in the order of the nodes' inputs."""
+    seen = {stored}
+    waiting = [stored]
+    while waiting:
+        here = waiting.pop()
+        if here.made is None:
+            yield here
+            continue
+        fresh = [value.stored for value in here.made.inputs if value.stored not in seen]
+        seen.update(fresh)
+        waiting += list(dict.fromkeys(fresh))[::-1]
 
 
 def meanings(stored: Stored) -> Iterator[Use]:

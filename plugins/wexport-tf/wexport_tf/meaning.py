@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from wexport.model import roles
-from wexport.model.tensors import Node, Tensor
-from wexport.readers.keras import names as keras_names
-from wexport.readers.keras.names import ParsedName
+from wexport import Node, Tensor
+from wexport.keras_files import ParsedName
+from wexport.keras_files import names as keras_names
+from wexport.reading import roles
 from wexport_tf.graph import Variable
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"

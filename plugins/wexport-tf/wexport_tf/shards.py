@@ -12,8 +12,7 @@ import ml_dtypes
 import numpy as np
 
 import wexport
-from wexport.files.shards import checkpoint_part
-from wexport.model import chunks
+from wexport.reading import chunks, shards
 from wexport_tf import wire
 from wexport_tf.bundle import Bundle, Entry, Extent, slice_key
 
@@ -40,7 +39,7 @@ class Shards:
         self._open.clear()
 
     def path(self, shard: int) -> Path:
-        return checkpoint_part(self._source.path, shard, self._bundle.shards)
+        return shards.checkpoint_part(self._source.path, shard, self._bundle.shards)
 
     def size(self, shard: int) -> int:
         """Bytes in a data file. Raises ReadError if it is not there."""

@@ -24,7 +24,7 @@ from wexport_torch import READER
 
 import wexport
 import wexport.testing
-from wexport import stats
+from wexport import measuring
 
 MODELS = Path(tempfile.mkdtemp(prefix="wexport-torch-tests-"))
 atexit.register(shutil.rmtree, MODELS, ignore_errors=True)
@@ -89,7 +89,7 @@ def opened(path: Path, optimizer: bool = True) -> tuple[wexport.Model, dict[str,
         values = {}
         for tensor in model.tensors:
             parts = [chunk.copy() for chunk in tensor.chunks(64)]
-            dtype = stats.dtype_named(tensor.value_dtype or tensor.dtype)
+            dtype = measuring.dtype_named(tensor.value_dtype or tensor.dtype)
             values[tensor.name] = np.concatenate([np.empty(0, dtype), *parts]).reshape(tensor.shape)
         return model, values
 

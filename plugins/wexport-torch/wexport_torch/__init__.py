@@ -12,27 +12,31 @@ import wexport
 
 
 def sniff(source: wexport.Source) -> float:
-    """0.9 for a zip with torch's pickle in its only folder, and for torch's magic number; 0.8 for its tar of old."""
-    from wexport_torch import layouts
+    """0.9 for a zip with torch's pickle in its only folder or an exported program, for torch's magic number, an index
+    of such files and the metadata of a distributed checkpoint; 0.8 for its tar of old.
+    """
+    from wexport_torch import distributed, exported, layouts, models
 
-    if layouts.is_zip(source) or layouts.is_legacy(source):
+    if layouts.is_legacy(source) or models.is_index(source) or distributed.is_metadata(source):
+        return 0.9
+    if layouts.is_zip(source) or exported.is_exported(source):
         return 0.9
     return 0.8 if layouts.is_tar(source) else 0.0
 
 
 def open_(source: wexport.Source) -> wexport.Model:
-    """The model in a file, see `reading.open_`."""
-    from wexport_torch import reading
+    """The model in a file, see `models.open_`."""
+    from wexport_torch import models
 
-    return reading.open_(source)
+    return models.open_(source)
 
 
 READER = wexport.Reader(
     name="torch",
-    reads="PyTorch .pt, .pth, .bin and .ckpt: state dicts, checkpoints, whole modules, TorchScript",
+    reads="PyTorch .pt, .pth, .bin, .ckpt and .pt2, whole or sharded, and torch.distributed.checkpoint folders",
     sniff=sniff,
     open=open_,
-    suffixes=(".pt", ".pth", ".bin", ".ckpt", ".pt.tar", ".pth.tar"),
+    suffixes=(".pt", ".pth", ".bin", ".ckpt", ".pt2", ".pt.tar", ".pth.tar", ".bin.index.json", ".metadata"),
 )
 
 

@@ -30,6 +30,14 @@ class Choice:
         return ".".join(own) or "tensor"
 
 
+def part_in(places: Places, part: str | None) -> Choice | None:
+    """The part that is asked for by the keys that lead to it, as in `model_ema`; None if no tensor is below it."""
+    path = tuple(part.split(".")) if part else ()
+    if not path or not any(item.path[: len(path)] == path and len(item.path) > len(path) for item in places.tensors):
+        return None
+    return Choice(frozenset({path}), path)
+
+
 def model_in(places: Places, likely: Sequence[Path]) -> Choice:
     """Finds the model from the top down.
 

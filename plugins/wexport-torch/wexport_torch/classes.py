@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from wexport import Tensor
-from wexport.model import roles
+from wexport.reading import roles
 from wexport_torch.inert import Record, get
 from wexport_torch.places import SCRIPT
 

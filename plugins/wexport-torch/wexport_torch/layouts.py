@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wexport import BudgetError, HostileFileError, ReadError, Source
-from wexport.files import archives
-from wexport.files.slices import FileSlice
+from wexport.reading import FileSlice, archives
 from wexport_torch.inert import Outside
 from wexport_torch.machine import Machine, Program
 from wexport_torch.storages import LegacyStorages, Storages, ZipStorages, storage

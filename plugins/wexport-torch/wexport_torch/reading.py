@@ -1,32 +1,63 @@
-"""A file of torch as a model of the table."""
+"""What one file of torch holds: the tensors of a model, others beside them, and what is left out by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from wexport import Model, ReadError, Skipped, Source, Tensor
-from wexport.state_dict import describe
-from wexport_torch import choice, classes, layouts, places, stored, values
+from wexport import ReadError, Skipped, Source, Tensor
+from wexport_torch import choice, layouts, places, stored, values
 from wexport_torch.choice import Choice
 from wexport_torch.layouts import Loaded
 from wexport_torch.places import Found, Other
+from wexport_torch.run_states import what_it_is
 from wexport_torch.stored import LeftOutError, Stored
 
 
-def open_(source: Source) -> Model:
-    """The model in a file that `torch.save` or `torch.jit.save` wrote.
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A tensor of the model. found: where in the file; None where no pickle leads to it."""
 
-    Tensors are in the order of the state dict. Raises ReadError for a damaged file, for one of a layout that is not
-    read, and for one whose tensors only code could reach; HostileFileError and BudgetError for one past the bounds.
+    tensor: Tensor
+    found: Found | None = None
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a file holds.
+
+    others: tensors that are no weights, with their kinds. part: the one that was asked for, if it is that alone.
+    """
+
+    format: str
+    weights: list[Weight] = field(default_factory=list)
+    others: list[Tensor] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    part: str | None = None
+
+    def add(self, more: Contents) -> None:
+        """What another file of the same model holds."""
+        self.weights += more.weights
+        self.others += more.others
+        self.skipped += more.skipped
+        self.aliases |= more.aliases
+
+
+def contents(source: Source) -> Contents:
+    """What a file that `torch.save` or `torch.jit.save` wrote holds, in the order of the state dict.
+
+    Raises ReadError for a damaged file, for one of a layout that is not read, and for one whose tensors only code could
+    reach; HostileFileError and BudgetError for one past the bounds.
     """
     loaded = layouts.load(source)
     found = places.walk(loaded.root, str(source.path))
+    state = what_it_is(loaded.root, found)
+    if state is not None:
+        return Contents(loaded.format, skipped=[state])
     if not found.tensors:
         _refuse_what_only_code_reaches(source, found.others)
-    reading = _Reading(source, loaded)
-    tensors = reading.model(found)
-    return Model(tensors=tensors, format=loaded.format, framework="torch", skipped=reading.skipped)
+    return _Reading(source, loaded).contents(found)
 
 
 def _refuse_what_only_code_reaches(source: Source, others: Iterable[Other]) -> None:
@@ -44,36 +75,58 @@ class _Reading:
 
     source: Source
     loaded: Loaded
-    skipped: list[Skipped] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
+    _places: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._budget = values.Budget(self.source.size)
+        self._held = Contents(self.loaded.format)
 
-    def model(self, found: places.Places) -> list[Tensor]:
-        """All tensors that are wanted, those of the model first."""
+    def contents(self, found: places.Places) -> Contents:
+        """All tensors that are wanted."""
+        held = self._held
+        self._leave_out_optimizers(found)
         told = [(item, self._told(item)) for item in found.tensors if self.source.optimizer or not item.optimizer]
         likely = [item.path for item, it in told if isinstance(it, Stored) and not item.optimizer and _is_likely(it)]
-        chosen = choice.model_in(found, likely)
-        weights: list[tuple[Found, Tensor]] = []
-        others: list[Tensor] = []
+        asked = choice.part_in(found, self.source.part)
+        chosen = asked or choice.model_in(found, likely)
+        if asked is not None:
+            held.part = self.source.part
+            told = [(item, it) for item, it in told if asked.holds(item.path)]
+            found = replace(found, others=[], more=0)
         for item, it in told:
             name = self._free(chosen.name(item.path))
             kind = _kind(item, it, chosen)
             if isinstance(it, Skipped):
-                self.skipped.append(replace(it, name=name))
+                held.skipped.append(replace(it, name=name))
             elif kind is None:
-                self.skipped.append(Skipped("tensor beside the model", name))
+                held.skipped.append(Skipped("tensor beside the model", name, size=it.size * it.type.size))
             else:
                 tensor = self._tensor(name, item, it)
+                if tensor is not None:
+                    self._note_alias(name, it)
                 if tensor is not None and kind == "weight":
-                    weights.append((item, tensor))
+                    held.weights.append(Weight(tensor, item))
                 elif tensor is not None:
-                    others.append(replace(tensor, kind=kind))
-        self.skipped += [self._other(other, chosen) for other in found.others]
+                    held.others.append(replace(tensor, kind=kind))
+        held.skipped += [self._other(other, chosen) for other in found.others]
         if found.more:
-            self.skipped.append(Skipped("more of the like", f"{found.more:,} more"))
-        return [*_described(weights), *others]
+            held.skipped.append(Skipped("more of the like", f"{found.more:,} more"))
+        return held
+
+    def _leave_out_optimizers(self, found: places.Places) -> None:
+        """Name the state of each optimizer, with its size, where it is not wanted."""
+        if self.source.optimizer:
+            return
+        sizes: dict[str, int] = {}
+        for item in found.tensors:
+            if item.optimizer:
+                it = self._told(item)
+                owner = item.path[0] if len(item.path) > 1 else "state"
+                sizes[owner] = sizes.get(owner, 0) + (it.size * it.type.size if isinstance(it, Stored) else 0)
+        if sizes.keys() <= {"state", "param_groups"}:  # the file is the optimizer's own
+            sizes = {"state": sum(sizes.values())} if sizes else {}
+        self._held.skipped += [Skipped("optimizer state", owner, size=size) for owner, size in sizes.items()]
 
     def _told(self, item: Found) -> Stored | Skipped:
         try:
@@ -87,13 +140,20 @@ class _Reading:
         try:
             found = values.tensor(name, it, self.loaded.storages, self._budget, str(self.source.path))
         except ReadError as error:  # the others are still worth having
-            self.skipped.append(Skipped("unreadable tensor", name, True, str(error)))
+            self._held.skipped.append(Skipped("unreadable tensor", name, True, str(error)))
             return None
         return replace(found, trainable=it.needs_gradient) if it.parameter or item.module is not None else found
 
     def _other(self, other: Other, chosen: Choice) -> Skipped:
         what = f"{other.what} that holds tensors" if other.what == "object" and other.stored else other.what
         return Skipped(what, chosen.name(other.path), other.what == "object" and other.stored > 0, other.detail)
+
+    def _note_alias(self, name: str, it: Stored) -> None:
+        """Tied parameters are one stretch of one storage, seen in one way."""
+        place = (it.storage.key, it.storage.first, it.offset, it.shape, it.strides, it.type.name)
+        first = self._places.setdefault(place, name)
+        if first != name and it.size:
+            self._held.aliases[name] = first
 
     def _free(self, wanted: str) -> str:
         """Names are unique, though a dict may hold `a.b` beside an `a` that holds `b`, and 1 beside "1"."""
@@ -116,13 +176,3 @@ def _kind(item: Found, it: Stored | Skipped, chosen: Choice) -> str | None:
     if chosen.holds(item.path):
         return "weight"
     return "array" if isinstance(it, Stored) and _is_likely(it) else None
-
-
-def _described(weights: list[tuple[Found, Tensor]]) -> Iterator[Tensor]:
-    """The model's tensors with what their names and shapes tell, and their modules' classes where there are any."""
-    by_name = {tensor.name: item for item, tensor in weights}
-    for tensor in describe([tensor for _, tensor in weights], ordered=True):
-        # The biases of a recurrent layer are one tensor now, under both names.
-        first = tensor.name if tensor.name in by_name else tensor.name.split(" + ")[0].split(", ")[0]
-        item = by_name.get(first)
-        yield classes.told(tensor, item.module, item.path[-1]) if item is not None and item.module else tensor

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wexport import HostileFileError, ReadError
-from wexport.files.archives import Archive
-from wexport.files.slices import FileSlice
+from wexport.reading import Archive, FileSlice
 from wexport_torch import element_types
 from wexport_torch.element_types import ElementType
 from wexport_torch.inert import Named, Outside, same
@@ -76,12 +75,15 @@ def is_length(value: Any) -> bool:
 
 
 class ZipStorages:
-    """Storages that are members of a zip; those that are stored as they are, are read in place."""
+    """Storages that are members of a zip; those that are stored as they are, are read in place.
 
-    def __init__(self, archive: Archive, root: str) -> None:
-        self._archive, self._folder = archive, f"{root}/data/"
+    root: the folder of everything in it. folder: where the storages are, if not in its `data`.
+    """
+
+    def __init__(self, archive: Archive, root: str, folder: str | None = None) -> None:
+        self._archive, self._folder = archive, f"{root}/data/" if folder is None else folder
         self._windows: OrderedDict[str, FileSlice] = OrderedDict()
-        order = archive.read(f"{root}/byteorder", 64)
+        order = archive.read(f"{root}/byteorder".lstrip("/"), 64)
         self.big_endian = order is not None and order.strip() == b"big"
         members = [info for info in archive.members.values() if info.filename.startswith(self._folder)]
         limit = archive.source.size if all(not info.compress_type for info in members) else _unpacked_limit(archive)

@@ -18,6 +18,8 @@ _WRAPPERS = 8
 """How many makers may stand around a tensor: a parameter of a tensor with attributes has two."""
 _PLAIN = frozenset({"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_qtensor"})
 _PARAMETERS = frozenset({"_rebuild_parameter", "_rebuild_parameter_with_state"})
+_WRAPPED = frozenset({"torch.nn.parameter.Parameter", "torch.autograd.variable.Variable"})
+"""Classes that were called with a tensor, before torch 0.4; whether it needs a gradient is set as their state."""
 _LEFT_OUT = {
     "_rebuild_sparse_tensor": "sparse tensor",
     "_rebuild_sparse_csr_tensor": "sparse tensor",
@@ -94,7 +96,14 @@ def is_tensor(value: Any) -> bool:
     made_by = value.made_by
     module, _, word = made_by.rpartition(".")
     known = word in _PLAIN or word in _PARAMETERS or word in _LEFT_OUT
+    if made_by in _WRAPPED:
+        return isinstance(value.args, tuple) and len(value.args) == 1 and is_tensor_record(value.args[0])
     return (module == "torch._utils" and known) or made_by == "torch._tensor._rebuild_from_type_v2"
+
+
+def is_tensor_record(value: Any) -> bool:
+    """Whether it is rebuilt from a storage at once."""
+    return isinstance(value, Record) and value.made_by.startswith("torch._utils._rebuild_tensor")
 
 
 def tensor(value: Any) -> Stored:
@@ -108,7 +117,12 @@ def tensor(value: Any) -> Stored:
         if not is_tensor(value) or not isinstance(value.args, tuple):
             break
         word = value.made_by.rpartition(".")[2]
-        if word == "_rebuild_from_type_v2" and len(value.args) == 4:
+        if value.made_by in _WRAPPED:
+            state = value.state
+            parameter = word == "Parameter"
+            needs_gradient = state[0] is True if isinstance(state, tuple) and state else None
+            value = value.args[0]
+        elif word == "_rebuild_from_type_v2" and len(value.args) == 4:
             value = Record(value.args[0], value.args[2])
         elif word in _PARAMETERS and len(value.args) in (3, 4):
             parameter, needs_gradient = True, value.args[1] is True
@@ -188,7 +202,7 @@ def _quantizer(value: Any, shape: tuple[int, ...]) -> Quantizer:
 
 def _simple(value: Any) -> Stored:
     """A tensor that is rebuilt without another: a file may well say that a tensor is its own scale."""
-    if not isinstance(value, Record) or not value.made_by.startswith("torch._utils._rebuild_tensor"):
+    if not is_tensor_record(value):
         raise ReadError("its scale is no plain tensor")
     return tensor(value)
 

@@ -12,8 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from wexport import ReadError, Tensor
-from wexport.model import chunks
-from wexport.model.tensors import Chunks
+from wexport.reading import Chunks, chunks
 from wexport_torch.storages import Storages
 from wexport_torch.stored import Stored
 
@@ -95,19 +94,36 @@ def _in_order(stored: Stored, storages: Storages, where: str) -> Chunks:
     return _native(stored, chunks.of_bytes(read_at, start, dtype, stored.size, where))
 
 
+def mapped(stored: Stored, storages: Storages) -> Array:
+    """The values of a plain tensor as an array in its shape, mapped into memory.
+
+    Raises ReadError, without naming the file, for one that lies outside of its storage.
+    """
+    _lies_inside(stored, storages)
+    dtype = stored.type.dtype
+    assert dtype is not None
+    found = _view(stored, storages)
+    return found.astype(f"u{dtype.itemsize}").view(dtype) if dtype.kind == "V" else found
+
+
+def _view(stored: Stored, storages: Storages) -> Array:
+    dtype = _as_stored(stored, storages)
+    window = storages.window(stored.storage.key)
+    if _start(stored) + (stored.end - stored.offset) * dtype.itemsize > window.size:
+        raise ReadError(f"its storage {stored.storage.key!r} is cut short", hint="copy or save the file again")
+    if not stored.size:
+        return np.empty(stored.shape, dtype)
+    flat = np.memmap(window.base, dtype, "r", window.start + _start(stored), (stored.end - stored.offset,))
+    strides = tuple(stride * dtype.itemsize for stride in stored.strides)
+    return as_strided(flat, stored.shape, strides, writeable=False)
+
+
 def _gathered(stored: Stored, storages: Storages) -> Chunks:
     """Strided values are seen through a memory map and copied a block at a time, in C order."""
 
     def read(limit: int) -> Iterator[Array]:
-        if not stored.size:
-            return
-        dtype = _as_stored(stored, storages)
-        window = storages.window(stored.storage.key)
-        if _start(stored) + (stored.end - stored.offset) * dtype.itemsize > window.size:
-            raise ReadError(f"its storage {stored.storage.key!r} is cut short", hint="copy or save the file again")
-        flat = np.memmap(window.base, dtype, "r", window.start + _start(stored), (stored.end - stored.offset,))
-        strides = tuple(stride * dtype.itemsize for stride in stored.strides)
-        yield from _blocks(as_strided(flat, stored.shape, strides, writeable=False), limit)
+        if stored.size:
+            yield from _blocks(_view(stored, storages), limit)
 
     return _native(stored, read)
 

@@ -9,9 +9,10 @@ Names are str; bytes that are not UTF-8 are kept by surrogateescape.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import h5py
@@ -27,11 +28,16 @@ from wexport.readers.hdf5.links import MAX_LINKS, links_of, only_inside
 from wexport.readers.hdf5.values import Dataset, describe
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_OPEN_FOR_WRITING, _OPEN_FOR_SWMR = 1, 4
+"""Consistency flags of a superblock of version 2 or 3."""
 METADATA_CACHE_BYTES = 4 << 20
 """What HDF5 may keep of a file's structure; by default 32 MiB, which take several times as much in memory."""
 MAX_DEPTH = 256
 MAX_KEPT = 64
 MAX_PATH = 8192
+MAX_LINKED_BYTES = 64 << 20
+"""Of values that may be read again under other names, or four times the file where that is more."""
+_NO_POSITION = 1 << 62
 
 # What h5py raises on damaged objects; none of these may end the whole file.
 H5_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, MemoryError)
@@ -82,12 +88,38 @@ def open_window(source: Source, window: FileSlice) -> Tree:
             access.set_fileobj_driver(h5py.h5fd.fileobj_driver, window)
             file = h5f.open(b"member", h5f.ACC_RDONLY, fapl=access)
     except H5_ERRORS as error:
+        if is_being_written(source, window):
+            raise ReadError(
+                f"{source.path}: is open for writing, so it is not whole yet",
+                hint="wait until its writer has closed it; if that was broken off, `h5clear -s` may help",
+            ) from None
+        why = reason(error)
+        what = "is cut short" if why.startswith("truncated file") else "the HDF5 library cannot open it"
         raise ReadError(
-            f"{source.path}: the HDF5 library cannot open it: {reason(error)}",
-            hint="the file is damaged or cut short; copy or save it again",
+            f"{source.path}: {what}: {why}", hint="the file is damaged or cut short; copy or save it again"
         ) from None
     budget = Budget(source.size, window.size)
     return source.closing(Tree(file=file, window=window, where=str(source.path), budget=budget))
+
+
+def is_being_written(source: Source, window: FileSlice) -> bool:
+    """Whether a file says that it is open for writing, or somebody holds the lock that HDF5 takes for that."""
+    offset = signature_offset(source) if window.base is source.file and window.size == source.size else None
+    if offset is None:
+        return False
+    superblock = source.read_at(offset + len(SIGNATURE), 4)
+    if len(superblock) == 4 and superblock[0] in (2, 3) and superblock[3] & (_OPEN_FOR_WRITING | _OPEN_FOR_SWMR):
+        return True
+    try:
+        import fcntl
+
+        fcntl.flock(source.file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(source.file, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):  # not every system and file system has locks
+        return False
+    return False
 
 
 def reason(error: BaseException) -> str:
@@ -104,6 +136,7 @@ class Tree:
     datasets: the numeric datasets by path ("a/b/c"), in name order; filled by `walk`.
     groups: the paths of all groups in name order; the root is "". Filled by `walk`.
     skipped: what gives no tensor, and why. Filled by `walk`.
+    links: datasets that are second names of others, and the first names of those; filled by `walk`.
     """
 
     file: Any
@@ -113,6 +146,9 @@ class Tree:
     groups: list[str] = field(default_factory=list)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    _first: dict[tuple[int, int], str] = field(default_factory=dict, repr=False)
+    _linked_bytes: int = 0
     _walked: bool = False
     _refusal: ReadError | None = None
     _link_count: int = 0
@@ -253,16 +289,34 @@ class Tree:
                     if info is None:
                         continue
                     if _identity(info) in seen:
-                        self.skipped.append(Skipped("second link to the same object", child))
+                        self._link_again(child, info)
                         continue
                     seen.add(_identity(info))
                     if info.type == h5o.TYPE_GROUP:
                         below.append((child, group, name, depth + 1))
                     else:
+                        self._first[_identity(info)] = child
                         self._look_at(child, group, name, info)
             except H5_ERRORS as error:
                 self.skipped.append(Skipped("unreadable group", path or "/", True, reason(error)))
             waiting.extend(reversed(below))
+
+    def _link_again(self, path: str, info: Any) -> None:
+        """A second name of something: of a dataset it is one of its own, of a group all below it is met already."""
+        first = self._first.get(_identity(info))
+        if first is None:
+            self.skipped.append(Skipped("second link to the same group", path))
+        elif first in self.datasets:
+            dataset = self.datasets[first]
+            self._linked_bytes += math.prod(dataset.shape) * dataset.type.dtype.itemsize
+            if self._linked_bytes > max(MAX_LINKED_BYTES, 4 * self.window.size):
+                self.skipped.append(Skipped("link that repeats too much", path, True, f"the values of {first}"))
+                return
+            # Where it stands in the file says nothing of when this name was written.
+            self.datasets[path] = replace(dataset, path=path, position=_NO_POSITION)
+            self.links[path] = first
+        else:
+            self.skipped.append(Skipped("second link to the same object", path, detail=f"the one at {first}"))
 
     def _hardlinks_of(self, group: Any, path: str) -> Iterator[tuple[str, bytes]]:
         """(path, encoded name) of what a group holds in this file itself; all else goes to `skipped`."""

@@ -6,9 +6,11 @@ nesting from the attribute `model_config` where there is one.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from wexport.errors import ReadError
 from wexport.files.source import Source
@@ -17,9 +19,9 @@ from wexport.model.tensors import Model, Reader, Skipped, Tensor
 from wexport.readers.hdf5 import values, walk
 from wexport.readers.hdf5.values import Dataset
 from wexport.readers.hdf5.walk import Tree
+from wexport.readers.keras import beside, variables
 from wexport.readers.keras import config as keras_config
 from wexport.readers.keras import layers as keras_layers
-from wexport.readers.keras import variables
 from wexport.readers.keras.config import LayerConfig
 from wexport.readers.keras.variables import Stored, tensor_of
 
@@ -56,7 +58,8 @@ def open_(source: Source) -> Model:
     if layers is None:
         layers = _unnamed_layers(tree, root)
     version = tree.text("", "keras_version") or tree.text(root, "keras_version")
-    reading = _Reading(tree, root, _by_layer(tree.text("", "model_config")), _is_keras3(version))
+    config = _by_layer(keras_config.parse(tree.text("", "model_config")))
+    reading = _Reading(tree, root, config or _config_beside(source, tree, root, layers), _is_keras3(version))
     for index, layer in enumerate(layers):
         reading.add_layer(layer, index)
     if tree.is_group(_join(root, _TOP_LEVEL)):
@@ -70,6 +73,7 @@ def open_(source: Source) -> Model:
         framework_version=version,
         backend=tree.text("", "backend") or tree.text(root, "backend"),
         skipped=reading.passed_over(),
+        aliases={tensor.name: tree.links[tensor.name] for tensor in reading.tensors if tensor.name in tree.links},
     )
 
 
@@ -171,11 +175,16 @@ class _Reading:
         self._taken.update(order)
         if wanted:
             self.tensors += [
-                replace(tensor_of(self.tree.datasets[path]), kind="optimizer", variable_index=number)
+                replace(
+                    tensor_of(self.tree.datasets[path]),
+                    kind="optimizer",
+                    variable_index=number,
+                    slot_leaf=path.rpartition("/")[2].removesuffix(":0"),  # the name that the file has
+                )
                 for number, path in enumerate(order)
             ]
         elif order:
-            self.skipped.append(Skipped("optimizer state", _OPTIMIZER, False, f"{len(order)} tensors"))
+            self.skipped.append(_optimizer_state([self.tree.datasets[path] for path in order]))
 
     def add_rest(self) -> None:
         """Datasets that no name leads to: beside the layers they are weights, elsewhere they may be data."""
@@ -192,9 +201,23 @@ class _Reading:
         self.skipped.append(Skipped(what, name, True, detail))
 
 
-def _by_layer(config: str | None) -> dict[str, list[LayerConfig]]:
+def _optimizer_state(datasets: Sequence[Dataset]) -> Skipped:
+    size = sum(math.prod(dataset.shape) * dataset.type.dtype.itemsize for dataset in datasets)
+    return Skipped("optimizer state", _OPTIMIZER, False, f"{len(datasets)} tensors", size)
+
+
+def _config_beside(source: Source, tree: Tree, root: str, layers: Sequence[str]) -> dict[str, list[LayerConfig]]:
+    """The layers of a config that lies beside weights alone, if it tells of all that hold some."""
+    holding = {layer for layer in layers if tree.texts(_join(root, layer), "weight_names")}
+    for config in beside.configs(source) if holding else ():
+        found = _by_layer(config)
+        if holding <= found.keys():
+            return found
+    return {}
+
+
+def _by_layer(model: Mapping[str, Any] | None) -> dict[str, list[LayerConfig]]:
     """The config's layers by the name of the outermost one, or of any inner one that the model flattens."""
-    model = keras_config.parse(config)
     outer: dict[str, list[LayerConfig]] = {}
     inner: dict[str, list[LayerConfig]] = {}
     for holder in keras_config.holders(model) if model else ():

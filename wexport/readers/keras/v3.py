@@ -8,6 +8,7 @@ container of a model, so slots are made of it; the config, where there is one, a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -19,12 +20,12 @@ from wexport.hookspecs import hookimpl
 from wexport.model import roles
 from wexport.model.tensors import Chunks, Layout, Model, Reader, Skipped, Tensor
 from wexport.readers.hdf5 import walk
+from wexport.readers.keras import beside, layers, layouts, legacy, sharded
 from wexport.readers.keras import config as keras_config
-from wexport.readers.keras import layers, layouts, legacy
+from wexport.readers.keras.beside import CONFIG, MAX_METADATA_BYTES, METADATA
 from wexport.readers.keras.config import LayerConfig
 
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-MAX_METADATA_BYTES = 1 << 20
+WEIGHTS = "model.weights.h5"
 _SEEDS = frozenset({"seed_generator", "_seed_generator", "random_generator", "_random_generator"})
 _METRICS = "metrics"
 _LISTS_OF_2_13 = "_layer_checkpoint_dependencies"
@@ -69,8 +70,10 @@ def sniff(source: Source) -> float:
             names = archives.member_names(source)
         except ReadError:
             return 0.5 if _begins_as_keras(source) else 0.0
-        beside = METADATA in names or any(name.startswith("model.weights.") for name in names)
-        return 0.95 if CONFIG in names and beside else 0.0
+        weights = METADATA in names or any(name.startswith("model.weights.") for name in names)
+        return 0.95 if CONFIG in names and weights else 0.0
+    if sharded.is_index(source):
+        return 0.9
     try:
         if walk.signature_offset(source) is None:
             return 0.0
@@ -91,8 +94,10 @@ def open_(source: Source) -> Model:
     an attribute of the model's own code, which Keras writes in alphabetical order. Raises ReadError for a damaged
     file, HostileFileError for a zip that names a member twice, BudgetError for one that unpacks to too much.
     """
+    if sharded.is_index(source):
+        return _beside_config(source, sharded.tree(source), "weights-h5-sharded")
     if not source.head.startswith(archives.SIGNATURES):
-        return model_of(walk.open_file(source).walk(), {}, {}, "weights-h5", optimizer=source.optimizer)
+        return _beside_config(source, walk.open_file(source).walk(), "weights-h5")
     archive = archives.open_archive(source)
     window = archive.window(WEIGHTS)
     if window is None:
@@ -106,12 +111,23 @@ def open_(source: Source) -> Model:
     return replace(model, skipped=[*model.skipped, *others])
 
 
+def _beside_config(source: Source, tree: Stored, container: str) -> Model:
+    """Weights alone, with the config that may lie beside them."""
+    groups = set(_sorted_out(tree)[0])
+    for config in beside.configs(source):
+        known = {holder.group for holder in keras_config.holders(config)}
+        if {path for path in groups if path[:1] != ("optimizer",)} <= known:
+            metadata = _metadata(beside.metadata(source))
+            return model_of(tree, config, metadata, container, optimizer=source.optimizer)
+    return model_of(tree, {}, {}, container, optimizer=source.optimizer)
+
+
 READER = Reader(
     name="keras-v3",
-    reads="Keras 3 .keras and .weights.h5, also of tf.keras 2.12 and later",
+    reads="Keras 3 .keras and .weights.h5, whole, sharded or in a folder, also of tf.keras 2.12 and later",
     sniff=sniff,
     open=open_,
-    suffixes=(".keras", ".weights.h5"),
+    suffixes=(".keras", ".weights.h5", ".weights.json"),
 )
 
 
@@ -186,8 +202,9 @@ def model_of(
     if optimizer:
         tensors += _optimizer_tensors(state)
     elif state:
-        count = sum(len(group.variables) for group in state.values())
-        skipped.append(Skipped("optimizer state", "optimizer", False, f"{count} tensors"))
+        held = [variable for group in state.values() for variable in group.variables.values()]
+        skipped.append(Skipped("optimizer state", "optimizer", False, f"{len(held)} tensors", sum(map(_bytes, held))))
+    links = getattr(tree, "links", {})
     version = metadata.get("keras_version")
     return Model(
         tensors=[*tensors, *strays],
@@ -195,6 +212,7 @@ def model_of(
         framework="keras",
         framework_version=version if isinstance(version, str) else None,
         skipped=skipped,
+        aliases={tensor.name: links[tensor.name] for tensor in tensors if tensor.name in links},
     )
 
 
@@ -210,14 +228,19 @@ def _sorted_out(tree: Stored) -> tuple[dict[Group, _Group], list[Tensor], list[S
             continue
         name, number = found
         if _SEEDS & set(name):
-            skipped.append(Skipped("seed generator state", path))
+            skipped.append(Skipped("seed generator state", path, size=_bytes(dataset)))
         elif name[:1] == (_METRICS,):
-            skipped.append(Skipped("metric state", path))
+            skipped.append(Skipped("metric state", path, size=_bytes(dataset)))
         elif number in groups.setdefault(name, _Group(name, {})).variables:
             strays.append(_tensor(dataset))  # two spellings of one path
         else:
             groups[name].variables[number] = dataset
     return groups, strays, skipped
+
+
+def _bytes(dataset: Variable) -> int:
+    dtype = getattr(dataset.type, "dtype", None)
+    return math.prod(dataset.shape) * (dtype.itemsize if dtype is not None else 0)
 
 
 def _tensor(dataset: Variable) -> Tensor:

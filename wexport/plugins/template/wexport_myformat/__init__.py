@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import wexport
-from wexport.model import chunks, roles
+from wexport.reading import chunks, roles
 
 MAGIC = b"MYFORMAT"
 MAX_HEADER_BYTES = 16 << 20

@@ -15,10 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 import wexport
-from wexport import state_dict
-from wexport.files import archives
-from wexport.files.slices import FileSlice
-from wexport.model import chunks, roles
+from wexport.reading import FileSlice, archives, chunks, roles, state_dict
 
 ARRAY_MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 16
@@ -127,16 +124,16 @@ def _as_float64(read: Any) -> Any:
 
 
 def _model(container: str, found: Sequence[wexport.Tensor | wexport.Skipped]) -> wexport.Model:
-    tensors = [item for item in found if isinstance(item, wexport.Tensor)]
+    values = state_dict.decoded([item for item in found if isinstance(item, wexport.Tensor)])
+    tensors = values.tensors
     if state_dict.looks_like_torch(tensor.name for tensor in tensors):
         tensors = state_dict.describe(tensors, ordered=False)
     else:
         tensors = [roles.by_name(tensor) for tensor in tensors]
     if all(tensor.role == "unknown" for tensor in tensors):
         tensors = [replace(tensor, kind="array") for tensor in tensors]
-    return wexport.Model(
-        tensors=tensors, format=container, skipped=[item for item in found if isinstance(item, wexport.Skipped)]
-    )
+    skipped = [*(item for item in found if isinstance(item, wexport.Skipped)), *values.skipped]
+    return wexport.Model(tensors=tensors, format=container, skipped=skipped)
 
 
 READER = wexport.Reader(name="npz", reads="NumPy's .npz and .npy", sniff=sniff, open=open_, suffixes=(".npz", ".npy"))

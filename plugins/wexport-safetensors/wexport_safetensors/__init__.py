@@ -17,9 +17,7 @@ import ml_dtypes
 import numpy as np
 
 import wexport
-from wexport import state_dict
-from wexport.files import shards
-from wexport.model import chunks, roles
+from wexport.reading import chunks, roles, shards, state_dict
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 25_000_000
@@ -76,6 +74,8 @@ def open_(source: wexport.Source) -> wexport.Model:
         tensors, skipped, metadata = _sharded(source)
     else:
         tensors, skipped, metadata = _one_file(source)
+    values = state_dict.decoded(tensors)
+    tensors, skipped = values.tensors, [*skipped, *values.skipped]
     if state_dict.looks_like_torch(tensor.name for tensor in tensors):
         # The library sorts tensors by size of type and name, so the order of the file is not the model's.
         tensors = state_dict.describe(tensors, ordered=False)
