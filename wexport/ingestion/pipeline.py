@@ -79,7 +79,7 @@ def ingest(
     optimizer: rows for the optimizer's state too.
     external_data: read values that a file says stand in others, if these lie in its own folder.
     append: add to the table, replacing models that were read from the same file before.
-    prune: with append or a folder, remove models whose file is gone or fails now, or which are there under another name.
+    prune: with append or a folder, remove models whose file is gone or fails now, or which have other names now.
     name: how models are named, with {stem}, {name}, {parent} and {path}; by default by their paths.
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file. plugins: paths of Python files with plugins.

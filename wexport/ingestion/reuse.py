@@ -55,12 +55,10 @@ def refuse_losing(table: Path, found: Sequence[Input]) -> None:
 
 def _models(table: Path) -> dict[str, tuple[str | None, int | None]]:
     """The models of a table: the file of each, and its size; None for one that was in memory."""
-    import pyarrow.parquet as pq
-
     from wexport.table import stored
 
     stored.read_metadata(table)
-    columns = pq.read_table(table, columns=["model", "source", "source_bytes"]).to_pydict()
+    columns = stored.read_columns(table, ["model", "source", "source_bytes"]).to_pydict()
     return {
         model: (source, size)
         for model, source, size in zip(columns["model"], columns["source"], columns["source_bytes"], strict=True)

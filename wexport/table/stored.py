@@ -50,10 +50,27 @@ def read_stamps(path: Path) -> dict[str, Any]:
 
 
 def row_groups(path: Path) -> Iterator[pa.Table]:
-    """A table's row groups, one at a time."""
-    with pq.ParquetFile(path) as file:
+    """A table's row groups, one at a time. Raises TableError where the table is damaged, as its checksums tell."""
+    with _damage_told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         for number in range(file.num_row_groups):
             yield file.read_row_group(number)
+
+
+def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """Some columns of a table. Raises TableError where it is damaged."""
+    with _damage_told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(columns=list(names))
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        said = str(error).splitlines()[0][:200]
+        raise TableError(
+            f"{path}: is damaged: {said}", hint="copy it again, or write it anew with `wexport ingest`"
+        ) from None
 
 
 def without_models(table: pa.Table, models: set[str]) -> pa.Table:
@@ -73,7 +90,7 @@ def is_current(part: Path, metadata: Mapping[str, Any], model: str, stamp: Seque
 
 def model_sources(path: Path) -> dict[str, str | None]:
     """The models in a table, with the file each came from; None for one that was in memory."""
-    table = pq.read_table(path, columns=["model", "source"])
+    table = read_columns(path, ["model", "source"])
     return dict(zip(table["model"].to_pylist(), table["source"].to_pylist(), strict=True))
 
 

@@ -192,6 +192,7 @@ def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
         column_encoding=encoded,
         write_statistics=[column.name for column in COLUMNS if not pa.types.is_nested(column.type)],
         store_schema=True,
+        write_page_checksum=True,
     )
 
 
