@@ -146,6 +146,7 @@ for _command in (ingest, compare, query, check, diff, plot, report, inspect, sch
 def main() -> NoReturn:
     """Entry point: no traceback reaches the user, and Ctrl-C leaves nothing behind."""
     signal.signal(signal.SIGTERM, _interrupt)
+    _open_what_is_closed()
     try:
         try:
             cli.main(standalone_mode=False)
@@ -171,9 +172,24 @@ def main() -> NoReturn:
         say(f"error: the output cannot be written: {error.strerror}")
         sys.exit(EXIT_NOTHING_DONE)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending; a second one would only interrupt that
         say("stopped before the end")
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
+
+
+def _open_what_is_closed() -> None:
+    """Give a process that was started without standard streams (`>&-`) some that lead nowhere.
+
+    Otherwise the first files that it opens would take their places, and be written into.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _drop_output() -> None:

@@ -33,6 +33,9 @@ SHOWN_RUNS = 6
 @overwrite_option
 @click.option("--append", is_flag=True, help="Add to the table; models read from the same file before are replaced.")
 @click.option(
+    "--prune", is_flag=True, help="With --append or a folder: remove models whose file is gone, fails or was renamed."
+)
+@click.option(
     "--detail",
     type=click.Choice(["full", "summary"]),
     default="full",
@@ -110,9 +113,11 @@ def _summary(result: IngestResult) -> None:
 
 
 def report_problems(result: IngestResult, quiet: bool) -> None:
-    """What failed and why, what is missing from what was read, and what was left out."""
+    """What failed and why, what is missing from what was read, what was left out, and what is left from before."""
     from wexport.ingestion.reading import RUN_STATES
 
+    for left in result.left:
+        say(f"removed {left.model}: {left.why}" if left.pruned else f"left over: {left.model}: {left.why} (--prune)")
     for plugin in result.broken:
         say(f"plugin {plugin.name} is broken and was left out: {plugin.reason}")
     for model in result.models:

@@ -18,12 +18,12 @@ from typing import IO
 from wexport.errors import unwritable
 
 try:
-    import fcntl
+    import fcntl as fcntl
 except ImportError:  # Windows, where a file that is open cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-SUFFIX = ".wexport.partial"
-_LEFT_OVER = re.compile(r"\..*\.[a-z0-9_]{8}\.wexport\.partial", re.DOTALL)
+SUFFIX, LOCK_SUFFIX = ".wexport.partial", ".wexport.lock"
+_LEFT_OVER = re.compile(r"\..*(\.[a-z0-9_]{8}\.wexport\.partial|\.wexport\.lock)", re.DOTALL)
 _NAME_BYTES = 100
 """Of the target's name, in that of its file in the making: a name may have 255 bytes."""
 
@@ -99,10 +99,10 @@ def is_stream(path: Path) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the files in the making in a folder whose writers are gone."""
+    """Remove the files in the making in a folder whose writers are gone, and the locks of those."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):  # noqa: PTH208  a folder may hold many thousands
-            if name.endswith(SUFFIX) and _LEFT_OVER.fullmatch(name):
+            if _LEFT_OVER.fullmatch(name):
                 with contextlib.suppress(OSError):
                     _remove_if_left(folder / name)
 

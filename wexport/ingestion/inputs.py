@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +26,13 @@ class Input:
 
     named: the user named it (or a pattern that matches it); False if it was met in a folder, where what is no model
     is passed over. part: which of several models in it, as in `checkpoint.pt#model_ema`; None for all there is.
+    unread: why it is a folder whose files cannot be listed; empty for a file.
     """
 
     path: Path
     named: bool
     part: str | None = None
+    unread: str = ""
 
     @property
     def called(self) -> Path:
@@ -91,23 +93,38 @@ def _expand_one(argument: str) -> Iterator[Input]:
 
 
 def _in_folder(folder: Path) -> Iterator[Input]:
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if shards.DISTRIBUTED in files and any(name.endswith(shards.DISTRIBUTED_PART) for name in files):
-            yield Input(Path(here, shards.DISTRIBUTED), named=False)  # the one hidden file that is a model
-        for name in sorted(files):
-            path = Path(here, name)
-            # Only what is a file already: opening a pipe or device that happens to lie in a folder helps nobody.
-            if not name.startswith(".") and path.is_file():
-                yield Input(path, named=False)
+    due = [folder]
+    while due:  # no recursion: folders may be deeper than Python's stack
+        here = due.pop()
+        try:
+            with os.scandir(here) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            yield Input(here, named=True, unread=error.strerror or str(error))
+            continue
+        names = {entry.name for entry in found}
+        if shards.DISTRIBUTED in names and any(name.endswith(shards.DISTRIBUTED_PART) for name in names):
+            yield Input(here / shards.DISTRIBUTED, named=False)  # the one hidden file that is a model
+        shown = [entry for entry in found if not entry.name.startswith(".")]
+        # Only what is a file already: opening a pipe or device that happens to lie in a folder helps nobody.
+        yield from (Input(Path(entry.path), named=False) for entry in shown if _is_file(entry))
+        due += [Path(entry.path) for entry in reversed(shown) if entry.is_dir(follow_symlinks=False)]
 
 
-def model_names(paths: Sequence[Path], pattern: str | None = None) -> list[str]:
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link into a folder that cannot be read, or in a circle
+        return True  # reading it will fail and say why
+
+
+def model_names(paths: Sequence[Path], pattern: str | None = None, known: Mapping[str, str] | None = None) -> list[str]:
     """A name for each file: its path relative to the common root, without its suffix unless a sibling shares the stem.
 
     pattern: overrides it; `{stem}`, `{name}`, `{parent}` and `{path}` are filled in (file name without and with
     suffix, folder's name, relative path without suffix). Where the folder is the model, as with a SavedModel, its path
-    takes the place of the file's. Raises UsageError if two files get the same name.
+    takes the place of the file's. known: names that files have already, by `source_name`, and keep without a pattern.
+    Raises UsageError if two files get the same name.
     """
     absolute = [_model_path(Path(os.path.abspath(path))) for path in paths]  # noqa: PTH100  # resolve() would follow links
     root = Path(os.path.commonpath([path.parent for path in absolute])) if absolute else Path()
@@ -116,6 +133,11 @@ def model_names(paths: Sequence[Path], pattern: str | None = None) -> list[str]:
     if pattern is None:
         shared = Counter(stems)
         names = [stem if shared[stem] == 1 else name for stem, name in zip(stems, relative, strict=True)]
+        kept = [(known or {}).get(source_name(path)) for path in paths]
+        taken = set(kept)
+        names = [
+            old or (longer if name in taken else name) for name, longer, old in zip(names, relative, kept, strict=True)
+        ]
     else:
         try:
             names = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import warnings
@@ -12,10 +13,12 @@ from typing import Any
 
 from wexport.errors import UsageError
 from wexport.files import shards
+from wexport.files.locks import locked
 from wexport.files.outputs import TABLE
-from wexport.ingestion import in_memory, inputs, places, series
+from wexport.ingestion import in_memory, inputs, left_overs, places, series
 from wexport.ingestion.inputs import Input
-from wexport.ingestion.reading import ModelResult, Options, Readers
+from wexport.ingestion.left_overs import LeftOver
+from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.plugins.catalog import absolute
 from wexport.plugins.messages import PluginSummary
 
@@ -27,7 +30,8 @@ class IngestResult:
     """What an ingest did.
 
     out: the table or folder. models: how each model ended. rows: of the table. seconds: what it took. written: whether
-    the table was changed. broken: plugins that could not be used, if any.
+    the table was changed. broken: plugins that could not be used, if any. left: what the table holds of files that are
+    gone or failed now, or under names that they had before.
     """
 
     out: Path
@@ -36,6 +40,7 @@ class IngestResult:
     seconds: float
     written: bool
     broken: tuple[PluginSummary, ...] = ()
+    left: tuple[LeftOver, ...] = ()
 
     def with_status(self, *status: str) -> list[ModelResult]:
         """The models that ended so."""
@@ -54,6 +59,7 @@ def ingest(
     optimizer: bool = False,
     external_data: bool = False,
     append: bool = False,
+    prune: bool = False,
     name: str | None = None,
     series: str | None = None,
     reader: str | None = None,
@@ -73,6 +79,7 @@ def ingest(
     optimizer: rows for the optimizer's state too.
     external_data: read values that a file says stand in others, if these lie in its own folder.
     append: add to the table, replacing models that were read from the same file before.
+    prune: with append or a folder, remove models whose file is gone or fails now, or which have other names now.
     name: how models are named, with {stem}, {name}, {parent} and {path}; by default by their paths.
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file. plugins: paths of Python files with plugins.
@@ -89,6 +96,7 @@ def ingest(
         optimizer=optimizer,
         external_data=external_data,
         append=append,
+        prune=prune,
         name=name,
         series=series,
         reader=reader,
@@ -152,25 +160,37 @@ def _ingest_files(
     found = [item for item in found if not _is_output(item, target, folder)]
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
-    names = inputs.model_names([item.called for item in found], chosen.name)
+    known = left_overs.known_names(target) if folder or chosen.append else {}
+    names = inputs.model_names([item.called for item in found], chosen.name, known)
     steps = series.series(names, None if chosen.series is None else series.series_pattern(chosen.series))
     results = [ModelResult(name, item.path, *step) for name, item, step in zip(names, found, steps, strict=True)]
     files = (file for item in found for file in (item.path, *shards.parts(item.path)))
     places.claim(out, names, [*chosen.plugins, *files], overwrite=overwrite)
-    work = list(zip(found, results, strict=True))
-    ended = _Counter(progress, len(work))
-    with Readers(chosen, len(found)) as readers:
+    work = [(item, result) for item, result in zip(found, results, strict=True) if not item.unread]
+    ended = _Counter(progress, len(results))
+    for item, result in zip(found, results, strict=True):
+        if item.unread:
+            result.status, result.reason = "failed", f"{item.path}: the folder cannot be read: {item.unread}"
+            ended(result)
+    with contextlib.nullcontext() if folder else locked(target), Readers(chosen, len(work)) as readers:
         if folder:
             from wexport.ingestion.writing import write_parts
 
-            rows, written = write_parts(target, work, chosen, readers, ended)
+            def read(due: Work, tries: int) -> Measured:
+                return readers.measure(due) if tries == 1 else readers.measure_alone(due)
+
+            rows, written = write_parts(target, work, chosen, readers.provenance(), read, ended)
         else:
-            measured = readers.measure(work)
+            first = readers.measure(work)
             from wexport.ingestion.writing import write_table  # Arrow loads while the first files are read
 
-            rows, written = write_table(target, work, chosen, readers.provenance(), measured, ended)
+            def read(due: Work, tries: int) -> Measured:
+                return first if tries == 1 else readers.measure_alone(due)
+
+            rows, written = write_table(target, work, chosen, readers.provenance(), read, ended)
         broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
-    return IngestResult(target, results, rows, time.monotonic() - begun, written, broken)
+    left = left_overs.find(target, results, prune=chosen.prune) if folder or chosen.append else ()
+    return IngestResult(target, results, rows, time.monotonic() - begun, written, broken, left)
 
 
 def _ingest_model(
@@ -194,7 +214,9 @@ def _ingest_model(
     from wexport.ingestion.writing import write_living
 
     measured = in_memory.measure(found, result, chosen, columns)
-    rows = write_living(target, name, measured, chosen, found.provenance, folder=folder, source=columns["source"])
+    source_name = columns["source"]
+    with contextlib.nullcontext() if folder else locked(target):
+        rows = write_living(target, name, measured, chosen, found.provenance, folder=folder, source=source_name)
     if progress is not None:
         progress(result, 1, 1)
     broken = tuple(summary for info in found.plugins.infos if (summary := info.summary()).state != "ok")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wexport.errors import UsageError
 from wexport.files import shards
+from wexport.files.stamps import Stamp, stamp
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
@@ -38,6 +39,7 @@ class Options:
     optimizer: rows for the optimizer's state too.
     external_data: read values that a file says stand in others, if these lie in its own folder.
     append: add to the table, replacing models that were read from the same file before.
+    prune: leave out what is left of files that are gone, or of models that have other names now.
     name: how models are named, see `inputs.model_names`.
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file.
@@ -50,6 +52,7 @@ class Options:
     optimizer: bool = False
     external_data: bool = False
     append: bool = False
+    prune: bool = False
     name: str | None = None
     series: str | None = None
     reader: str | None = None
@@ -74,11 +77,12 @@ class ModelResult:
 
     status: "ok"; "partial" (some objects could not be read); "empty" (no numbers in it); "failed"; "unchanged" (its
         part is up to date); "skipped" (met in a folder, and no model).
-    aliases: tensors that are second names of others, and the first names.
-    failure: "crashed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
+        aliases: tensors that are second names of others, and the first names.
+    failure: "crashed", "killed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
     problems: what could not be read though it should be. left_out: the names of what is no tensor of the model, by what
         it is; left_out_bytes: of the numbers in these, as far as known.
     run, step: the series that it is a checkpoint of, and its place there, see `ingestion.series`.
+    stamp: its files as they were before it was read. changed: whether they were others afterwards.
     """
 
     model: str
@@ -99,6 +103,18 @@ class ModelResult:
     left_out_bytes: dict[str, int] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    stamp: Stamp = field(default_factory=list)
+    changed: bool = False
+
+    @property
+    def deserves_another_try(self) -> bool:
+        """Whether it was not the file that failed: it was being written, or its process was killed from outside."""
+        return self.changed or self.failure == "killed"
+
+    def begin_again(self) -> None:
+        """Forget how it ended."""
+        for name, value in asdict(ModelResult(self.model, self.source)).items():
+            setattr(self, name, value)
 
 
 OPTIMIZER = "optimizer state"
@@ -141,7 +157,13 @@ class Readers:
     def __init__(self, options: Options, files: int) -> None:
         self._options = options
         self._jobs = _job_count(options.jobs)
-        self._pool = pool.Pool(
+        self._pool = self._new_pool()
+        self._told: set[str] = set()
+        self._pool.warm(files)
+
+    def _new_pool(self) -> pool.Pool:
+        options = self._options
+        return pool.Pool(
             _worker,
             jobs=self._jobs,
             setup=Setup(
@@ -154,8 +176,6 @@ class Readers:
             budget_of=self._budget,
             spare=blame_plugins(),
         )
-        self._told: set[str] = set()
-        self._pool.warm(files)
 
     def __enter__(self) -> Readers:
         return self
@@ -180,8 +200,15 @@ class Readers:
         sizes = [_size(item.path) for item, _ in work]
         tasks, owners = self._tasks(work, sizes)
         for (_, result), size in zip(work, sizes, strict=True):
-            result.source_bytes = size
+            result.source_bytes, result.stamp = size, stamp(result.source)
         return self._collected(self._pool.run(tasks), tasks, [work[number][1] for number in owners])
+
+    def measure_alone(self, work: Work) -> Measured:
+        """As `measure`, once that has come to its end: one file at a time, so that each has all memory."""
+        self._pool.close()
+        self._jobs = 1
+        self._pool = self._new_pool()
+        return self.measure(work)
 
     def _collected(self, events: Iterator[Item | Done], tasks: list[FileTask], owners: list[ModelResult]) -> Measured:
         """owners: the result that each task belongs to."""
@@ -193,6 +220,7 @@ class Readers:
                     result.failure = result.failure or (event.failure if event.failure in _HINTS else "")
                 if tasks[event.task].share + 1 == tasks[event.task].shares:
                     conclude(result)
+                    result.changed = stamp(result.source) != result.stamp
                     yield result, None
             elif isinstance(event.value, Rows):
                 self._take_rows(result, event.value)
@@ -251,6 +279,7 @@ class Readers:
 _HINTS = {
     "timed out": "give it longer with --timeout SECONDS, or leave it out",
     "memory": "the file asks for more than any of its tensors should; it may be damaged or hostile",
+    "killed": "nothing says that the file is to blame; where the system did it for want of memory, --jobs 1 helps",
     "crashed": "the file is damaged or hostile; copy or save it again",
 }
 
@@ -275,6 +304,12 @@ def count_rows(result: ModelResult, columns: Mapping[str, Sequence[Any]], count:
     result.tensors += count
     sizes = zip(columns["value_count"], columns["kind"], strict=True)
     result.parameters += sum(size for size, kind in sizes if kind in ("weight", "array"))
+
+
+def fail_changed(result: ModelResult) -> None:
+    """Say of a model that its files were written while it was read, again."""
+    result.status = "ok"
+    _fail(result, f"{result.source}: was changed while it was read, twice", "ingest it once it is all written")
 
 
 def conclude(result: ModelResult) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wexport.errors import TableError
+from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import Options
@@ -18,7 +19,7 @@ _NO_MODELS = (*_TEXTS, ".png", ".jpg", ".jpeg", ".svg", ".pdf", ".py", ".ipynb",
 def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
     """Whether a table holds just what reading these files with these options would give.
 
-    Files count as unchanged that have the size they had, and neither content nor name from after the table was written.
+    Files count as unchanged whose stamps the table remembers, see `wexport.files.stamps`.
     """
     if not table.is_file() or options.reader or options.plugins or options.series:
         return False  # a table does not remember how it was read, but for what shapes its numbers
@@ -30,11 +31,11 @@ def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
 
     if stored.read_metadata(table) != metadata_of(options, provenance_now()):
         return False
-    written = table.stat().st_mtime_ns
+    stamps = stored.read_stamps(table)
     due = dict(zip(inputs.model_names([item.path for item in found], options.name), found, strict=True))
-    for model, (source, size) in _models(table).items():
+    for model, (source, _) in _models(table).items():
         item = due.pop(model, None)
-        if item is None or inputs.source_name(item.path) != source or not _unchanged(item.path, size, written):
+        if item is None or inputs.source_name(item.path) != source or stamps.get(model) != (stamp(item.path) or None):
             return False
     return all(not item.named and item.path.suffix.lower() in _NO_MODELS for item in due.values())
 
@@ -54,21 +55,11 @@ def refuse_losing(table: Path, found: Sequence[Input]) -> None:
 
 def _models(table: Path) -> dict[str, tuple[str | None, int | None]]:
     """The models of a table: the file of each, and its size; None for one that was in memory."""
-    import pyarrow.parquet as pq
-
     from wexport.table import stored
 
     stored.read_metadata(table)
-    columns = pq.read_table(table, columns=["model", "source", "source_bytes"]).to_pydict()
+    columns = stored.read_columns(table, ["model", "source", "source_bytes"]).to_pydict()
     return {
         model: (source, size)
         for model, source, size in zip(columns["model"], columns["source"], columns["source_bytes"], strict=True)
     }
-
-
-def _unchanged(path: Path, size: int | None, written: int) -> bool:
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    return stat.st_size == size and max(stat.st_mtime_ns, stat.st_ctime_ns) < written

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wexport.errors import TableError
+from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
-from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
+from wexport.ingestion.reading import Measured, ModelResult, Options, Work, fail_changed
 from wexport.table import stored
 from wexport.table.schema import SCHEMA_VERSION
 from wexport.table.writer import TableWriter
 from wexport.version import __version__
 
 Provenance = Mapping[str, Any]
+Read = Callable[[Work, int], Measured]
+"""Reads models, for the first or the second time."""
 Ended = Callable[[ModelResult], None]
 """Told of each file as it ends."""
 
 
 def write_table(
-    target: Path, work: Work, options: Options, provenance: Provenance, measured: Measured, ended: Ended
+    target: Path, work: Work, options: Options, provenance: Provenance, read: Read, ended: Ended
 ) -> tuple[int, bool]:
     """Write all models into one file; returns its number of rows, and whether it was written.
 
@@ -34,21 +37,46 @@ def write_table(
             metadata_of(options, provenance),
         )
     with TableWriter(target, metadata_of(options, provenance)) as writer:
-        for result, piece in measured:
-            if piece is not None:
-                writer.add(piece.columns, piece.count, piece.size)
-                continue
-            if result.status == "failed" and result.tensors:
-                writer.take_back(result.model)
-            ended(result)
-        read = {result.model for _, result in work if result.status in ("ok", "partial", "empty")}
-        if not read:
+        due = work
+        for tries in (1, 2):
+            again: list[ModelResult] = []
+            for result, piece in read(due, tries):
+                if piece is not None:
+                    writer.add(piece.columns, piece.count, piece.size)
+                    continue
+                retry = tries == 1 and result.deserves_another_try
+                if result.changed and not retry:
+                    fail_changed(result)
+                if (retry or result.status == "failed") and result.tensors:
+                    writer.take_back(result.model)
+                if retry:
+                    again.append(result)
+                else:
+                    ended(result)
+            if not again:
+                break
+            writer.settle()
+            due = _again(due, again)
+        done = {result.model for _, result in work if result.status in ("ok", "partial", "empty")}
+        if not done:
             return 0, False
         if adding:
             for group in stored.row_groups(target):
-                writer.add_table(stored.without_models(group, read))
+                writer.add_table(stored.without_models(group, done))
+            for model, kept in stored.read_stamps(target).items():
+                writer.remember(model, kept)
+        for _, result in work:
+            if result.model in done:
+                writer.remember(result.model, result.stamp)
         writer.commit()
         return writer.rows, True
+
+
+def _again(work: Work, again: Sequence[ModelResult]) -> Work:
+    """The part of the work that is done once more."""
+    for result in again:
+        result.begin_again()
+    return [(item, result) for item, result in work if any(result is each for each in again)]
 
 
 def write_living(
@@ -79,6 +107,9 @@ def write_living(
         if adding:
             for group in stored.row_groups(target):
                 writer.add_table(stored.without_models(group, {model}))
+            for other, kept in stored.read_stamps(target).items():
+                if other != model:
+                    writer.remember(other, kept)
         writer.commit()
         return writer.rows
 
@@ -103,44 +134,57 @@ def _check_addition(target: Path, work: Mapping[str, str | None], now: Mapping[s
             )
 
 
-def write_parts(folder: Path, work: Work, options: Options, readers: Readers, ended: Ended) -> tuple[int, bool]:
-    """One part per model; a part whose source has not changed is left as it is."""
+def write_parts(
+    folder: Path, work: Work, options: Options, provenance: Provenance, read: Read, ended: Ended
+) -> tuple[int, bool]:
+    """One part per model; a part whose files have not changed is left as it is."""
     _make_folder(folder)
+    shared = metadata_of(options, provenance)
     due: Work = []
-    # Taken before reading: a file that changes meanwhile is read again the next time.
-    shared = metadata_of(options, readers.provenance())
-    stamps = {result.model: {**shared, **_stamp(item.path, result.model, options)} for item, result in work}
     for item, result in work:
         # Whether the files beside a model have changed, nobody remembers.
-        if not options.external_data and stored.is_current(
-            stored.part_path(folder, result.model), stamps[result.model]
-        ):
+        metadata, part = _metadata_of_part(shared, item, result, options), stored.part_path(folder, result.model)
+        if not options.external_data and stored.is_current(part, metadata, result.model, stamp(item.path)):
             result.status = "unchanged"
             ended(result)
         else:
             due.append((item, result))
     total = 0
     written = False
-    writer: TableWriter | None = None
-    try:
-        for result, piece in readers.measure(due):
-            if writer is None and (piece is not None or result.status in ("ok", "partial", "empty")):
-                writer = TableWriter(stored.part_path(folder, result.model), stamps[result.model])
-            if piece is not None:
-                assert writer is not None
-                writer.add(piece.columns, piece.count, piece.size)
-                continue
+    for tries in (1, 2):
+        items = {id(result): item for item, result in due}
+        again: list[ModelResult] = []
+        writer: TableWriter | None = None
+        try:
+            for result, piece in read(due, tries):
+                if writer is None and (piece is not None or result.status in ("ok", "partial", "empty")):
+                    metadata = _metadata_of_part(shared, items[id(result)], result, options)
+                    writer = TableWriter(stored.part_path(folder, result.model), metadata)
+                if piece is not None:
+                    assert writer is not None
+                    writer.add(piece.columns, piece.count, piece.size)
+                    continue
+                retry = tries == 1 and result.deserves_another_try
+                if result.changed and not retry:
+                    fail_changed(result)
+                if writer is not None:
+                    if not retry and result.status in ("ok", "partial", "empty"):
+                        writer.remember(result.model, result.stamp)
+                        writer.commit()
+                        total += writer.rows
+                        written = True
+                    writer.discard()
+                    writer = None
+                if retry:
+                    again.append(result)
+                else:
+                    ended(result)
+        finally:
             if writer is not None:
-                if result.status in ("ok", "partial", "empty"):
-                    writer.commit()
-                    total += writer.rows
-                    written = True
                 writer.discard()
-                writer = None
-            ended(result)
-    finally:
-        if writer is not None:
-            writer.discard()
+        if not again:
+            break
+        due = _again(due, again)
     return total, written
 
 
@@ -152,14 +196,12 @@ def _make_folder(folder: Path) -> None:
         raise TableError(f"{folder}: cannot be made: {reason}", hint="name another --out") from None
 
 
-def _stamp(path: Path, model: str, options: Options) -> dict[str, Any]:
+def _metadata_of_part(
+    shared: Mapping[str, Any], item: inputs.Input, result: ModelResult, options: Options
+) -> dict[str, Any]:
     """What a part remembers besides, so that the next run sees whether it is up to date."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return {}  # reading it will fail and say why
-    source = {"path": inputs.source_name(path), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "model": model}
-    return {"source": source, "naming": {"series": options.series, "reader": options.reader}}
+    source = {"path": inputs.source_name(item.called), "model": result.model}
+    return {**shared, "source": source, "naming": {"series": options.series, "reader": options.reader}}
 
 
 def metadata_of(options: Options, provenance: Provenance | None = None) -> dict[str, Any]:

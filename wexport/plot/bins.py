@@ -12,12 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.errors import TableError
 from wexport.stats.histogram import bin_of, bounds
 
 Floats = NDArray[np.float64]
 
 FAR_AWAY = 0.0025
 """The share of a histogram's values on each side that an axis may leave out, where they are far from the others."""
+
+
+DRAWN = 1e300
+"""No axis goes farther: its own margins and the distance between its ends have to be numbers still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,27 @@ class Bins:
 
     @classmethod
     def of(cls, histogram: dict[str, Sequence[float]]) -> Bins:
-        """From a value of the table's column `histogram`."""
-        return cls(
-            np.asarray(histogram["lower"], np.float64),
-            np.asarray(histogram["upper"], np.float64),
-            np.asarray(histogram["count"], np.int64),
-        )
+        """From a value of the table's column `histogram`. Raises TableError if that is none that wexport wrote."""
+        try:
+            found = cls(
+                np.asarray(histogram["lower"], np.float64),
+                np.asarray(histogram["upper"], np.float64),
+                np.asarray(histogram["count"], np.int64),
+            )
+            sound = (
+                len(found.lower) == len(found.upper) == len(found.count)
+                and bool(np.isfinite([found.lower, found.upper]).all())
+                and bool((found.lower <= found.upper).all() and (found.upper[:-1] <= found.lower[1:]).all())
+                and bool((found.count > 0).all())
+            )
+        except (TypeError, ValueError, OverflowError):
+            sound = False
+        if not sound:
+            raise TableError(
+                "the table holds a histogram whose bins make no sense",
+                hint="it is damaged, or was not written by wexport; write it anew with `wexport ingest`",
+            )
+        return found
 
     def within(self, low: float, high: float) -> Bins:
         """The bins that are whole between two weights."""
@@ -63,7 +83,8 @@ def reach(stored: Sequence[Bins]) -> tuple[float, float]:
         share = np.cumsum(bins.count) / bins.count.sum()
         lows.append(float(bins.lower[np.searchsorted(share, FAR_AWAY)]))
         highs.append(float(bins.upper[np.searchsorted(share, 1 - FAR_AWAY)]))
-    nearly = min(lows), max(highs)
+    nearly = max(min(lows), -DRAWN), min(max(highs), DRAWN)
+    most = max(most[0], -DRAWN), min(most[1], DRAWN)
     return nearly if 0 < 3 * (nearly[1] - nearly[0]) < most[1] - most[0] else most
 
 
@@ -77,11 +98,12 @@ def edges_for(stored: Sequence[Bins], bars: int) -> Floats:
     high = max((bins.upper.max() for bins in stored if bins.count.size), default=0.0)
     if low == high:
         return np.array([-1.0, 1.0]) if low == 0 else np.array([low, high])
-    least = (high - low) / bars
+    least = high / bars - low / bars  # the range itself may be larger than any number
     ladder = _ladder(max(-low, high))
     side = [ladder[np.searchsorted(ladder, least / 2)]]
     while side[-1] < max(-low, high):
-        place = np.searchsorted(ladder, side[-1] + least)
+        with np.errstate(over="ignore"):  # beyond the largest number is beyond the ladder
+            place = np.searchsorted(ladder, side[-1] + least)
         side.append(ladder[min(place, ladder.size - 1)])
     both = np.array([*(-edge for edge in reversed(side)), *side])
     first = max(0, int(np.searchsorted(both, low, side="right")) - 1)
@@ -97,7 +119,7 @@ def _ladder(top: float) -> Floats:
 
 def counts_in(bins: Bins, edges: Floats) -> NDArray[np.int64]:
     """Counts of a stored histogram between `edges`: each stored bin falls whole into the bar that holds its middle."""
-    middle = (bins.lower + bins.upper) / 2
+    middle = bins.lower / 2 + bins.upper / 2
     place = np.searchsorted(edges, middle, side="right") - 1
     found = np.zeros(len(edges) - 1, np.int64)
     np.add.at(found, np.clip(place, 0, len(found) - 1), bins.count)

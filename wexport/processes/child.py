@@ -25,6 +25,8 @@ _KINDS = ("start", "ready", "task", "item", "done", "memory", "error")
 _FRAME = struct.Struct("<BQ")
 STAGE_BYTES = 256
 
+_FROM_OUTSIDE = {-getattr(signal, name, 0) for name in ("SIGKILL", "SIGTERM", "SIGHUP")} - {0}
+
 
 Work = Callable[[Any], Iterable[Any]]
 """What does a task, and yields what is said of it."""
@@ -56,6 +58,7 @@ class Child:
         )
         self.start = start
         self.deadline: float | None = None
+        self._code: int | None = None
         self.timed_out = False
         self.heap_grew = False
         # Where the child leaves word of what it is about to do; it has no name, and goes with its last descriptor.
@@ -108,10 +111,15 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
             code = self._process.wait()
+        self._code = code
         if code < 0:
             with contextlib.suppress(ValueError):
                 return f"its process died of {signal.Signals(-code).name}"
         return f"its process ended with exit code {code}"
+
+    def was_killed(self) -> bool:
+        """Whether a signal from outside was its `exit_reason`: of the system, for want of memory, or of somebody."""
+        return not self.timed_out and self._code in _FROM_OUTSIDE
 
 
 def _started(

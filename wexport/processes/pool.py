@@ -20,10 +20,14 @@ MEMORY_BYTES = 112 << 20
 """What a child may allocate beyond what it holds when it is ready."""
 BUFFERED_BYTES = 12 << 20
 """How much of finished work may wait for its turn in the parent."""
+KILLED_WHILE_LOADING = 3
+"""How often in a row a child may be killed from outside, as for want of memory, before nobody tries again."""
 START_SECONDS = 60.0
 """How long a child may take to load the plugins."""
-LOST = ("crashed", "timed out", "memory")
+LOST = ("crashed", "killed", "timed out", "memory")
 """Failures of which the child does not live on."""
+BLAMED = ("crashed", "timed out", "memory")
+"""Those that are somebody's fault in the child."""
 LOOK_AHEAD = 64
 """How many tasks past the oldest unfinished one may be handed out."""
 
@@ -41,7 +45,8 @@ class Item:
 class Done:
     """The end of a task.
 
-    failure: None, or why it failed: "crashed", "timed out", "memory", "error". reason: in words.
+    failure: None, or why it failed: "crashed", "killed" (from outside), "timed out", "memory", "error".
+    reason: in words.
     """
 
     task: int
@@ -171,7 +176,7 @@ class Pool:
                     child = self._spawn()
                 outcome = self._converse(child, task)
                 if outcome.failure in LOST or child.heap_grew:
-                    again = self._spared(child, outcome.reason) if outcome.failure in LOST else None
+                    again = self._spared(child, outcome.reason) if outcome.failure in BLAMED else None
                     self._discard(child)
                     child = None
                     if again is not None:
@@ -197,7 +202,7 @@ class Pool:
 
     def _spawn(self, start: dict[str, Any] | None = None) -> Child:
         """A child that is ready; a new one for `start`. One that dies loading is replaced where `spare` knows how."""
-        child = None
+        child, killed = None, 0
         if start is None:
             with self._lock:
                 if self._greeted:
@@ -211,7 +216,9 @@ class Pool:
             except EOFError:
                 loss = f"took longer than {START_SECONDS:g} s" if child.timed_out else child.exit_reason()
                 loss += _while(child)
-                start = self._spared(child, loss)
+                killed += child.was_killed()
+                again = child.start if child.was_killed() and killed < KILLED_WHILE_LOADING else None
+                start = again or self._spared(child, loss)
                 self._discard(child)
                 child = None
                 if self._stop or start is None:
@@ -285,7 +292,8 @@ class Pool:
             if child.timed_out:
                 self._left[budget] = 0.0
                 return Done(task, "timed out", f"took longer than {allowed:g} s{_while(child)}")
-            return Done(task, "crashed", child.exit_reason() + _while(child))
+            reason = child.exit_reason() + _while(child)
+            return Done(task, "killed" if child.was_killed() else "crashed", reason)
 
     def _put(self, event: Item | Done) -> None:
         with self._lock:

@@ -44,8 +44,29 @@ def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
     return list(zip(*map(_values, batch.columns), strict=True))
 
 
+_ENDS = {(1 << bits) - 1: "infinity" for bits in (31, 63)} | {1 - (1 << bits): "-infinity" for bits in (31, 63)}
+"""What DuckDB writes infinite dates and timestamps as."""
+
+
+def _as_python(scalar: pa.Scalar) -> Any:
+    """A value for Python; in words where Python has none for such a time."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        kind = str(scalar.type)
+        if kind.startswith("struct<"):
+            return {field.name: _as_python(scalar[number]) for number, field in enumerate(scalar.type)}
+        if kind.startswith(("list<", "fixed_size_list<", "large_list<")):
+            return [_as_python(each) for each in scalar.values]
+        number = getattr(scalar, "value", None)
+        return _ENDS.get(number, f"{number} ({kind})") if isinstance(number, int) else str(scalar)
+
+
 def _values(column: pa.Array) -> list[Any]:
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError):  # times that Python has no value for, such as infinity
+        values = [_as_python(each) for each in column]
     if str(column.type).startswith("map<"):  # pyarrow makes mappings of them itself from version 20
         values = [None if pairs is None else dict(pairs) for pairs in values]
     return values
@@ -86,12 +107,20 @@ def _write_parquet(answer: Answer, out: str | None) -> None:
 
 
 def _write_batches(answer: Answer, file: IO[bytes]) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     # Figures are rarely equal: to look for equal ones takes most of the time.
     words = [field.name for field in answer.schema if str(field.type) == "string"]
     schema = answer.schema.with_metadata({**(answer.schema.metadata or {}), ANSWER_KEY: MARK})
-    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=words) as writer:
+    try:
+        opened = pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=words)
+    except pa.ArrowNotImplementedError as error:
+        kind = str(error).rpartition(": ")[2]
+        raise UsageError(
+            f"Parquet has no {kind}, which the answer holds", hint="cast it, as in x::VARCHAR, or use --format csv"
+        ) from None
+    with opened as writer:
         for batch in answer:
             writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 

@@ -155,6 +155,8 @@ def literal(value: Any) -> str:
     if isinstance(value, numbers.Number) and hasattr(value, "item"):
         return literal(value.item())  # a NumPy number
     text = str(value)
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if "\0" in text:  # a name in a file may hold one
+        return f"({' || chr(0) || '.join(map(literal, text.split(chr(0))))})"
+    if any("\ud800" <= character <= "\udfff" for character in text):
         raise UsageError(f"{text!r} cannot be written in SQL")
     return "'" + text.replace("'", "''") + "'"

@@ -35,7 +35,8 @@ def table_files(table: str | os.PathLike[str]) -> list[Path]:
         found = [path]
     else:
         found = sorted(map(Path, glob.glob(str(table), recursive=True)))  # noqa: PTH207  the pattern may be absolute
-    found = [file for file in found if not file.name.startswith(".")]
+    if found != [path]:  # what is named is meant
+        found = [file for file in found if not file.name.startswith(".")]
     if not found:
         what = "the pattern matches no file" if glob.has_magic(str(table)) else "there is no such table"
         raise MissingTableError(f"{table}: {what}", hint=_MAKE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ class TableWriter:
         self._schema = arrow_schema(metadata)
         self._forget()
         self._taken_back: set[str] = set()
+        self._sources: dict[str, Any] = {}
         self._open()
 
     def _open(self) -> None:
@@ -103,8 +105,12 @@ class TableWriter:
     def add_table(self, table: pa.Table) -> None:
         """Add rows of another table of this schema."""
         if table.num_rows:
-            self._settle()
+            self.settle()
             self._write(table.replace_schema_metadata(self._schema.metadata).cast(self._schema))
+
+    def remember(self, model: str, stamp: Sequence[Any]) -> None:
+        """Keep the stamp of the files that a model was read from, see `wexport.files.stamps`."""
+        self._sources[model] = stamp
 
     def take_back(self, model: str) -> None:
         """Leave out a model some of whose rows were added before it failed."""
@@ -114,7 +120,9 @@ class TableWriter:
         """Make the table appear at its target, complete and on disk."""
         assert self._writer is not None
         try:
-            self._settle()
+            self.settle()
+            kept = json.dumps(self._sources, sort_keys=True)
+            self._writer.add_key_value_metadata({stored.SOURCES_KEY: kept})
             self._writer.close()
             self._writer = None
             self._partial.file.flush()
@@ -147,7 +155,7 @@ class TableWriter:
             raise _disk_error(self.target, error) from None
         self.rows += table.num_rows
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Make the temporary file hold all that was added but what was taken back, for which it is written anew."""
         self._flush()
         if not self._taken_back:
@@ -184,6 +192,7 @@ def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
         column_encoding=encoded,
         write_statistics=[column.name for column in COLUMNS if not pa.types.is_nested(column.type)],
         store_schema=True,
+        write_page_checksum=True,
     )
 
 

@@ -250,6 +250,8 @@ def spark(lower: Sequence[float], upper: Sequence[float], count: Sequence[int], 
     low, high = min(lower), max(upper)
     if low == high:
         return " " * (width // 2) + _BARS[-1] + " " * (width - width // 2 - 1)
+    if math.isinf(high - low):  # near the largest number of all: the shape is the same in quarters
+        return spark([each / 4 for each in lower], [each / 4 for each in upper], count, width)
     step = (high - low) / width
     heights = [0.0] * width
     for left, right, number in zip(lower, upper, count, strict=True):

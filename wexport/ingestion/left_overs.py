@@ -1,0 +1,85 @@
+"""What a table that is added to still holds, though its file is gone, has another name now, or could not be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wexport.errors import TableError
+from wexport.ingestion.reading import ModelResult
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """A model that the table holds from before. why: in words. pruned: whether it was removed."""
+
+    model: str
+    source: str
+    why: str
+    pruned: bool = False
+
+
+def known_names(target: Path) -> dict[str, str]:
+    """The names that files have in the table or folder, if there is one; so they keep them when others come."""
+    if not target.exists():
+        return {}
+    from wexport.table import stored
+
+    try:
+        return stored.model_names(target)
+    except (TableError, OSError, ValueError):
+        return {}  # what is no table is told when it is to be written
+
+
+def find(target: Path, results: Sequence[ModelResult], *, prune: bool) -> tuple[LeftOver, ...]:
+    """What is left in a table after models were added. prune: remove it."""
+    if not target.exists():
+        return ()
+    from wexport.table import stored
+
+    if target.is_dir():
+        parts = {model: (part, source) for part, (source, model) in stored.part_sources(target).items()}
+        held = {model: source for model, (_, source) in parts.items()}
+    else:
+        held = {model: source for source, model in stored.model_names(target).items()}
+    ended = {result.model for result in results}
+    now = {source: model for model, source in held.items() if model in ended}
+    found = _found(held, results, now if target.is_dir() else {})
+    if prune and found:
+        if target.is_dir():
+            for each in found:
+                parts[each.model][0].unlink(missing_ok=True)
+        else:
+            _rewrite(target, {each.model for each in found})
+    return tuple(LeftOver(each.model, each.source, each.why, prune) for each in found)
+
+
+def _found(held: dict[str, str], results: Sequence[ModelResult], now: dict[str, str]) -> list[LeftOver]:
+    """held: the models in the table, with their files. now: the files that were read, by the models that they are."""
+    ended = {result.model: result for result in results}
+    found = []
+    for model, source in held.items():
+        if model in ended:
+            if ended[model].status == "failed":
+                found.append(LeftOver(model, source, "it cannot be read now, and is there as it was before"))
+        elif source in now:
+            found.append(LeftOver(model, source, f"its file is there as {now[source]} now, so it is there twice"))
+        elif not (os.path.lexists(source) or os.path.lexists(source.rpartition("#")[0])):
+            found.append(LeftOver(model, source, "its file is gone"))
+    return found
+
+
+def _rewrite(table: Path, models: set[str]) -> None:
+    """Write a table anew without some models."""
+    from wexport.table import stored
+    from wexport.table.writer import TableWriter
+
+    with TableWriter(table, stored.read_metadata(table)) as writer:
+        for group in stored.row_groups(table):
+            writer.add_table(stored.without_models(group, models))
+        for model, stamp in stored.read_stamps(table).items():
+            if model not in models:
+                writer.remember(model, stamp)
+        writer.commit()
