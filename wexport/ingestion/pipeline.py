@@ -172,6 +172,8 @@ def _ingest_files(
         if item.unread:
             result.status, result.reason = "failed", f"{item.path}: the folder cannot be read: {item.unread}"
             ended(result)
+    if not work:
+        return IngestResult(target, results, 0, time.monotonic() - begun, written=False)
     with contextlib.nullcontext() if folder else locked(target), Readers(chosen, len(work)) as readers:
         if folder:
             from wexport.ingestion.writing import write_parts
