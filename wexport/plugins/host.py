@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -314,13 +315,20 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"{path} does not exist", hint="--plugin takes the path of a Python file")
     name = f"wexport_plugin_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+class _Loader(SourceFileLoader):
+    """A loader that leaves no bytecode in the user's folder."""
+
+    def set_data(self, path: str, data: bytes, *, _mode: int = 0o666) -> None:
+        """Keep nothing."""
 
 
 def suffixes(readers: Sequence[Reader]) -> Iterator[str]:
