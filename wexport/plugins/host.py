@@ -327,7 +327,7 @@ def _from_file(path: Path) -> ModuleType:
 class _Loader(SourceFileLoader):
     """A loader that leaves no bytecode in the user's folder."""
 
-    def set_data(self, path: str, data: bytes, *, _mode: int = 0o666) -> None:
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         """Keep nothing."""
 
 
