@@ -1,4 +1,4 @@
--- clusters: Who is like whom: which models are the same, close or related, and which is the odd one out?
+-- clusters: Which models are the same, close or related, and which is the odd one out?
 --
 -- Parameters
 --   model         VARCHAR = '*'  which models: a name, or a pattern with * and ?

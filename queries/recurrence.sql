@@ -1,4 +1,4 @@
--- recurrence: Are gates shut or open for good, and are the gates and kernels of a recurrent layer of one scale?
+-- recurrence: Are gates of recurrent layers shut or open for good, or of another scale?
 --
 -- Parameters
 --   model             VARCHAR = '*'  which models: a name, or a pattern with * and ?

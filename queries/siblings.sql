@@ -1,4 +1,4 @@
--- siblings: Which models have tensors of quite another scale than the other models of their architecture?
+-- siblings: Which tensors have quite another scale than in the other models of their architecture?
 --
 -- Parameters
 --   model      VARCHAR = '*'   which models: a name, or a pattern with * and ?

@@ -1,4 +1,4 @@
--- stability: Which models diverged, and which tensors explode, have outliers, or jump from one checkpoint to the next?
+-- stability: Which models diverged, and which tensors explode, have outliers or jump?
 --
 -- Parameters
 --   model              VARCHAR = '*'  which models: a name, or a pattern with * and ?

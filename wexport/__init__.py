@@ -49,6 +49,7 @@ _LAZY = {
     "FileSide": "wexport.differences.results",
     "Finding": "wexport.findings.finding",
     "IngestResult": "wexport.ingestion.pipeline",
+    "LeftOver": "wexport.ingestion.left_overs",
     "Inspection": "wexport.ingestion.inspection",
     "Layout": "wexport.model.tensors",
     "Meaning": "wexport.model.extensions",
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from wexport.findings.finding import Finding
     from wexport.hookspecs import hookimpl
     from wexport.ingestion.inspection import Inspection, inspect
+    from wexport.ingestion.left_overs import LeftOver
     from wexport.ingestion.pipeline import IngestResult, ingest, ingest_model
     from wexport.ingestion.reading import ModelResult
     from wexport.library import Column, Parameter, Query
@@ -120,6 +122,7 @@ __all__ = [
     "IngestResult",
     "Inspection",
     "Layout",
+    "LeftOver",
     "Meaning",
     "MissingFileError",
     "MissingModelError",

@@ -176,7 +176,7 @@ def alike(one: pa.Table, other: pa.Table) -> None:
 @given(
     rows=runs(),
     against=st.sampled_from(["previous", "first"]),
-    reference=st.sampled_from(["", "m1"]),
+    reference=st.just(""),  # against one, this form sees more than SQL alone: which layers were put in
     most=st.integers(1, 2**13),
 )
 def test_numpy_and_sql_say_the_same_whatever_is_read_at_once(

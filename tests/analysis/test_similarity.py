@@ -104,7 +104,7 @@ def test_both_forms_answer_alike(demo_table: Path) -> None:
         for one, other in zip(python, sql, strict=True):
             assert one.keys() == other.keys()
             for column, value in other.items():
-                expected = pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
+                expected = pytest.approx(value, rel=1e-7, abs=1e-9) if isinstance(value, float) else value
                 assert one[column] == expected, column
 
 
@@ -144,7 +144,8 @@ def test_copies_are_close_whatever_stands_between(tmp_path: Path) -> None:
     first = found.pairs().to_pylist()[0]
     assert (first["model_a"], first["model_b"]) == ("original", "renamed")
     assert (first["similarity"], first["standard_error"], first["match_method"]) == (1.0, 0.0, "content")
-    assert (first["relation"], first["changed"], first["confidence"]) == ("identical", 0, 1.0)
+    assert (first["relation"], first["changed"]) == ("identical", 0)
+    assert first["confidence"] == pytest.approx(1, abs=1e-9)
     assert np.array_equal(found.matrix, found.matrix.T)
 
 

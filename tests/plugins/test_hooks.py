@@ -346,7 +346,6 @@ HEADS = {
     "torch": (b"PK\x03\x04" + bytes(26) + b"archive/data.pkl", "wexport-torch"),
     "torch, newer": (b"PK\x03\x04" + bytes(26) + b"model/.format_version", "wexport-torch"),
     "torch, legacy": (bytes.fromhex("80028a0a6cfc9c46f9206aa85019") + b".", "wexport-torch"),
-    "pickle": (b"\x80\x02}q\x00.", "wexport-torch"),
     "onnx": (b"\x08\x08\x12\x07pytorch", "wexport-onnx"),
     "checkpoint": (bytes.fromhex("000006080121") + bytes(100) + bytes.fromhex("57fb808b247547db"), "wexport-tf"),
 }

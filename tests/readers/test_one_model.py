@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import wexport
-from tests.conftest import DATA
+from tests.conftest import DATA, ROOT
 from wexport.sessions.connection import connect
 
 FOLDER = DATA / "one_model"
@@ -66,7 +66,7 @@ METHODS = {"slot", "order", "content", "order, content", "slot, order", "slot, c
 def test_the_sql_of_similarity_finds_the_same_pairs(table: tuple[str, Path]) -> None:
     _, path = table
     with connect(path) as connection:
-        sql = connection.sql("SELECT * FROM similarities('*', 0.5) ORDER BY model_a, model_b")
+        sql = connection.sql("SELECT * FROM similarities('*', 0.5, 0.1) ORDER BY model_a, model_b")
         rows = [dict(zip(sql.columns, row, strict=True)) for row in sql.fetchall()]
     python = sorted(wexport.similarity(path).pairs().to_pylist(), key=lambda row: (row["model_a"], row["model_b"]))
     for one, other in zip(rows, python, strict=True):
@@ -105,5 +105,5 @@ def test_gates_are_those_of_keras(suffix: str, tmp_path: Path) -> None:
 
 
 def test_the_set_is_small() -> None:
-    archive = DATA / "one_model.zip"
+    archive = ROOT / "tests" / "data" / "one_model.zip"
     assert archive.stat().st_size < 150_000

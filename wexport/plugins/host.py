@@ -232,7 +232,7 @@ def load(files: Iterable[str | Path] = (), without: Mapping[str, str] | None = N
     for name in SHIPPED:
         _add(
             plugins,
-            name.rpartition(".")[2],
+            name.removeprefix("wexport.readers.").replace(".", "_"),
             __version__,
             "shipped",
             partial(importlib.import_module, name),

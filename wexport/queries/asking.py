@@ -64,7 +64,10 @@ INNER_FORMS: Mapping[str, Form] = {"drift": _drift, "freeze": _freeze}
 """The same, worked out where the table is read, since what it reads is far more than what it answers; see
 `Session.batches` for how it is called."""
 
-ONE_KIND = frozenset({"health", "freeze", "penalties", "stability", "untrained", "outputs", "gradients"})
+ONE_KIND = frozenset(
+    {"health", "freeze", "penalties", "stability", "untrained", "outputs", "gradients"}
+    | {"dead_units", "normalisation", "recurrence", "siblings"}
+)
 """Queries that are of one kind by themselves, weights or what they are called after: they can be asked of no other."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")

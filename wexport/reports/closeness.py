@@ -122,11 +122,13 @@ def _strangers(rows: Rows) -> list[str]:
         return []
     figures = [row["nearest_similarity"] for row in rows if row["nearest_similarity"] is not None]
     null = [row["null_similarity"] for row in rows if row["null_similarity"] is not None]
-    limit = f" (similarity {max(figures):.2f} at most; chance and one kind of data give up to {max(null):.2f})"
+    limit = ""
+    if figures and null:
+        limit = f" (similarity {max(figures):.2f} at most; chance and one kind of data give up to {max(null):.2f})"
     are = "is" if len(rows) == 1 else "are"
     return [
         f"{names([row['model'] for row in rows])} {are} as unlike any other as independent trainings are"
-        f"{limit if figures and null else ''}. By weights alone that says nothing of how they behave."
+        f"{limit}. By weights alone that says nothing of how they behave."
     ]
 
 

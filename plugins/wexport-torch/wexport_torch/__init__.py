@@ -33,7 +33,7 @@ def open_(source: wexport.Source) -> wexport.Model:
 
 READER = wexport.Reader(
     name="torch",
-    reads="PyTorch .pt, .pth, .bin, .ckpt and .pt2, whole or sharded, and torch.distributed.checkpoint folders",
+    reads="PyTorch .pt, .pth, .bin, .ckpt and .pt2, whole or sharded, and distributed checkpoints",
     sniff=sniff,
     open=open_,
     suffixes=(".pt", ".pth", ".bin", ".ckpt", ".pt2", ".pt.tar", ".pth.tar", ".bin.index.json", ".metadata"),
