@@ -81,7 +81,7 @@ counted AS MATERIALIZED (
             WHEN 'zero_block' THEN (zero_fraction * value_count)::BIGINT
             WHEN 'nan' THEN nan_count WHEN 'inf' THEN inf_count WHEN 'zero_inputs' THEN zero_input_count
             WHEN 'zero_units' THEN coalesce(len(which), zero_unit_count) WHEN 'collapsed_units' THEN len(which)
-            ELSE value_count END AS found_count,
+            ELSE value_count END::BIGINT AS found_count,
         CASE WHEN finding IN ('zero_units', 'collapsed_units', 'twin_units') THEN unit_count
             WHEN finding = 'zero_inputs' THEN inputs ELSE value_count END AS found_of
     FROM with_units
