@@ -23,8 +23,8 @@ class LeftOver:
 
 def known_names(target: Path) -> dict[str, str]:
     """The names that files have in the table or folder, if there is one; so they keep them when others come."""
-    if not target.exists():
-        return {}
+    if not (target.is_file() or target.is_dir()):
+        return {}  # to read a pipe would wait for a writer for ever
     from wexport.table import stored
 
     try:
@@ -35,7 +35,7 @@ def known_names(target: Path) -> dict[str, str]:
 
 def find(target: Path, results: Sequence[ModelResult], *, prune: bool) -> tuple[LeftOver, ...]:
     """What is left in a table after models were added. prune: remove it."""
-    if not target.exists():
+    if not (target.is_file() or target.is_dir()):
         return ()
     from wexport.table import stored
 
