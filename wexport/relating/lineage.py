@@ -92,7 +92,11 @@ def _pass(
             parts.append(part)
             used |= {part.tensor}.union(*(found[other][1] for other in others))
         if parts:
-            order.units[group] = assignment(_cosines(matcher, group, order, parts, rng))
+            cosines, by_scale = _cosines(matcher, group, order, parts, rng)
+            order.units[group] = assignment(cosines)
+            for scale, products in by_scale.items():
+                turned = products[np.arange(len(products)), order.units[group]] < 0
+                order.signs[scale] = np.where(turned, -1, 1).astype(np.float32)
             found[group] = (order.units[group], frozenset(used))
     return found
 
@@ -102,15 +106,24 @@ def _matrix(matcher: Matcher, part: Part) -> bool:
     return array is not None and matcher.other[part.tensor] is not None and array.ndim > 1
 
 
-def _cosines(matcher: Matcher, group: int, order: Order, parts: Sequence[Part], rng: np.random.Generator) -> Floats:
-    """Cosines of the units' weights: their lengths, which what makes and what reads a unit may share, do not count."""
+def _cosines(
+    matcher: Matcher, group: int, order: Order, parts: Sequence[Part], rng: np.random.Generator
+) -> tuple[Floats, dict[int, Floats]]:
+    """Cosines of the units' weights, and products that turn with each scale.
+
+    The weights' lengths, which what makes and what reads a unit may share, do not count.
+    """
+    found: dict[int, Floats] = {}
     total: Floats = np.zeros((matcher.graph.groups[group].units,) * 2)
     for part in parts:
-        products, _ = matcher.products(group, order, set(range(len(order.units))), [part])
+        products, by_scale = matcher.products(group, order, set(range(len(order.units))), [part])
         lengths = [_lengths(array, part) for array in (matcher.one[part.tensor], matcher.other[part.tensor])]
+        for scale, turning in by_scale.items():
+            if scale is not None:
+                found[scale] = found.get(scale, 0) + turning
         total += products / lengths[0][:, None] / lengths[1][None, :]
     # Where several are as good, chance decides, not the order in the file.
-    return total + 1e-6 * rng.standard_normal(total.shape)
+    return total + 1e-6 * rng.standard_normal(total.shape), found
 
 
 def _lengths(array: Floats | None, part: Part) -> Floats:

@@ -178,8 +178,7 @@ class Matcher:
         return [
             other.axis
             for other in self._of[part.tensor]
-            if other.axis != part.axis and (other.group not in known or other.group == part.group)
-            and not (other.group == part.group and part.group in known)
+            if other.axis != part.axis and other.group not in known
         ]
 
     def _ordered(self, number: int, values: Floats, order: Order, but: Part | None) -> Floats:
@@ -276,11 +275,13 @@ def balanced(graph: UnitGraph, values: Sequence[Floats | None]) -> list[Floats |
                 _scale(squares[each.tensor], each.axis, each.index, factor ** (2 * each.power))
         if largest < BALANCED:
             break
+    for tensor in axes:
+        array = found[tensor]
+        assert array is not None
+        found[tensor] = array.copy()
     for each in shown:
         array = found[each.tensor]
         assert array is not None
-        if array is values[each.tensor]:
-            array = found[each.tensor] = array.copy()
         _scale(array, each.axis, each.index, factors[each.scale] ** each.power)
     return found
 
