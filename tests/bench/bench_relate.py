@@ -59,7 +59,7 @@ def measure(kind: str, entries: list[dict[str, Any]], folder: Path, most: int) -
     wanted = [
         entry
         for entry in entries
-        if entry["origin"] is None and entry["model"].endswith("/base")
+        if (entry["origin"] is None and entry["model"].endswith("/base"))
         or (entry["origin"] and entry["origin"]["by"] in (*FUNCTION, *RELATIVES))
     ]  # fmt: skip
     inputs = [Input(folder / entry["file"], True) for entry in wanted]
@@ -88,7 +88,8 @@ def measure(kind: str, entries: list[dict[str, Any]], folder: Path, most: int) -
     chance = [each.null_similarity for each in found if each.null_similarity is not None]
     p_values = [each.p_value for each in found if each.p_value is not None]
     head = (
-        f"{kind:12} {sum(copies):>3}/{len(copies):<3} {false:>5}/{len(found):<4} {sum(relatives):>5}/{len(relatives):<4} "
+        f"{kind:12} {sum(copies):>3}/{len(copies):<3} {false:>5}/{len(found):<4} "
+        f"{sum(relatives):>5}/{len(relatives):<4} "
         f"{np.mean(aligned) if aligned else np.nan:>8.3f} {max(chance, default=np.nan):>7.3f}"
     )
     told(head, p_values)

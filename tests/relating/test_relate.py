@@ -91,7 +91,11 @@ def saved(path: Path, weights: Weights, layers: list[dict[str, Any]] | None = No
     with h5py.File(path, "w") as file:
         group = file if layers is None else file.create_group("model_weights")
         if layers is not None:
-            config = {"layers": layers, "input_layers": [["input", 0, 0]], "output_layers": [[layers[-1]["name"], 0, 0]]}
+            config = {
+                "layers": layers,
+                "input_layers": [["input", 0, 0]],
+                "output_layers": [[layers[-1]["name"], 0, 0]],
+            }
             file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": config})
             file.attrs["keras_version"] = "2.9.0"
         names = list(weights) if layers is None else [each["name"] for each in layers]

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 @click.option("--external-data", is_flag=True, help="Values that a model says stand in other files of its folder, too.")
 @click.option("--reader", metavar="NAME", help="Use this reader, whatever the content says.")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file.")
-@click.option(
-    "--timeout", type=float, metavar="SECONDS", help="For each file; 30 and one more per 10 MB by default."
-)
+@click.option("--timeout", type=float, metavar="SECONDS", help="For each file; 30 and one more per 10 MB by default.")
 def relate(paths: tuple[str, ...], form: str, rows: int, **options: Any) -> None:
     """Tell which models are the same function, related, or strangers.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from wexport.errors import UnknownFormatError, WexportError
+from wexport.errors import WexportError
 from wexport.files.source import Source
 from wexport.ingestion.messages import Failed
 from wexport.plugins import host as plugin_host
@@ -48,8 +48,12 @@ class ValueReader:
                 for number, (tensor, _) in enumerate(kept):
                     dtype = dtype_named(tensor.value_dtype or tensor.dtype)
                     assert dtype is not None
-                    wide = np.float64 if dtype.itemsize > 4 or dtype.kind in "iu" and dtype.itemsize > 2 else np.float32
+                    wide = (
+                        np.float64 if dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize > 2) else np.float32
+                    )
                     for chunk in chunks_of(tensor, dtype, CHUNK_BYTES):
                         yield Values(number, chunk.astype(wide))
         except WexportError as error:
-            yield Failed(str(error), error.hint, foreign=isinstance(error, UnknownFormatError))
+            known = tuple(plugin_host.suffixes(self._plugins.readers))
+            foreign = not task.named and not task.path.name.lower().endswith(known)
+            yield Failed(str(error), error.hint, foreign=foreign)

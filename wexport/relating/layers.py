@@ -392,9 +392,7 @@ def _attention(reading: _Reading, call: Call, inputs: list[Signal]) -> Signal | 
     output = kernels["attention_output"]
     reading.builder.part(output, 0, signal, heads, made=False)
     bias = own.get("attention_output/bias")
-    return reading.made(
-        call, reading.shape(output)[2], [(output, 2), *([(bias, 0)] if bias is not None else [])]
-    )
+    return reading.made(call, reading.shape(output)[2], [(output, 2), *([(bias, 0)] if bias is not None else [])])
 
 
 @_for("Add", "Subtract", "Average")
@@ -409,7 +407,10 @@ def _summed(reading: _Reading, call: Call, inputs: list[Signal]) -> Signal:
 def _joined(reading: _Reading, call: Call, inputs: list[Signal]) -> Signal:
     for each in inputs:
         reading.builder.allow(each, *([] if call.class_name == "Multiply" else [POSITIVE]))
-    return _summed(reading, call, inputs)
+    found = inputs[0]
+    for other in inputs[1:]:
+        found = reading.builder.unite(found, other)
+    return found
 
 
 @_for("Concatenate")

@@ -55,7 +55,7 @@ def lineage(matcher: Matcher, seed: int = 0) -> Lineage | None:
 
 
 def spearman_p(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
-    """One-sided p-value that two permutations agree as much as they do, by Student's t with n - 2 degrees of freedom."""
+    """One-sided p-value that two permutations agree as they do, by Student's t with n - 2 degrees of freedom."""
     from scipy import special  # type: ignore[import-untyped, unused-ignore]
 
     n = len(one)
@@ -86,7 +86,7 @@ def _pass(
         for part in graph.parts:
             if part.group != group or part.made != made or not _matrix(matcher, part):
                 continue
-            others = {each.group for each in graph.parts if each.tensor == part.tensor and each is not part}
+            others = {each.group for each in graph.parts if each.tensor == part.tensor and each.axis != part.axis}
             if group in others or not others <= found.keys():
                 continue
             parts.append(part)

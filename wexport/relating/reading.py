@@ -56,7 +56,7 @@ def read(
     Files that were met in a folder and hold no weights are passed over. Raises BudgetError where all values together
     are more than 2 GiB.
     """
-    tasks = [ReadTask(item.path, item.part) for item in inputs]
+    tasks = [ReadTask(item.path, item.part, item.named) for item in inputs]
 
     def budget(task: ReadTask) -> tuple[ReadTask, float]:
         return task, BASE_SECONDS + shards.total_size(task.path) // SECOND_BYTES if timeout is None else timeout

@@ -191,7 +191,7 @@ def similarity(ones: Sequence[Floats], others: Sequence[Floats], kernels: Sequen
     for x, y, is_kernel in zip(ones, others, kernels, strict=True):
         if is_kernel and x.size:
             left, right = (np.nan_to_num(each.ravel().astype(np.float64), posinf=0, neginf=0) for each in (x, y))
-            length = np.linalg.norm(left) * np.linalg.norm(right)
+            length = float(np.linalg.norm(left) * np.linalg.norm(right))
             total += x.size * (float(left @ right) / length if length else 0.0)
             weight += x.size
     return total / weight if weight else None

@@ -17,10 +17,11 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ReadTask:
-    """A file, and which of several models in it."""
+    """A file, which of several models in it, and whether the user named it."""
 
     path: Path
     part: str | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which axes of which tensors number the same hidden units, and what may be done to these without changing the function.
+"""Which axes of which tensors number the same hidden units, and what may be done to these with no change of function.
 
 Groups of units may change places together wherever they occur. Scales are what a group's values may be multiplied by
 where they are made and divided by where they are read: any positive number behind a ReLU, a sign behind tanh.

@@ -134,9 +134,9 @@ class Matcher:
             unknown = self._unknown_axes(part, known)
             a, b = (_rows(array, part, unknown) for array in (a, b))
             for scale, rows in self._by_scale(part, a.shape[1]):
-                product = a[:, rows].reshape(units, -1) @ b[:, rows].reshape(units, -1).T
+                product: Floats = a[:, rows].reshape(units, -1) @ b[:, rows].reshape(units, -1).T
                 found[scale] = found[scale] + product if scale in found else product
-        total = np.zeros((units, units), np.float32)
+        total: Floats = np.zeros((units, units), np.float32)
         for scale, product in found.items():
             total += product if scale is None else np.abs(product)
         return total, found
@@ -164,7 +164,11 @@ class Matcher:
         free = np.ones(width, bool)
         for each in self.graph.scale_parts:
             scale = self.graph.scales[each.scale]
-            if (each.tensor, each.axis, scale.group) != (part.tensor, part.axis, part.group) or SIGN not in scale.allows:
+            if (each.tensor, each.axis, scale.group) != (
+                part.tensor,
+                part.axis,
+                part.group,
+            ) or SIGN not in scale.allows:
                 continue
             place = np.isin(part.index[0], each.index[0])
             if place.any():
@@ -175,11 +179,7 @@ class Matcher:
         return found
 
     def _unknown_axes(self, part: Part, known: set[int]) -> list[int]:
-        return [
-            other.axis
-            for other in self._of[part.tensor]
-            if other.axis != part.axis and other.group not in known
-        ]
+        return [other.axis for other in self._of[part.tensor] if other.axis != part.axis and other.group not in known]
 
     def _ordered(self, number: int, values: Floats, order: Order, but: Part | None) -> Floats:
         """A tensor of the other model in this order, along all axes but one part's."""
