@@ -39,6 +39,7 @@ _LAZY = {
     "ingest_model": "wexport.ingestion.pipeline",
     "inspect": "wexport.ingestion.inspection",
     "query": "wexport.queries.asking",
+    "relate": "wexport.relating.relate",
     "report": "wexport.reports.report",
     "similarity": "wexport.analysis.similarity",
     "Change": "wexport.differences.results",
@@ -48,6 +49,7 @@ _LAZY = {
     "Diff": "wexport.differences.diff",
     "FileSide": "wexport.differences.results",
     "Finding": "wexport.findings.finding",
+    "Kinship": "wexport.relating.results",
     "IngestResult": "wexport.ingestion.pipeline",
     "LeftOver": "wexport.ingestion.left_overs",
     "Inspection": "wexport.ingestion.inspection",
@@ -59,6 +61,7 @@ _LAZY = {
     "Parameter": "wexport.library",
     "PluginSummary": "wexport.plugins.messages",
     "Query": "wexport.library",
+    "Related": "wexport.relating.relate",
     "Reader": "wexport.model.tensors",
     "Similarity": "wexport.analysis.similarity",
     "Skipped": "wexport.model.tensors",
@@ -88,6 +91,8 @@ if TYPE_CHECKING:
     from wexport.model.tensors import Layout, Model, Node, Reader, Skipped, Tensor
     from wexport.plugins.messages import PluginSummary
     from wexport.queries.asking import query
+    from wexport.relating.relate import Related, relate
+    from wexport.relating.results import Kinship
     from wexport.reports.comparison import Comparison, compare
     from wexport.reports.report import report
     from wexport.sessions.connection import Connection, connect
@@ -121,6 +126,7 @@ __all__ = [
     "HostileFileError",
     "IngestResult",
     "Inspection",
+    "Kinship",
     "Layout",
     "LeftOver",
     "Meaning",
@@ -138,6 +144,7 @@ __all__ = [
     "QueryError",
     "ReadError",
     "Reader",
+    "Related",
     "Similarity",
     "Skipped",
     "Source",
@@ -160,6 +167,7 @@ __all__ = [
     "inspect",
     "plot",
     "query",
+    "relate",
     "report",
     "similarity",
 ]

@@ -27,6 +27,7 @@ from wexport.commands.new_plugin import new_plugin
 from wexport.commands.plot import plot
 from wexport.commands.plugins import plugins
 from wexport.commands.query import query
+from wexport.commands.relate import relate
 from wexport.commands.report import report
 from wexport.commands.schema import schema
 from wexport.compatibility import with_new_options
@@ -139,7 +140,7 @@ def cli() -> None:
     """
 
 
-for _command in (ingest, compare, query, check, diff, plot, report, inspect, schema, plugins, new_plugin, demo):
+for _command in (ingest, compare, query, check, diff, plot, relate, report, inspect, schema, plugins, new_plugin, demo):
     cli.add_command(_command)
 
 

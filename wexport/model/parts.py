@@ -24,7 +24,10 @@ def part_of(model: Model, part: str, where: Path) -> Model:
     found = [taken for tensor in model.tensors if (taken := _taken(tensor, path)) is not None]
     if not found:
         raise ReadError(f"{where}: has no part {part!r}", hint=_there(model.tensors))
-    return replace(model, tensors=found, part=part, skipped=[each for each in model.skipped if each.problem])
+    # The graph speaks of layers by their names in the whole.
+    return replace(
+        model, tensors=found, part=part, graph=None, skipped=[each for each in model.skipped if each.problem]
+    )
 
 
 def _taken(tensor: Tensor, path: Sequence[str]) -> Tensor | None:

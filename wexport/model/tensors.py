@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wexport.errors import PluginError
 from wexport.files.source import Source
+from wexport.model.graph import Graph
 from wexport.model.kinds import KINDS
 
 if TYPE_CHECKING:  # the command line needs these nouns before it needs NumPy
@@ -179,6 +180,7 @@ class Model:
     skipped: what was passed over.
     aliases: tensors that are second names of others in the file (a hard link, a shared storage), and the first names.
     part: which of several models in the file it is, where its reader was asked for one and saw to it.
+    graph: how its layers feed one another; None where the file does not tell.
     """
 
     tensors: Sequence[Tensor]
@@ -189,6 +191,7 @@ class Model:
     skipped: Sequence[Skipped] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     part: str | None = None
+    graph: Graph | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

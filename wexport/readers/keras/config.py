@@ -171,6 +171,11 @@ def _numbered(layers: list[Any], prefix: tuple[str, ...]) -> Iterator[tuple[tupl
         yield (*prefix, f"{word}_{number}" if number else word), layer
 
 
+def sublayers_of(layer: Mapping[str, Any]) -> list[Any]:
+    """The layers of a model within a config; empty for a mere layer."""
+    return _layers(layer, _config(layer))
+
+
 def _layers(layer: Mapping[str, Any], config: Mapping[str, Any]) -> list[Any]:
     """The layers of a model's config, which in an old Sequential's is the list itself; empty for a mere layer."""
     found = layer["config"] if isinstance(layer.get("config"), list) else config.get("layers")

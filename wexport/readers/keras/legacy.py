@@ -23,6 +23,7 @@ from wexport.readers.keras import beside, variables
 from wexport.readers.keras import config as keras_config
 from wexport.readers.keras import layers as keras_layers
 from wexport.readers.keras.config import LayerConfig
+from wexport.readers.keras.graph import graph_of
 from wexport.readers.keras.variables import StoredVariable, tensor_of
 
 _WEIGHTS, _OPTIMIZER, _TOP_LEVEL = "model_weights", "optimizer_weights", "top_level_model_weights"
@@ -58,7 +59,8 @@ def open_(source: Source) -> Model:
     if layers is None:
         layers = _unnamed_layers(tree, root)
     version = tree.text("", "keras_version") or tree.text(root, "keras_version")
-    config = _by_layer(keras_config.parse(tree.text("", "model_config")))
+    told = keras_config.parse(tree.text("", "model_config"))
+    config = _by_layer(told)
     reading = _Reading(tree, root, config or _config_beside(source, tree, root, layers), _is_keras3(version))
     for index, layer in enumerate(layers):
         reading.add_layer(layer, index)
@@ -74,6 +76,7 @@ def open_(source: Source) -> Model:
         backend=tree.text("", "backend") or tree.text(root, "backend"),
         skipped=reading.passed_over(),
         aliases={tensor.name: tree.links[tensor.name] for tensor in reading.tensors if tensor.name in tree.links},
+        graph=graph_of(told),
     )
 
 

@@ -25,6 +25,7 @@ from wexport.readers.keras import beside, layers, layouts, legacy, sharded
 from wexport.readers.keras import config as keras_config
 from wexport.readers.keras.beside import CONFIG, MAX_METADATA_BYTES, METADATA
 from wexport.readers.keras.config import LayerConfig
+from wexport.readers.keras.graph import graph_of
 
 WEIGHTS = "model.weights.h5"
 _SEEDS = frozenset({"seed_generator", "_seed_generator", "random_generator", "_random_generator"})
@@ -214,6 +215,7 @@ def model_of(
         framework_version=version if isinstance(version, str) else None,
         skipped=skipped,
         aliases={tensor.name: links[tensor.name] for tensor in tensors if tensor.name in links},
+        graph=graph_of(config),
     )
 
 

@@ -1,0 +1,242 @@
+"""Models of known origin, written as Keras writes them, and what `relate` says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+import wexport
+from wexport.cli import cli
+from wexport.relating.lineage import lineage
+from wexport.relating.units import Builder
+from wexport.relating.weight_matching import Matcher
+
+Weights = dict[str, dict[str, np.ndarray]]
+
+
+def layer(kind: str, name: str, *inputs: str, **config: Any) -> dict[str, Any]:
+    nodes = [[[source, 0, 0, {}] for source in inputs]] if inputs else []
+    return {"class_name": kind, "name": name, "config": {"name": name, **config}, "inbound_nodes": nodes}
+
+
+RESIDUAL = [
+    layer("InputLayer", "input"),
+    layer("Conv2D", "stem", "input", use_bias=False),
+    layer("BatchNormalization", "norm", "stem"),
+    layer("Activation", "first", "norm", activation="relu"),
+    layer("Conv2D", "conv", "first", activation="relu"),
+    layer("Conv2D", "back", "conv"),
+    layer("Add", "sum", "back", "first"),
+    layer("Flatten", "flat", "sum"),
+    layer("Dense", "hidden", "flat", activation="tanh"),
+    layer("Dense", "head", "hidden", activation="softmax"),
+]
+
+
+def residual(seed: int) -> Weights:
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype("f4")
+
+    return {
+        "stem": {"kernel": normal(3, 3, 2, 12)},
+        "norm": {
+            "gamma": 1 + 0.1 * normal(12), "beta": normal(12), "moving_mean": normal(12),
+            "moving_variance": normal(12) ** 2 + 1,
+        },
+        "conv": {"kernel": normal(3, 3, 12, 16), "bias": normal(16)},
+        "back": {"kernel": normal(3, 3, 16, 12), "bias": normal(12)},
+        "hidden": {"kernel": normal(4 * 12, 20), "bias": normal(20)},
+        "head": {"kernel": normal(20, 5), "bias": normal(5)},
+    }  # fmt: skip
+
+
+def shuffled(weights: Weights, seed: int = 5) -> Weights:
+    """The same function: the stream of the residual sum, and the units of conv and hidden, in another order."""
+    rng = np.random.default_rng(seed)
+    stream, conv, hidden = rng.permutation(12), rng.permutation(16), rng.permutation(20)
+    w = {name: dict(values) for name, values in weights.items()}
+    w["stem"]["kernel"] = w["stem"]["kernel"][..., stream]
+    w["norm"] = {role: values[stream] for role, values in w["norm"].items()}
+    w["conv"] = {"kernel": w["conv"]["kernel"][:, :, stream][..., conv], "bias": w["conv"]["bias"][conv]}
+    w["back"] = {"kernel": w["back"]["kernel"][:, :, conv][..., stream], "bias": w["back"]["bias"][stream]}
+    kernel = w["hidden"]["kernel"].reshape(4, 12, 20)[:, stream][..., hidden].reshape(48, 20)
+    w["hidden"] = {"kernel": kernel, "bias": w["hidden"]["bias"][hidden]}
+    w["head"] = {"kernel": w["head"]["kernel"][hidden], "bias": w["head"]["bias"]}
+    return w
+
+
+def scaled(weights: Weights) -> Weights:
+    """The same function: positive factors behind the ReLU of conv, signs behind the tanh of hidden."""
+    rng = np.random.default_rng(6)
+    factors, signs = (2 ** rng.uniform(-2, 2, 16)).astype("f4"), rng.choice([-1, 1], 20).astype("f4")
+    w = {name: dict(values) for name, values in weights.items()}
+    w["conv"] = {role: values * factors for role, values in w["conv"].items()}
+    w["back"]["kernel"] = w["back"]["kernel"] / factors[:, None]
+    w["hidden"] = {role: values * signs for role, values in w["hidden"].items()}
+    w["head"]["kernel"] = w["head"]["kernel"] * signs[:, None]
+    return w
+
+
+def saved(path: Path, weights: Weights, layers: list[dict[str, Any]] | None = None) -> Path:
+    """A legacy Keras file; layers: None leaves the config out, as `save_weights` does."""
+    with h5py.File(path, "w") as file:
+        group = file if layers is None else file.create_group("model_weights")
+        if layers is not None:
+            config = {
+                "layers": layers,
+                "input_layers": [["input", 0, 0]],
+                "output_layers": [[layers[-1]["name"], 0, 0]],
+            }
+            file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": config})
+            file.attrs["keras_version"] = "2.9.0"
+        names = list(weights) if layers is None else [each["name"] for each in layers]
+        group.attrs["layer_names"] = [name.encode() for name in names]
+        for name in names:
+            inner = group.create_group(name)
+            inner.attrs["weight_names"] = [f"{name}/{role}:0".encode() for role in weights.get(name, {})]
+            for role, values in weights.get(name, {}).items():
+                inner[f"{name}/{role}:0"] = values
+    return path
+
+
+def the_pair(*paths: Path) -> wexport.Kinship:
+    (pair,) = wexport.relate(paths).pairs
+    return pair
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return saved(tmp_path / "base.h5", residual(1), RESIDUAL)
+
+
+def test_shuffled_units_of_convolutions_a_residual_sum_and_a_flatten_are_found(base: Path, tmp_path: Path) -> None:
+    pair = the_pair(base, saved(tmp_path / "other.h5", shuffled(residual(1)), RESIDUAL))
+    assert pair.relation == "reordered"
+    assert pair.aligned_similarity == pytest.approx(1, abs=1e-6)
+    assert abs(pair.similarity or 0) < 0.3
+    assert pair.null_similarity is not None
+    assert pair.null_similarity < 0.6
+    assert pair.moved is not None
+    assert pair.moved > 30
+
+
+@pytest.mark.parametrize("reordered", [False, True])
+def test_factors_behind_relu_and_signs_behind_tanh_are_undone(base: Path, tmp_path: Path, reordered: bool) -> None:
+    weights = scaled(residual(1))
+    other = shuffled(weights) if reordered else weights
+    pair = the_pair(base, saved(tmp_path / "other.h5", other, RESIDUAL))
+    assert pair.relation == "rescaled"
+    assert pair.aligned_similarity == pytest.approx(1, abs=1e-5)
+    assert pair.worst_relative_l2 is not None
+    assert pair.worst_relative_l2 < 1e-5
+
+
+def test_a_later_checkpoint_with_shuffled_units_is_related(base: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    later = {
+        name: {role: values + 0.2 * rng.standard_normal(values.shape).astype("f4") for role, values in tensors.items()}
+        for name, tensors in residual(1).items()
+    }
+    pair = the_pair(base, saved(tmp_path / "later.h5", shuffled(later), RESIDUAL))
+    assert pair.relation == "related"
+    assert pair.p_value is not None
+    assert pair.p_value < 1e-6
+    assert pair.aligned_similarity is not None
+    assert pair.aligned_similarity > 0.95
+
+
+def test_models_that_have_nothing_in_common_are_strangers(base: Path, tmp_path: Path) -> None:
+    pair = the_pair(base, saved(tmp_path / "other.h5", residual(2), RESIDUAL))
+    assert pair.relation in ("strangers", "undecided")
+    assert pair.p_value is not None
+    assert pair.p_value > 1e-4
+    assert pair.aligned_similarity is not None
+    assert pair.null_similarity is not None
+    assert pair.aligned_similarity < pair.null_similarity + 0.05
+
+
+def test_another_head_is_named(base: Path, tmp_path: Path) -> None:
+    pair = the_pair(base, saved(tmp_path / "o.h5", residual(1) | {"head": residual(9)["head"]}, RESIDUAL))
+    assert pair.relation == "same_but"
+    assert set(pair.differs) == {"dense_1/kernel", "dense_1/bias"}
+
+
+def test_a_copy_is_identical(base: Path, tmp_path: Path) -> None:
+    assert the_pair(base, saved(tmp_path / "copy.h5", residual(1), RESIDUAL)).relation == "identical"
+
+
+def test_files_that_tell_no_graph_are_not_aligned(tmp_path: Path) -> None:
+    one = saved(tmp_path / "a.h5", residual(1))
+    pair = the_pair(one, saved(tmp_path / "b.h5", shuffled(residual(1))))
+    assert pair.relation == "not_aligned"
+    assert pair.aligned_similarity is None
+    assert pair.p_value is None
+    assert "does not tell" in " ".join(pair.evidence)
+
+
+def test_units_around_a_layer_that_is_not_known_are_left_as_they_are(tmp_path: Path) -> None:
+    strange = [each if each["name"] != "sum" else {**each, "class_name": "Mine"} for each in RESIDUAL]
+    paths = [saved(tmp_path / f"{n}.h5", w, strange) for n, w in enumerate((residual(1), shuffled(residual(1))))]
+    pair = the_pair(*paths)
+    assert pair.relation not in ("reordered", "rescaled")
+    assert any("sum (Mine)" in line for line in pair.evidence)
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_p_values_of_independent_models_are_uniform(seed: int) -> None:
+    """400 pairs of random networks of three hidden layers: the rate of small p-values is what it says."""
+    rng = np.random.default_rng(seed)
+    shapes = [(10, 24), (24, 32), (32, 16), (16, 6)]
+    builder = Builder()
+    from wexport.relating.units import Segment, Signal
+
+    signals = [Signal((Segment(units, builder.group(units, str(units))),)) for _, units in shapes[:-1]]
+    for number, signal in enumerate(signals):
+        builder.part(number, 1, signal, shapes[number][1], made=True)
+        builder.part(number + 1, 0, signal, shapes[number][1], made=False)
+    graph = builder.result()
+    found = []
+    for _ in range(400):
+        one, other = ([rng.standard_normal(shape).astype("f4") for shape in shapes] for _ in range(2))
+        test = lineage(Matcher(graph, one, other, [True] * 4))
+        assert test is not None
+        assert len(test.groups) == 3
+        found.append(test.p_value)
+    assert stats.kstest(found, "uniform").pvalue > 0.01
+
+
+def test_the_command_tells_a_folder_and_a_pair(base: Path, tmp_path: Path) -> None:
+    saved(tmp_path / "other.h5", shuffled(residual(1)), RESIDUAL)
+    saved(tmp_path / "stranger.h5", residual(2), RESIDUAL)
+    (tmp_path / "notes.txt").write_text("no model")
+    done = CliRunner().invoke(cli, ["relate", str(tmp_path), "--format", "json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert len(rows) == 3
+    assert rows[0]["relation"] == "reordered"
+    assert {rows[0]["model_a"], rows[0]["model_b"]} == {"base", "other"}
+    done = CliRunner().invoke(cli, ["relate", str(base), str(tmp_path / "other.h5")])
+    assert "hidden units are in another place" in done.output
+
+
+def test_one_file_is_nothing_to_relate(base: Path) -> None:
+    with pytest.raises(wexport.UsageError, match="nothing to relate"):
+        wexport.relate([base])
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_others_related(base: Path, tmp_path: Path) -> None:
+    other = saved(tmp_path / "other.h5", residual(2), RESIDUAL)
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50))
+    found = wexport.relate([base, other, broken])
+    assert len(found.pairs) == 1
+    assert [name for name, _, _ in found.failed] == ["broken"]

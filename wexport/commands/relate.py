@@ -1,0 +1,85 @@
+"""wexport relate: which models are the same function, related, or strangers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, say
+
+if TYPE_CHECKING:
+    from wexport.relating.results import Kinship
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv", "markdown"]), default="table", show_default=True
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=0),
+    default=SHOWN_ROWS,
+    show_default=True,
+    help="Rows that the table format shows; 0 for all.",
+)
+@click.option("--external-data", is_flag=True, help="Values that a model says stand in other files of its folder, too.")
+@click.option("--reader", metavar="NAME", help="Use this reader, whatever the content says.")
+@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="For each file; 30 and one more per 10 MB by default.")
+def relate(paths: tuple[str, ...], form: str, rows: int, **options: Any) -> None:
+    """Tell which models are the same function, related, or strangers.
+
+    PATHS are model files or folders; every pair is compared. Hidden units are put into one order first, as far as the
+    files tell how layers feed one another; each similarity stands beside what shuffled values give.
+
+    The exit code is 0, or 1 if a file could not be read and the others were, 2 for wrong usage, 3 if fewer than two
+    models could be read.
+    """
+    from wexport.relating.relate import relate as run
+    from wexport.relating.results import WORDS
+
+    found = run(paths, **options)
+    for name, reason, hint in found.failed:
+        say(f"warning: {name}: {reason}" + (f" ({hint})" if hint else ""))
+    pairs = sorted(found.pairs, key=lambda pair: list(WORDS).index(pair.relation))
+    if form == "json":
+        print(json.dumps([asdict(pair) for pair in pairs], indent=1))
+    else:
+        _print(pairs, form, rows)
+    sys.exit(EXIT_SOME_FAILED if found.failed else 0)
+
+
+def _print(pairs: list[Kinship], form: str, rows: int) -> None:
+    from wexport.relating.results import WORDS
+    from wexport.terminal import tables
+    from wexport.terminal.text import safe
+
+    if form == "csv":
+        flat = [{**asdict(pair), "differs": " ".join(pair.differs), "evidence": "; ".join(pair.evidence)}
+                for pair in pairs]  # fmt: skip
+        tables.show(list(flat[0]), [list(row.values()) for row in flat], form)
+        return
+    shown = pairs[:rows] if rows and form == "table" else pairs
+    columns = ["a", "b", "relation", "similarity", "aligned", "by chance", "p (trained apart)"]
+    tables.show(columns, [_row(pair) for pair in shown], form)
+    if len(shown) < len(pairs):
+        print(f"... and {len(pairs) - len(shown):,} more pairs (--rows 0 shows all)")
+    for word in dict.fromkeys(pair.relation for pair in shown):
+        print(f"{word}: {WORDS[word]}")
+    if len(shown) == 1:
+        for line in shown[0].evidence:
+            print(safe(line))
+        if shown[0].differs:
+            more = f", and {len(shown[0].differs) - 5} more" if len(shown[0].differs) > 5 else ""
+            print(safe(f"differ: {', '.join(shown[0].differs[:5])}{more}"))
+
+
+def _row(pair: Kinship) -> list[Any]:
+    figures = [pair.similarity, pair.aligned_similarity, pair.null_similarity]
+    p = None if pair.p_value is None else f"{pair.p_value:.2g}"
+    return [pair.model_a, pair.model_b, pair.relation, *(None if x is None else f"{x:.3f}" for x in figures), p]

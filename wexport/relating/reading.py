@@ -1,0 +1,105 @@
+"""The values of many model files, each read by a child process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wexport.errors import BudgetError, ReadError
+from wexport.files import shards
+from wexport.ingestion.inputs import Input
+from wexport.ingestion.messages import Failed
+from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
+from wexport.plugins.catalog import blame_plugins
+from wexport.plugins.messages import Setup
+from wexport.processes.child import Work
+from wexport.processes.pool import Done, Pool
+from wexport.relating.results import Floats, ModelOpened, Read, ReadTask
+from wexport.stats.canonical import canonical_array
+
+MOST_BYTES = 2 << 30
+"""Values of all models that are held at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A model in memory; values in canonical layout."""
+
+    name: str
+    opened: ModelOpened
+    values: list[Floats]
+
+    def by_slot(self) -> dict[str, int]:
+        return {each.slot: number for number, each in enumerate(self.opened.tensors)}
+
+
+PRELOAD = ("wexport.relating.child",)
+"""What `_worker` imports; see `forkserver.fork`."""
+
+
+def _worker(setup: Setup) -> tuple[None, Work]:
+    """What a child does that hands over values."""
+    from wexport.relating.child import ValueReader
+
+    return None, ValueReader(setup).read
+
+
+def read(
+    inputs: Sequence[Input], names: Sequence[str], setup: Setup, timeout: float | None = None
+) -> tuple[list[Held], list[tuple[str, str, str]]]:
+    """The models that could be read, and of the others name, reason and way out.
+
+    Files that were met in a folder and hold no weights are passed over. Raises BudgetError where all values together
+    are more than 2 GiB.
+    """
+    tasks = [ReadTask(item.path, item.part, item.named) for item in inputs]
+
+    def budget(task: ReadTask) -> tuple[ReadTask, float]:
+        return task, BASE_SECONDS + shards.total_size(task.path) // SECOND_BYTES if timeout is None else timeout
+
+    pool = Pool(_worker, jobs=min(2, len(tasks)), setup=setup, budget_of=budget, spare=blame_plugins())
+    held: list[Held] = []
+    failed: list[tuple[str, str, str]] = []
+    opened: ModelOpened | None = None
+    flat: list[list[Any]] = []
+    total = 0
+    events: Any = pool.run(tasks)
+    with contextlib.closing(events):
+        for event in events:
+            if isinstance(event, Done):
+                name, item = names[event.task], inputs[event.task]
+                if event.failure is not None:
+                    failed.append((name, event.reason, "copy or save it again, or give it longer with --timeout"))
+                elif opened is not None and opened.tensors:
+                    held.append(Held(name, opened, _canonical(opened.tensors, flat)))
+                elif opened is not None and item.named:
+                    failed.append((name, "holds no weights", "name a model file"))
+                opened, flat = None, []
+            elif isinstance(event.value, Failed):
+                if inputs[event.task].named or not event.value.foreign:
+                    failed.append((names[event.task], event.value.reason, event.value.hint))
+            elif isinstance(event.value, ModelOpened):
+                opened, flat = event.value, [[] for _ in event.value.tensors]
+            else:
+                flat[event.value.tensor].append(event.value.values)
+                total += event.value.values.nbytes
+                if total > MOST_BYTES:
+                    raise BudgetError(
+                        f"the values of these models are more than {MOST_BYTES >> 30} GiB together",
+                        hint="relate fewer models at once",
+                    )
+    return held, failed
+
+
+def _canonical(tensors: Sequence[Read], flat: Sequence[list[Any]]) -> list[Floats]:
+    found = []
+    for tensor, chunks in zip(tensors, flat, strict=True):
+        values = np.concatenate(chunks) if chunks else np.empty(0, np.float32)
+        if values.size != tensor.size:
+            raise ReadError(f"{tensor.slot}: has {values.size} values where its shape tells of {tensor.size}")
+        found.append(canonical_array(values, tensor.shape, tensor.layout))
+    return found

@@ -1,0 +1,98 @@
+"""What is asked of a child process that reads a model's values, and what is told of a pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wexport.model.graph import Graph
+from wexport.model.tensors import Layout
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTask:
+    """A file, which of several models in it, and whether the user named it."""
+
+    path: Path
+    part: str | None = None
+    named: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A tensor without its values; the fields as in `Tensor`."""
+
+    slot: str
+    layer: str
+    role: str
+    direction: str | None
+    shape: tuple[int, ...]
+    layout: Layout | None
+    dtype: str
+    size: int
+
+    @property
+    def canonical_shape(self) -> tuple[int, ...]:
+        return self.layout.canonical_shape(self.shape) if self.layout else self.shape
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOpened:
+    tensors: tuple[Read, ...]
+    graph: Graph | None
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Some of a tensor's values, in stored order."""
+
+    tensor: int
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kinship:
+    """What two models have to do with each other.
+
+    relation: a word of `WORDS`. similarity: mean cosine of the kernels, weighted by their sizes, position by position;
+    None if no kernel has a partner. aligned_similarity: the same, with the hidden units of b in the order, and of the
+    scale and sign, that are likest those of a; None where the units are not known. null_similarity: the largest that
+    the same procedure gives against b with the values of each tensor shuffled. p_value: of the two models having been
+    trained apart; None where no layer can be tested. moved, turned: hidden units of b in another place, and of another
+    sign. worst_slot, worst_relative_l2: the tensor that differs most after alignment. differs: slots that differ by
+    more than rounding. evidence: what the relation rests on, and what was left out, in words.
+    """
+
+    model_a: str
+    model_b: str
+    relation: str
+    similarity: float | None = None
+    aligned_similarity: float | None = None
+    null_similarity: float | None = None
+    p_value: float | None = None
+    moved: int | None = None
+    turned: int | None = None
+    worst_slot: str | None = None
+    worst_relative_l2: float | None = None
+    differs: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+
+
+WORDS = {
+    "identical": "every tensor has its equal",
+    "reordered": "the same function: hidden units in another order",
+    "rescaled": "the same function: hidden units scaled by positive factors, or with their signs turned",
+    "same_but": "the same but for the tensors that are named",
+    "related": "one came from the other, or both from one start: trained apart, their units would not match so",
+    "undecided": "more alike than chance gives, and the test of lineage does not decide",
+    "strangers": "no more alike than shuffled values, or trained apart for all that the test of lineage can see",
+    "not_aligned": "not the same, and how the hidden units hang together is not told: no more is said",
+    "not_comparable": "too few tensors of one slot and shape",
+}
+"""Every relation and what it says, the closest first."""
