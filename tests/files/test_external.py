@@ -90,3 +90,24 @@ def test_a_file_swapped_for_another_is_told(model: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(wexport.Source.file, "func", swapped)
     with wexport.Source(model) as source, pytest.raises(wexport.HostileFileError, match="was replaced"):
         ExternalFiles(source).size("data.bin")
+
+
+def test_links_lead_where_the_model_is(tmp_path: Path) -> None:
+    """As a hub's cache is laid out: all files are links into one folder of blobs."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(b"secret")
+    for name in ("model", "data.bin"):
+        (blobs / f"of_{name}").write_bytes(name.encode())
+        (snapshot / name).symlink_to(f"../../blobs/of_{name}")
+    (snapshot / "out").symlink_to(tmp_path / "secret")
+    (snapshot / "within").symlink_to("data.bin")
+    (snapshot / "folder").symlink_to(tmp_path)
+    with wexport.Source(snapshot / "model") as source:
+        beside = ExternalFiles(source)
+        assert beside.read_at("data.bin", 0, 100) == b"data.bin"
+        assert beside.read_at("within", 0, 100) == b"data.bin"
+        for name in ("out", "folder/secret"):
+            with pytest.raises(wexport.HostileFileError, match="a link that leads out of"):
+                beside.size(name)

@@ -213,6 +213,26 @@ def test_a_folder_of_parts_skips_what_has_not_changed(tmp_path: Path, write_h5: 
     assert models(out) == ["a", "sub/b c"]
 
 
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    plugin = tmp_path / "touch.py"
+    plugin.write_text(
+        "import os, numpy as np, wexport\n"
+        "def open_it(source):\n"
+        "    if os.stat(source.path).st_mtime > 1:\n"
+        "        os.utime(source.path, (1, 1))\n"
+        "    return wexport.Model(format='t', tensors=[wexport.Tensor.of_array('w', np.ones(3))])\n"
+        "@wexport.hookimpl\n"
+        "def wexport_readers():\n"
+        "    return [wexport.Reader(name='touch', reads='', open=open_it, sniff=lambda s: s.head[:5] == b'TOUCH')]\n"
+    )
+    (tmp_path / "a1.touch").write_bytes(b"TOUCH")
+    for status in ("ok", "unchanged"):
+        result = wexport.ingest(
+            tmp_path / "a1.touch", f"{tmp_path}/parts/", plugins=(str(plugin),), series="(?P<run>a)(?P<step>1)"
+        )
+        assert (result.models[0].status, result.models[0].run, result.models[0].step) == (status, "a", 1)
+
+
 def test_summary_leaves_out_the_bulk_and_nothing_else(tmp_path: Path, write_h5: WriteH5) -> None:
     path = write_h5("a.h5", w=np.random.default_rng(0).normal(size=(64, 64)))
     wexport.ingest(path, tmp_path / "full.parquet")

@@ -139,7 +139,56 @@ def test_a_model_whose_name_begins_with_a_dot_is_found(tmp_path: Path, write_h5:
     assert models(tmp_path / ".h.parquet") == [".h"]
 
 
+def test_a_part_is_not_replaced_by_another_file_of_its_name(tmp_path: Path, write_h5: WriteH5) -> None:
+    out = f"{tmp_path / 'parts'}/"
+    first = write_h5("x/m.h5", w=np.ones(3))
+    wexport.ingest(first, out)
+    other = write_h5("y/m.h5", w=np.zeros(3))
+    result = wexport.ingest(other, out)
+    assert ended(result) == {"m": "failed"}
+    assert "holds a model 'm' already, read from" in result.models[0].reason
+    assert mean(tmp_path / "parts", "m") == 1.0
+    first.unlink()  # it has moved
+    assert ended(wexport.ingest(other, out)) == {"m": "ok"}
+
+
 # -- two writers -------------------------------------------------------------------------------------------------------
+
+
+def test_pruning_is_done_before_the_table_is_given_back(
+    tmp_path: Path, write_h5: WriteH5, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl")
+    out, a, b = tmp_path / "t.parquet", write_h5("in/a.h5", w=np.ones(3)), write_h5("in/b.h5", w=np.ones(3))
+    wexport.ingest([a, b], out)
+    b.unlink()
+    from wexport.ingestion import left_overs
+
+    rewrite, refused = left_overs._rewrite, []
+
+    def and_another(table: Path, models: set[str]) -> None:
+        with pytest.raises(wexport.TableError, match="is being written by"), locked(table):
+            pass
+        refused.append(table)
+        rewrite(table, models)
+
+    monkeypatch.setattr(left_overs, "_rewrite", and_another)
+    wexport.ingest(a, out, append=True, prune=True)
+    assert refused == [out]
+    assert models(out) == ["a"]
+
+
+def test_a_part_that_another_process_writes_fails_and_the_others_are_written(tmp_path: Path, write_h5: WriteH5) -> None:
+    pytest.importorskip("fcntl")
+    write_h5("in/a.h5", w=np.ones(3))
+    write_h5("in/b.h5", w=np.ones(3))
+    out = tmp_path / "parts"
+    out.mkdir()
+    with locked(out / "a.parquet"):
+        result = wexport.ingest(tmp_path / "in", out)
+    assert ended(result) == {"a": "failed", "b": "ok"}
+    assert "is being written by process" in result.models[0].reason
+    assert models(out) == ["b"]
 
 
 def test_a_second_writer_is_refused_and_told_who_writes(tmp_path: Path, write_h5: WriteH5) -> None:
@@ -265,3 +314,54 @@ def test_a_second_time_it_is_told_why(tmp_path: Path, odd: Path, word: str, said
     assert said in result.models[0].reason
     assert way in result.models[0].hint
     assert models(tmp_path / "t.parquet") == ["b"]
+
+
+def test_a_model_of_which_half_is_missing_is_told_each_time(tmp_path: Path, write_h5: WriteH5) -> None:
+    import h5py
+
+    file = write_h5("in/a.h5", w=np.ones(3))
+    with h5py.File(file, "a") as h5:
+        h5["elsewhere"] = h5py.ExternalLink("other.h5", "w")
+    command = [sys.executable, "-m", "wexport", "ingest", str(file), "--out", f"{tmp_path / 'parts'}/"]
+    for _ in range(2):
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == 1, run.stderr
+        assert "partial" in run.stdout
+        assert "warning:" in run.stderr
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def test_limits_grow_with_what_is_there_and_not_with_holes(tmp_path: Path) -> None:
+    from wexport.ingestion.messages import FileTask
+    from wexport.ingestion.reading import more_memory
+    from wexport.readers.hdf5.links import most_links
+
+    full, hollow = tmp_path / "full", tmp_path / "hollow"
+    full.write_bytes(os.urandom(4 << 20))
+    with hollow.open("wb") as file:
+        file.truncate(4 << 30)
+    assert more_memory(FileTask(full)) > 100 << 20
+    assert more_memory(FileTask(hollow)) < 1 << 20
+    assert most_links(1_000) < most_links(10 << 20)
+
+
+def test_memory_that_is_too_little_says_how_to_give_more(tmp_path: Path, write_h5: WriteH5) -> None:
+    if sys.platform != "linux":
+        pytest.skip("no limit of private memory")
+    file = write_h5("a.h5", w=np.ones(1 << 20))
+    (found,) = wexport.ingest(file, tmp_path / "t.parquet", memory=1 << 20).models
+    assert (found.status, found.failure) == ("failed", "memory")
+    assert "--memory" in found.hint
+    assert wexport.ingest(file, tmp_path / "t.parquet", memory=1 << 30).models[0].status == "ok"
+
+
+def test_an_index_of_too_many_files_is_refused_at_once(tmp_path: Path) -> None:
+    from wexport.files import shards
+
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {f"w{n}": f"{n}.safetensors" for n in range(20_000)}}))
+    assert shards.parts(index) == []
+    with pytest.raises(wexport.BudgetError, match="names 20,000 files"):
+        shards.read_index(index)

@@ -29,6 +29,9 @@ def work(task: tuple[str, Any]) -> Iterator[Any]:
     elif what == "hang":
         while True:
             time.sleep(0.01)
+    elif what == "spin":
+        while True:
+            sum(range(10_000))
     elif what == "hoard":
         yield len(bytearray(value))
     elif what == "raise":
@@ -83,6 +86,28 @@ def run(
         else:
             items.append(event.value)
     return found
+
+
+def more(task: tuple[str, Any]) -> int:
+    """What a task may have besides."""
+    return 2 << 30 if task[0] == "hoard" else 0
+
+
+@pytest.mark.skipif(not forkserver.AVAILABLE, reason="processor time is told on Linux")
+def test_work_without_a_word_is_ended_early() -> None:
+    pool = isolate.Pool(worker, jobs=1, setup=None, budget_of=lambda task: (id(task), 600.0), quiet_of=lambda task: 0.5)
+    *_, spun, echoed = [event for event in pool.run([("spin", None), ("echo", 1)]) if isinstance(event, isolate.Done)]
+    assert (spun.failure, spun.reason) == ("timed out", "worked for 0.5 s without progress")
+    assert echoed.failure is None
+
+
+@pytest.mark.skipif(not forkserver.AVAILABLE, reason="memory is limited on Linux")
+def test_a_task_may_have_more_memory_than_the_next() -> None:
+    pool = isolate.Pool(worker, jobs=1, setup=None, budget_of=lambda task: (id(task), 60.0), more=more)
+    tasks = [("hoard", 1 << 30), ("big", 1), ("hoard", 1 << 32)]
+    done = [event for event in pool.run(tasks) if isinstance(event, isolate.Done)]
+    assert [event.failure for event in done] == [None, None, "memory"]
+    assert "2160 MiB" in done[2].reason
 
 
 @pytest.fixture(autouse=True)

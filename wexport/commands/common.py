@@ -71,7 +71,7 @@ def reading_options(command: F) -> F:
         click.option("--reader", metavar="NAME", help="Use this reader, whatever the content says."),
         click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file."),
         click.option(
-            "--timeout", type=float, metavar="SECONDS", help="For each file; 30 and one more per 10 MB by default."
+            "--timeout", type=float, metavar="SECONDS", help="For each file; by default 30, and more for larger ones."
         ),
     ):
         command = option(command)

@@ -98,7 +98,7 @@ def compare(
 
         write(found, page, overwrite=overwrite, timeout=options["query_timeout"], memory=options["memory"])
         stderr().print(f"wrote {safe(page)}")
-    if found.ingested is not None and found.ingested.with_status("failed"):
+    if found.ingested is not None and found.ingested.with_status("failed", "partial"):
         sys.exit(EXIT_SOME_FAILED)
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, listed, overwrite_option, reading_options, say
+from wexport.commands.common import (
+    EXIT_NOTHING_DONE,
+    EXIT_SOME_FAILED,
+    Bytes,
+    listed,
+    overwrite_option,
+    reading_options,
+    say,
+)
 from wexport.commands.progress import progress
 
 if TYPE_CHECKING:
@@ -45,6 +53,9 @@ SHOWN_RUNS = 6
 @click.option("--name", metavar="PATTERN", help="Names models; may use {stem} {name} {parent} {path}.")
 @click.option("--series", metavar="REGEX", help="Reads run and step from names; groups (?P<step>) and (?P<run>).")
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes; one per core by default.")
+@click.option(
+    "--memory", type=Bytes(), metavar="SIZE", help="For each file; 112MiB and 48 bytes per byte of it by default."
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no summary; failures are still told.")
 @reading_options
 def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> None:
@@ -62,7 +73,7 @@ def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> Non
     if result.with_status("failed"):
         done = result.with_status("ok", "partial", "empty", "unchanged")
         sys.exit(EXIT_SOME_FAILED if done else EXIT_NOTHING_DONE)
-    if any(plugin.from_file for plugin in result.broken):
+    if result.with_status("partial") or any(plugin.from_file for plugin in result.broken):
         sys.exit(EXIT_SOME_FAILED)
 
 

@@ -13,21 +13,32 @@ from wexport.errors import TableError
 from wexport.files.atomic import LOCK_SUFFIX, fcntl, real
 
 
+class Lock:
+    """The lock on a table, or on a folder that a run writes into: a file beside it, which is gone afterwards."""
+
+    def __init__(self, target: Path) -> None:
+        """Take it. Raises TableError, naming the holder, if another has it. Where the system or the folder knows no
+        locks, nothing is locked.
+        """
+        self._path = real(target).with_name(f".{_shortened(target.name)}{LOCK_SUFFIX}")
+        self._descriptor = _taken(self._path, target)
+
+    def release(self) -> None:
+        """Give it back; a second time does nothing."""
+        if self._descriptor is not None:
+            self._path.unlink(missing_ok=True)  # before it is given back: it is ours alone
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
 @contextlib.contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Hold the lock on a table that is written; a file beside it, which is gone afterwards.
-
-    Raises TableError, naming the holder, if another process holds it. Where the system or the folder knows no locks,
-    nothing is locked.
-    """
-    path = real(target).with_name(f".{_shortened(target.name)}{LOCK_SUFFIX}")
-    descriptor = _taken(path, target)
+    """Hold the `Lock` on a table that is written."""
+    lock = Lock(target)
     try:
         yield
     finally:
-        if descriptor is not None:
-            path.unlink(missing_ok=True)  # before it is given back: it is ours alone
-            os.close(descriptor)
+        lock.release()
 
 
 def _shortened(name: str) -> str:

@@ -27,8 +27,10 @@ READ = (KERAS, ".safetensors" + SUFFIX, ".bin" + SUFFIX, ".pt" + SUFFIX, ".pth" 
 CHECKPOINT_SUFFIX = ".index"
 DISTRIBUTED, DISTRIBUTED_PART = ".metadata", ".distcp"
 """The file that tells of the others in a folder of torch.distributed.checkpoint, and how those end."""
-MAX_INDEX_BYTES = 16 << 20
-"""An index has about a hundred bytes for each tensor."""
+MAX_INDEX_BYTES = 64 << 20
+"""An index has about a hundred bytes for each tensor; today's largest models have 90,000."""
+MAX_FILES = 10_000
+"""Which an index names. Each is looked at several times before it is read, and no model is in that many."""
 _PLAIN_NAME = re.compile(r"[^/\\:\0]{1,255}")
 
 
@@ -40,12 +42,17 @@ def begins_as_index(head: bytes, suffix: str) -> bool:
 def read_index(path: Path) -> dict[str, str]:
     """The file of each tensor: a plain name, of a file in the folder of the index, and of the suffix in its name.
 
-    Raises BudgetError for an index of more than 16 MiB, HostileFileError for one that names other files, ReadError for
-    what is no index.
+    Raises BudgetError for an index of more than 64 MiB or 10,000 files, HostileFileError for one that names others,
+    ReadError for what is no index.
     """
     found = _weight_map(path)
     suffix = ".weights.h5" if path.name.endswith(KERAS) else Path(path.name.removesuffix(SUFFIX)).suffix
-    for file in set(found.values()):
+    files = set(found.values())
+    if len(files) > MAX_FILES:
+        raise BudgetError(
+            f"{path}: names {len(files):,} files, {MAX_FILES:,} are allowed", hint="name the files themselves instead"
+        )
+    for file in files:
         if not _PLAIN_NAME.fullmatch(file) or not file.endswith(suffix) or file in (".", "..", path.name):
             raise HostileFileError(
                 f"{path}: names {file[:200]!r}, which is no {suffix} file of its own folder",
@@ -107,5 +114,14 @@ def _checkpoint_parts(path: Path) -> list[Path]:
 
 
 def total_size(path: Path) -> int:
-    """Bytes on disk of a file and the parts that it names; 0 for what is not there."""
-    return sum(os.stat(file).st_size for file in (path, *parts(path)) if os.path.isfile(file))  # noqa: PTH116, PTH113
+    """Bytes of a file and the parts that it names; 0 for what is not there."""
+    return sum(known.st_size for known in _stats(path))
+
+
+def disk_size(path: Path) -> int:
+    """What they take on disk: less than their bytes where they have holes."""
+    return sum(min(known.st_size, getattr(known, "st_blocks", 1 << 54) * 512) for known in _stats(path))
+
+
+def _stats(path: Path) -> list[os.stat_result]:
+    return [os.stat(file) for file in (path, *parts(path)) if os.path.isfile(file)]  # noqa: PTH116, PTH113

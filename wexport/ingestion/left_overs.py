@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wexport.errors import TableError
+from wexport.files.locks import locked
 from wexport.ingestion.reading import ModelResult
 
 
@@ -34,7 +35,7 @@ def known_names(target: Path) -> dict[str, str]:
 
 
 def find(target: Path, results: Sequence[ModelResult], *, prune: bool) -> tuple[LeftOver, ...]:
-    """What is left in a table after models were added. prune: remove it."""
+    """What is left in a table after models were added; who asks holds the lock on a file. prune: remove it."""
     if not (target.is_file() or target.is_dir()):
         return ()
     from wexport.table import stored
@@ -49,11 +50,25 @@ def find(target: Path, results: Sequence[ModelResult], *, prune: bool) -> tuple[
     found = _found(held, results, now if target.is_dir() else {})
     if prune and found:
         if target.is_dir():
-            for each in found:
-                parts[each.model][0].unlink(missing_ok=True)
+            found = [replace(each, pruned=_removed(*parts[each.model])) for each in found]
         else:
             _rewrite(target, {each.model for each in found})
-    return tuple(LeftOver(each.model, each.source, each.why, prune) for each in found)
+            found = [replace(each, pruned=True) for each in found]
+    return tuple(found)
+
+
+def _removed(part: Path, source: str) -> bool:
+    """Remove a part, unless another process writes it, or has just written it from another file."""
+    from wexport.table import stored
+
+    try:
+        with locked(part):
+            if stored.read_metadata(part).get("source", {}).get("path") != source:
+                return False
+            part.unlink(missing_ok=True)
+    except TableError:
+        return False
+    return True
 
 
 def _found(held: dict[str, str], results: Sequence[ModelResult], now: dict[str, str]) -> list[LeftOver]:

@@ -66,6 +66,7 @@ def ingest(
     plugins: Sequence[PathLike] = (),
     jobs: int | None = None,
     timeout: float | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
     **of_a_model: Any,
@@ -84,7 +85,9 @@ def ingest(
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file. plugins: paths of Python files with plugins.
     jobs: child processes; None is one per core, fewer if memory is short.
-    timeout: seconds that one file may take; None is 30, and one more for each 10 MB.
+    timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
+        its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
+    memory: bytes that reading one file may take; None is 112 MiB, and 48 for each of its own, up to 1 GiB more.
     overwrite: replace a file at `out` that is no table of wexport's, too; never one that is read.
     progress: called as each file ends.
 
@@ -103,6 +106,7 @@ def ingest(
         plugins=absolute(plugins),
         jobs=jobs,
         timeout=timeout,
+        memory=memory,
     )
     if in_memory.is_living(paths):
         warnings.warn(
@@ -191,7 +195,8 @@ def _ingest_files(
 
             rows, written = write_table(target, work, chosen, readers.provenance(), read, ended)
         broken = tuple(plugin for plugin in readers.plugins() if plugin.state != "ok")
-    left = left_overs.find(target, results, prune=chosen.prune) if folder or chosen.append else ()
+        # Under the same lock: what is written here is what is looked at, and made anew without what is pruned.
+        left = left_overs.find(target, results, prune=chosen.prune) if folder or chosen.append else ()
     return IngestResult(target, results, rows, time.monotonic() - begun, written, broken, left)
 
 
@@ -217,7 +222,7 @@ def _ingest_model(
 
     measured = in_memory.measure(found, result, chosen, columns)
     source_name = columns["source"]
-    with contextlib.nullcontext() if folder else locked(target):
+    with locked(places.part_of(target, name) if folder else target):
         rows = write_living(target, name, measured, chosen, found.provenance, folder=folder, source=source_name)
     if progress is not None:
         progress(result, 1, 1)

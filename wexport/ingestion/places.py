@@ -30,6 +30,11 @@ def claim(out: PathLike, models: Sequence[str], read: Iterable[PathLike], *, ove
     if not is_folder(out):
         outputs.claim(out, TABLE, inputs=read, overwrite=overwrite)
         return
+    outputs.claim_all([part_of(Path(out), model) for model in models], TABLE, inputs=read, overwrite=overwrite)
+
+
+def part_of(folder: Path, model: str) -> Path:
+    """Where the part of a model stands."""
     from wexport.table.stored import part_path  # loads Arrow
 
-    outputs.claim_all([part_path(Path(out), model) for model in models], TABLE, inputs=read, overwrite=overwrite)
+    return part_path(folder, model)

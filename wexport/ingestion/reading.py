@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,17 @@ LARGE_BYTES, SHARE_BYTES = 32 << 20, 128 << 20
 being as large as the second at the most."""
 CHILD_BYTES = 256 << 20
 """Memory to count on for one child, when deciding how many there may be."""
+MORE_MEMORY, MOST_MEMORY = 48, 1 << 30
+"""Bytes that reading a file may take for each of its own, besides what any may, and at the most: a header of tens of
+thousands of tensors takes many times its length as objects.
+"""
 MAX_SHARES = 16
 BASE_SECONDS, SECOND_BYTES = 30.0, 10_000_000
-"""What a file may take by default: so many seconds, and one more for each so many bytes."""
+"""What a file may take by default: so many seconds, and one more for each so many bytes on disk."""
+DENSE_BYTES, DENSE_SECOND_BYTES = 32 << 20, 40_000
+"""Of its first so many bytes, one more second for each so many: they may be tens of thousands of tensors."""
+QUIET_SECONDS, QUIET_BYTES = 5.0, 1_000_000
+"""How long a child may work without a word, and one more second for each so many of a file's first bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +53,9 @@ class Options:
     reader: the reader to use for every file.
     plugins: paths of Python files with plugins.
     jobs: child processes; None is one per core, fewer if memory is short.
-    timeout: seconds that one file may take; None is 30, and one more for each 10 MB.
+    timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
+        its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
+    memory: bytes that reading one file may take; None is 112 MiB, and 48 for each of its own, up to 1 GiB more.
     """
 
     detail: str = "full"
@@ -59,6 +69,7 @@ class Options:
     plugins: tuple[str, ...] = ()
     jobs: int | None = None
     timeout: float | None = None
+    memory: int | None = None
 
     def checked(self) -> Options:
         """Itself. Raises UsageError for a value that makes no sense."""
@@ -66,6 +77,8 @@ class Options:
             raise UsageError(f"detail {self.detail!r} is neither 'full' nor 'summary'")
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"jobs {self.jobs} is less than 1")
+        if self.memory is not None and self.memory < 1 << 20:
+            raise UsageError(f"memory {self.memory} is too few bytes to read a file with", hint="e.g. --memory 1GiB")
         if self.timeout is not None and not self.timeout > 0:
             raise UsageError(f"timeout {self.timeout} is not a positive number of seconds")
         return self
@@ -111,10 +124,21 @@ class ModelResult:
         """Whether it was not the file that failed: it was being written, or its process was killed from outside."""
         return self.changed or self.failure == "killed"
 
+    @property
+    def readable(self) -> bool:
+        """Whether it has ended with rows, or as a file without any."""
+        return self.status in ("ok", "partial", "empty")
+
+    def fail(self, reason: str, hint: str = "") -> None:
+        """Say why it cannot be read or written; the first reason stays."""
+        if self.status != "failed":
+            self.status, self.reason, self.hint = "failed", reason, hint
+
     def begin_again(self) -> None:
-        """Forget how it ended."""
-        for name, value in asdict(ModelResult(self.model, self.source)).items():
-            setattr(self, name, value)
+        """Forget how it ended; not what it is called, and which checkpoint of which run it is."""
+        fresh = ModelResult(self.model, self.source, self.run, self.step)
+        for each in fields(self):
+            setattr(self, each.name, getattr(fresh, each.name))
 
 
 OPTIMIZER = "optimizer state"
@@ -148,6 +172,11 @@ def _worker(setup: Setup) -> tuple[tuple[PluginSummary, ...], child.Work]:
     return worker.plugins(), worker.measure
 
 
+def more_memory(task: FileTask) -> int:
+    """What a file may take besides what any may: it grows with what is there."""
+    return min(MOST_MEMORY, MORE_MEMORY * _size(task.path, on_disk=True))
+
+
 class Readers:
     """Child processes that read model files; they begin to load at once, while the caller does other things.
 
@@ -174,6 +203,9 @@ class Readers:
                 external_data=options.external_data,
             ),
             budget_of=self._budget,
+            quiet_of=self._quiet,
+            memory=pool.MEMORY_BYTES if options.memory is None else options.memory,
+            more=more_memory if options.memory is None else None,
             spare=blame_plugins(),
         )
 
@@ -216,7 +248,7 @@ class Readers:
             result = owners[event.task]
             if isinstance(event, Done):
                 if event.failure is not None:
-                    _fail(result, f"{result.source}: {event.reason}", _HINTS.get(event.failure, ""))
+                    result.fail(f"{result.source}: {event.reason}", _HINTS.get(event.failure, ""))
                     result.failure = result.failure or (event.failure if event.failure in _HINTS else "")
                 if tasks[event.task].share + 1 == tasks[event.task].shares:
                     conclude(result)
@@ -234,7 +266,7 @@ class Readers:
                     result.aliases = dict(event.value.aliases)
                     result.notes.extend(self._first_time(event.value.notes))
             elif isinstance(event.value, Failed):
-                _fail(result, event.value.reason, event.value.hint)
+                result.fail(event.value.reason, event.value.hint)
                 if event.value.foreign:
                     result.status = "skipped"
 
@@ -257,8 +289,17 @@ class Readers:
 
     def _budget(self, task: FileTask) -> tuple[Path, float]:
         """All shares of a file draw on one budget of seconds."""
-        default = BASE_SECONDS + _size(task.path) // SECOND_BYTES
-        return task.path, default if self._options.timeout is None else self._options.timeout
+        if self._options.timeout is not None:
+            return task.path, self._options.timeout
+        there = _size(task.path, on_disk=True)
+        return task.path, BASE_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // DENSE_SECOND_BYTES
+
+    def _quiet(self, task: FileTask) -> float | None:
+        """What it may work without a word; as long as it likes where the user has said how long it may take."""
+        if self._options.timeout is not None:
+            return None
+        there = _size(task.path, on_disk=True)
+        return QUIET_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // QUIET_BYTES
 
     def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[FileTask], list[int]]:
         """The tasks in the order to hand them out, and which file of `work` each belongs to."""
@@ -278,15 +319,10 @@ class Readers:
 
 _HINTS = {
     "timed out": "give it longer with --timeout SECONDS, or leave it out",
-    "memory": "the file asks for more than any of its tensors should; it may be damaged or hostile",
+    "memory": "if it is made of very many tensors, give it more with --memory 2GiB; else it may be damaged or hostile",
     "killed": "nothing says that the file is to blame; where the system did it for want of memory, --jobs 1 helps",
     "crashed": "the file is damaged or hostile; copy or save it again",
 }
-
-
-def _fail(result: ModelResult, reason: str, hint: str) -> None:
-    if result.status != "failed":
-        result.status, result.reason, result.hint = "failed", reason, hint
 
 
 def note_skipped(result: ModelResult, skipped: Sequence[Skipped]) -> None:
@@ -309,7 +345,7 @@ def count_rows(result: ModelResult, columns: Mapping[str, Sequence[Any]], count:
 def fail_changed(result: ModelResult) -> None:
     """Say of a model that its files were written while it was read, again."""
     result.status = "ok"
-    _fail(result, f"{result.source}: was changed while it was read, twice", "ingest it once it is all written")
+    result.fail(f"{result.source}: was changed while it was read, twice", "ingest it once it is all written")
 
 
 def conclude(result: ModelResult) -> None:
@@ -320,8 +356,7 @@ def conclude(result: ModelResult) -> None:
         result.status = "partial" if result.problems else "ok"
     elif result.problems:
         first = result.problems[0]
-        _fail(
-            result,
+        result.fail(
             f"{result.source}: none of its tensors can be read; the first, {first.name}: {first.what}"
             + (f" ({first.detail})" if first.detail else ""),
             "",
@@ -334,10 +369,10 @@ def conclude(result: ModelResult) -> None:
         result.status, result.reason = "empty", "it holds no numbers"
 
 
-def _size(path: Path) -> int:
-    """Bytes on disk, with the parts that the file names."""
+def _size(path: Path, *, on_disk: bool = False) -> int:
+    """Bytes, with the parts that the file names. on_disk: without its holes, for which nothing is earned."""
     try:
-        return shards.total_size(path)
+        return shards.disk_size(path) if on_disk else shards.total_size(path)
     except OSError:
         return 0
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wexport.errors import TableError
+from wexport.files.locks import Lock
 from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
-from wexport.ingestion.reading import Measured, ModelResult, Options, Work, fail_changed
+from wexport.ingestion.reading import Measured, ModelResult, Options, Piece, Work, fail_changed
 from wexport.table import stored
 from wexport.table.schema import SCHEMA_VERSION
 from wexport.table.writer import TableWriter
@@ -57,7 +59,7 @@ def write_table(
                 break
             writer.settle()
             due = _again(due, again)
-        done = {result.model for _, result in work if result.status in ("ok", "partial", "empty")}
+        done = {result.model for _, result in work if result.readable}
         if not done:
             return 0, False
         if adding:
@@ -67,7 +69,7 @@ def write_table(
                 writer.remember(model, kept)
         for _, result in work:
             if result.model in done:
-                writer.remember(result.model, result.stamp)
+                remember(writer, result)
         writer.commit()
         return writer.rows, True
 
@@ -146,46 +148,108 @@ def write_parts(
         metadata, part = _metadata_of_part(shared, item, result, options), stored.part_path(folder, result.model)
         if not options.external_data and stored.is_current(part, metadata, result.model, stamp(item.path)):
             result.status = "unchanged"
-            ended(result)
+        elif (other := _other_source(part, metadata)) is not None:
+            result.fail(
+                f"{item.path}: {part} holds a model {result.model!r} already, read from {other}",
+                "give this one another name with --name, e.g. --name '{parent}/{stem}', or name another --out",
+            )
         else:
             due.append((item, result))
+            continue
+        ended(result)
     total = 0
     written = False
     for tries in (1, 2):
         items = {id(result): item for item, result in due}
         again: list[ModelResult] = []
-        writer: TableWriter | None = None
-        try:
+        part_being_written = _Part()
+        with part_being_written:
             for result, piece in read(due, tries):
-                if writer is None and (piece is not None or result.status in ("ok", "partial", "empty")):
+                if piece is not None or result.readable:
                     metadata = _metadata_of_part(shared, items[id(result)], result, options)
-                    writer = TableWriter(stored.part_path(folder, result.model), metadata)
+                    part_being_written.begin(stored.part_path(folder, result.model), metadata, result)
                 if piece is not None:
-                    assert writer is not None
-                    writer.add(piece.columns, piece.count, piece.size)
+                    part_being_written.add(piece)
                     continue
                 retry = tries == 1 and result.deserves_another_try
                 if result.changed and not retry:
                     fail_changed(result)
-                if writer is not None:
-                    if not retry and result.status in ("ok", "partial", "empty"):
-                        writer.remember(result.model, result.stamp)
-                        writer.commit()
-                        total += writer.rows
-                        written = True
-                    writer.discard()
-                    writer = None
+                rows = part_being_written.end(result, whole=not retry and result.readable)
+                total += rows or 0
+                written |= rows is not None
                 if retry:
                     again.append(result)
                 else:
                     ended(result)
-        finally:
-            if writer is not None:
-                writer.discard()
         if not again:
             break
         due = _again(due, again)
     return total, written
+
+
+class _Part:
+    """The part that is written at the moment, if any, and the lock on it; a context manager, which drops it."""
+
+    def __init__(self) -> None:
+        self._model: ModelResult | None = None
+        self._writer: TableWriter | None = None
+        self._lock: Lock | None = None
+
+    def __enter__(self) -> _Part:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._drop()
+
+    def begin(self, path: Path, metadata: Mapping[str, Any], result: ModelResult) -> None:
+        """Open the part of a model, unless it is; where another process writes it, the model fails."""
+        if self._model is result:
+            return
+        self._model = result
+        try:
+            self._lock = Lock(path)
+        except TableError as error:
+            result.fail(str(error), error.hint)
+            return
+        self._writer = TableWriter(path, metadata)
+
+    def add(self, piece: Piece) -> None:
+        if self._writer is not None:
+            self._writer.add(piece.columns, piece.count, piece.size)
+
+    def end(self, result: ModelResult, *, whole: bool) -> int | None:
+        """Put the part in its place if it is whole; returns its rows then."""
+        rows = None
+        if self._writer is not None and whole:
+            remember(self._writer, result)
+            self._writer.commit()
+            rows = self._writer.rows
+        self._drop()
+        return rows
+
+    def _drop(self) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+        if self._lock is not None:
+            self._lock.release()
+        self._model = self._writer = self._lock = None
+
+
+def remember(writer: TableWriter, result: ModelResult) -> None:
+    """Keep what a model was read from; not where some of it is missing, so that it is read, and told, again."""
+    if result.status != "partial":
+        writer.remember(result.model, result.stamp)
+
+
+def _other_source(part: Path, metadata: Mapping[str, Any]) -> str | None:
+    """The file that a part was read from, if it is there and another than the one that would take its place."""
+    if not part.is_file():
+        return None
+    try:
+        before = str(stored.read_metadata(part)["source"]["path"])
+    except (TableError, KeyError, TypeError, ValueError):
+        return None
+    return before if before != metadata["source"]["path"] and os.path.lexists(before) else None
 
 
 def _make_folder(folder: Path) -> None:

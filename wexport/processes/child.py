@@ -39,7 +39,8 @@ class Child:
     """A child process, seen from the parent.
 
     start: what it is to do: `worker`, which is called once in the child with `setup` and gives the child's greeting and
-    what does the tasks; `memory` in bytes, and `work`, the words for what may take that much. many_threads: whether
+    what does the tasks; `memory` in bytes, `more`, if given, the bytes that a task may have besides, and `work`, the
+    words for what may take that much. many_threads: whether
     numeric libraries may use all cores. staged: whether it may leave word of what it is about to do, for `stage`.
     """
 
@@ -60,6 +61,11 @@ class Child:
         self.deadline: float | None = None
         self._code: int | None = None
         self.timed_out = False
+        self.quiet: float | None = None
+        """Seconds of processor time that it may take before it is heard of again."""
+        self.stuck = False
+        """Whether it was killed for that."""
+        self._used = 0.0
         self.heap_grew = False
         # Where the child leaves word of what it is about to do; it has no name, and goes with its last descriptor.
         self._stage = tempfile.TemporaryFile() if staged and os.name == "posix" else None  # noqa: SIM115  # see `finish`
@@ -81,6 +87,22 @@ class Child:
     def receive(self) -> tuple[str, bytes]:
         """What the child says next, its value still pickled."""
         return _read(self._out)
+
+    def listen(self, quiet: float | None) -> None:
+        """From now on it may take `quiet` seconds of processor time without a word."""
+        self._used, self.quiet = self.processor_seconds(), quiet
+
+    def is_stuck(self) -> bool:
+        """Whether it has taken more than that."""
+        return self.quiet is not None and self.processor_seconds() - self._used > self.quiet
+
+    def processor_seconds(self) -> float:
+        """What it has taken of the processor; 0 where the system does not tell."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except (OSError, ValueError):
+            return 0.0
+        return sum(map(int, stat.rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")  # utime, stime
 
     def kill(self) -> None:
         with contextlib.suppress(OSError):
@@ -186,21 +208,22 @@ def child() -> None:
     _die_with(start["parent"])
     greeting, work = start["worker"](start["setup"])
     held = _private_memory()
-    _limit_memory(held, start["memory"])
     _write(outgoing, "ready", greeting)
     while True:
         try:
             task = pickle.loads(_read(incoming)[1])
         except EOFError:
             return
+        allowed = start["memory"] + (start["more"](task) if start.get("more") else 0)
+        _limit_memory(held, allowed)
         try:
             for value in work(task):
                 _write(outgoing, "item", value)
             # A heap that one file has blown up and scattered would be missing for the next: such a child is replaced.
             _write(outgoing, "done", _private_memory() > held + start["memory"] // 4)
         except MemoryError:
-            allowed = start["memory"] >> 20
-            _write(outgoing, "memory", f"asked for more than the {allowed} MiB that {start['work']} may take")
+            _limit_memory(held, allowed + (1 << 20))  # room to say so
+            _write(outgoing, "memory", f"asked for more than the {allowed >> 20} MiB that {start['work']} may take")
         except Exception as error:  # the boundary: whatever a reader raises is told as this task's failure
             _write(outgoing, "error", f"{type(error).__name__}: {error}")
 
@@ -237,7 +260,9 @@ def _limit_memory(held: int, allowance: int) -> None:
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if held:
-        resource.setrlimit(resource.RLIMIT_DATA, (held + allowance, held + allowance))
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        wanted = held + allowance if most == resource.RLIM_INFINITY else min(held + allowance, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, most))  # the soft limit alone: the next task may have more
 
 
 def _private_memory() -> int:

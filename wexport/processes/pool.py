@@ -67,7 +67,9 @@ class Pool:
 
     worker: what each child calls once with `setup`; it gives a greeting and what does the tasks, see `child.Worker`.
     budget_of: which budget a task draws on, and the seconds that all tasks of that budget may take together.
-    memory: bytes that a child may allocate beyond what it holds when it is ready.
+    quiet_of: seconds of processor time that a task may take before a word of it is heard; None for any.
+    memory: bytes that a child may allocate beyond what it holds when it is ready. more: called in the child, a function
+        of a module: bytes that a task may have besides.
     spare: called when a child was lost, with the setup, the words that it left with `breadcrumb`, and how it was lost;
         says with which setup to try the same once more, or None where nobody but the task is to blame.
     """
@@ -80,15 +82,19 @@ class Pool:
         setup: Any,
         budget_of: Callable[[Any], tuple[Hashable, float]],
         memory: int = MEMORY_BYTES,
+        more: Callable[[Any], int] | None = None,
+        quiet_of: Callable[[Any], float | None] = lambda task: None,
         spare: Callable[[Any, tuple[str, ...], str], Retry | None] = lambda setup, stage, loss: None,
     ) -> None:
         self._start = {
             "worker": worker,
             "setup": setup,
             "memory": memory,
+            "more": more,
             "work": "reading a file",
         }
         self._jobs, self._budget_of, self._spare = jobs, budget_of, spare
+        self._quiet_of = quiet_of
         self._left: dict[Hashable, float] = {}
         self._lock = threading.Condition()
         self._stop = False
@@ -271,14 +277,15 @@ class Pool:
 
     def _converse(self, child: Child, task: int) -> Done:
         budget, allowed = self._budget_of(self._tasks[task])
-        left = self._left.get(budget, allowed)
+        left, quiet = self._left.get(budget, allowed), self._quiet_of(self._tasks[task])
         try:
             child.send(self._tasks[task])
             while True:
                 begun = time.monotonic()
+                child.listen(quiet)
                 child.deadline = begun + left
                 kind, data = child.receive()
-                child.deadline = None
+                child.deadline = child.quiet = None
                 left -= time.monotonic() - begun
                 self._left[budget] = left
                 if kind == "item":
@@ -291,7 +298,8 @@ class Pool:
         except (EOFError, OSError, pickle.UnpicklingError):
             if child.timed_out:
                 self._left[budget] = 0.0
-                return Done(task, "timed out", f"took longer than {allowed:g} s{_while(child)}")
+                took = f"worked for {quiet:g} s without progress" if child.stuck else f"took longer than {allowed:g} s"
+                return Done(task, "timed out", f"{took}{_while(child)}")
             reason = child.exit_reason() + _while(child)
             return Done(task, "killed" if child.was_killed() else "crashed", reason)
 
@@ -318,7 +326,9 @@ class Pool:
             now = time.monotonic()
             for child in children:
                 deadline = child.deadline
-                if deadline is not None and now > deadline:
+                if deadline is not None and now < deadline:
+                    child.stuck = child.is_stuck()
+                if deadline is not None and (now > deadline or child.stuck):
                     child.timed_out = True
                     child.kill()
 

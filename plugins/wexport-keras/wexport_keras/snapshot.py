@@ -20,8 +20,8 @@ from typing import Any
 import keras
 
 import wexport
-from wexport import UsageError
-from wexport.tools import atomic_write, outputs
+from wexport import UsageError, WexportError
+from wexport.tools import Lock, atomic_write, outputs
 from wexport_keras.describing import config_of, described
 from wexport_keras.inputs import Batches, batches_of
 from wexport_keras.observing import Observer
@@ -29,6 +29,8 @@ from wexport_keras.observing import Observer
 METRICS = "metrics.csv"
 _PART = re.compile(r"epoch_(\d+)\.parquet")
 _OWN = ("run", "epoch", "epoch_seconds", "snapshot_seconds")
+_held: dict[str, Lock] = {}
+"""The locks that this process has, by folder: a training that was broken off leaves its own to the next."""
 
 
 class Snapshot(keras.callbacks.Callback):
@@ -107,9 +109,27 @@ class Snapshot(keras.callbacks.Callback):
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.folder}: cannot be made: {error.strerror}", hint="name another folder") from None
+        self._lock()
         self._claim()
         if self.model.built:
             self._prepare()
+
+    def _lock(self) -> None:
+        """Keep other processes from the folder until training ends, or this process does."""
+        where = os.path.realpath(self.folder)
+        if where not in _held:
+            try:
+                _held[where] = Lock(self.folder / "snapshot")
+            except WexportError as error:
+                raise UsageError(
+                    str(error).replace(f"{self.folder / 'snapshot'}", str(self.folder)),
+                    hint="give each run a folder of its own",
+                ) from None
+
+    def _unlock(self) -> None:
+        lock = _held.pop(os.path.realpath(self.folder), None)
+        if lock is not None:
+            lock.release()
 
     def _claim(self) -> None:
         """Refuse a folder in which files have the names of ours and are none; remove what killed runs left there."""
@@ -148,6 +168,7 @@ class Snapshot(keras.callbacks.Callback):
             self._attempt(last, lambda: self._write(last))
             self.snapshot_seconds += time.perf_counter() - began
             self._last = None
+        self._unlock()
         if self._verbose and self.written:
             print(
                 f"Snapshot: {len(self.written)} epochs in {self.folder}, {self.snapshot_seconds:.1f} s beside "

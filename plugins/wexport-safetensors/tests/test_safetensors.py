@@ -259,7 +259,16 @@ def test_a_missing_shard_is_named_and_costs_itself(llama: Path, tmp_path: Path) 
     (found,) = wexport.ingest([llama], tmp_path / "out.parquet").models
     assert found.status == "partial"
     assert [problem.name for problem in found.problems] == [SHARDS[1].name]
-    assert "cannot be opened" in found.problems[0].detail
+    assert "is not there" in found.problems[0].detail
+
+
+def test_a_shard_that_is_a_link_out_of_the_folder_is_not_read(llama: Path, tmp_path: Path) -> None:
+    shard = llama / SHARDS[1].name
+    shard.rename(tmp_path / "elsewhere.safetensors")
+    shard.symlink_to(tmp_path / "elsewhere.safetensors")
+    (found,) = wexport.ingest([llama], tmp_path / "out.parquet").models
+    assert found.status == "partial"
+    assert "a link that leads out of" in found.problems[0].detail
 
 
 def test_an_index_that_names_other_tensors_than_there_are(llama: Path) -> None:

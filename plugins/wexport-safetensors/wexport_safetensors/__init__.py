@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 import wexport
-from wexport.reading import chunks, roles, shards, state_dict
+from wexport.reading import ExternalFiles, chunks, roles, shards, state_dict
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 25_000_000
@@ -93,15 +93,16 @@ _Found = tuple[list[wexport.Tensor], list[wexport.Skipped], Mapping[str, str]]
 
 def _sharded(source: wexport.Source) -> _Found:
     """The tensors that an index names, from the files in its own folder."""
-    index = shards.read_index(source.path)
+    index, beside = shards.read_index(source.path), ExternalFiles(source)
     tensors: list[wexport.Tensor] = []
     skipped: list[wexport.Skipped] = []
     metadata: dict[str, str] = {}
-    for file in sorted(set(index.values())):
-        part = wexport.Source(source.path.with_name(file))
+    named: dict[str, list[str]] = {}
+    for name, file in index.items():
+        named.setdefault(file, []).append(name)
+    for file in sorted(named):
         try:
-            source.closing(part.file)
-            found, left_out, said = _one_file(part)
+            found, left_out, said = _one_file(beside.opened(file))
         except wexport.ReadError as error:  # the other shards are still worth having
             skipped.append(wexport.Skipped("unreadable shard", file, True, str(error)))
             continue
@@ -111,8 +112,8 @@ def _sharded(source: wexport.Source) -> _Found:
         there = {tensor.name for tensor in found} | {item.name for item in left_out}
         skipped += [
             wexport.Skipped("missing tensor", name, True, f"{file} does not hold it")
-            for name, place in index.items()
-            if place == file and name not in there
+            for name in named[file]
+            if name not in there
         ]
         skipped += [
             wexport.Skipped(
@@ -179,7 +180,8 @@ def _header(source: wexport.Source) -> tuple[dict[str, Any], int]:
     length = int.from_bytes(source.head[:LENGTH_BYTES], "little")
     if length > MAX_HEADER_BYTES:
         raise wexport.BudgetError(
-            f"{source.path}: declares a header of {length:,} bytes, {MAX_HEADER_BYTES:,} are allowed"
+            f"{source.path}: declares a header of {length:,} bytes, {MAX_HEADER_BYTES:,} are allowed",
+            hint="save it in several files with an index: each header may have that much",
         )
     if LENGTH_BYTES + length > source.size:
         raise wexport.ReadError(

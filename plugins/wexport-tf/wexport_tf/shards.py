@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 
 import wexport
-from wexport.reading import chunks, shards
+from wexport.reading import ExternalFiles, chunks, shards
 from wexport_tf import wire
 from wexport_tf.bundle import Bundle, Entry, Extent, slice_key
 
@@ -31,6 +31,7 @@ class Shards:
     def __init__(self, source: wexport.Source, bundle: Bundle) -> None:
         self._source, self._bundle = source, bundle
         self._open: dict[int, tuple[wexport.Source, ExitStack]] = {}
+        self._beside = ExternalFiles(source)
         source.closing(self)
 
     def close(self) -> None:
@@ -55,11 +56,12 @@ class Shards:
                 self._open.pop(next(iter(self._open)))[1].close()
             path = self.path(shard)
             stack = ExitStack()
-            file = stack.enter_context(wexport.Source(path))
             try:
-                file.size  # noqa: B018  # opens it
+                file = stack.enter_context(self._beside.opening(path.name))
+            except wexport.HostileFileError:
+                raise
             except wexport.ReadError as error:
-                reason = str(error).removeprefix(f"{path}: ")
+                reason = str(error).removeprefix(f"{path}: ") if path.exists() else "is not there"
                 raise wexport.ReadError(
                     f"{self._source.path}: its data file {path.name} {reason}",
                     hint=f"copy {path.name} beside it",

@@ -60,13 +60,16 @@ def _sharded(source: Source) -> Contents:
     index = shards.read_index(source.path)
     beside = ExternalFiles(source)
     held = Contents("torch-sharded")
-    for file in sorted(set(index.values())):
+    named: dict[str, list[str]] = {}
+    for name, file in index.items():
+        named.setdefault(file, []).append(name)
+    for file in sorted(named):
         found = reading.contents(beside.opened(file))
         there = {weight.tensor.name for weight in found.weights} | {each.name for each in found.skipped}
         held.add(found)
         held.skipped += [
             Skipped("missing tensor", name, True, f"{file} does not hold it")
-            for name, place in index.items()
-            if place == file and name not in there
+            for name in named[file]
+            if name not in there
         ]
     return held

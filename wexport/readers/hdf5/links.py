@@ -8,8 +8,8 @@ from typing import Any
 
 from h5py import h5fd, h5p
 
-MAX_LINKS = 50_000
-"""How many links a file may hold."""
+MAX_LINKS, LINK_BYTES = 50_000, 64
+"""How many links a file may hold, or one for so many of its bytes, where those are more: a dataset takes hundreds."""
 
 
 @dataclass(slots=True)
@@ -19,6 +19,11 @@ class Link:
     name: str
     kind: int
     fault: str = ""
+
+
+def most_links(file_bytes: int) -> int:
+    """How many links a file of that size may hold."""
+    return max(MAX_LINKS, file_bytes // LINK_BYTES)
 
 
 def links_of(group: Any, most: int = MAX_LINKS) -> list[Link]:

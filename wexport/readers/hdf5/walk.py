@@ -24,7 +24,7 @@ from wexport.files.source import Source
 from wexport.model.tensors import Skipped
 from wexport.readers.hdf5.attributes import as_texts, attribute_value
 from wexport.readers.hdf5.budget import Budget
-from wexport.readers.hdf5.links import MAX_LINKS, links_of, only_inside
+from wexport.readers.hdf5.links import links_of, most_links, only_inside
 from wexport.readers.hdf5.values import Dataset, describe
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -320,11 +320,12 @@ class Tree:
 
     def _hardlinks_of(self, group: Any, path: str) -> Iterator[tuple[str, bytes]]:
         """(path, encoded name) of what a group holds in this file itself; all else goes to `skipped`."""
-        links = links_of(group, MAX_LINKS - self._link_count)
+        most = most_links(self.budget.disk_bytes)
+        links = links_of(group, most - self._link_count)
         self._link_count += len(links)
-        if self._link_count > MAX_LINKS:
+        if self._link_count > most:
             raise HostileFileError(
-                f"{self.where}: holds more than {MAX_LINKS:,} links", hint="no model is that many pieces"
+                f"{self.where}: holds more than {most:,} links", hint="no model of its size is that many pieces"
             )
         for link in links:
             child = f"{path}/{link.name}" if path else link.name
