@@ -8,16 +8,14 @@ bit; sums of floats (moments and norms) are added in another order, and differ b
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.stats import form
 from wexport.stats.distribution import DistributionSums, Found
 from wexport.stats.folds import Fold
 from wexport.stats.grid import GridSums, part_of
@@ -27,36 +25,13 @@ from wexport.stats.units import LiveInputs, UnitStatistics
 
 Array = NDArray[Any]
 
-VARIABLE = "WEXPORT_KERNEL"
-"""The environment variable that chooses the form: "numpy", or "compiled", which is the default where it was built."""
-
 DIFFERENCE = 1e-12
-"""Norms, std and abs_mean of the two forms differ by less than this share of themselves, mean by this share of abs_mean."""
+"""Norms, std, abs_mean and grid of the two forms differ by less than this share of themselves, mean of abs_mean; std no
+more finely than 1e-15 of abs_max."""
 
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "int16": 4, "uint16": 5}
 _TYPES |= {"int32": 6, "uint32": 7, "int64": 8, "uint64": 9}
 _BYTES = 10
-
-
-def _load() -> tuple[ModuleType | None, str]:
-    if os.environ.get(VARIABLE, "").lower() == "numpy":
-        return None, f"NumPy, as {VARIABLE} says"
-    if sys.byteorder != "little" or np.dtype(np.intp).itemsize != 8:
-        return None, "NumPy: this processor has no compiled form"
-    try:
-        from wexport.stats import _kernel
-    except ImportError:
-        return None, "NumPy: built without a C compiler"
-    return _kernel, "compiled"
-
-
-_module, FORM = _load()
-"""FORM: which form runs, as `wexport --version` says it."""
-
-
-def available() -> bool:
-    """Whether the compiled form runs."""
-    return _module is not None
 
 
 class Kernel:
@@ -73,12 +48,7 @@ class Kernel:
     ) -> None:
         """The sums are those that the NumPy form would add to."""
         self._sums, self._units, self._inputs, self._grid = sums, units, inputs, grid
-        self._type = _TYPES.get(dtype.name, _BYTES)
-        self._bytes = _values_of_bytes(dtype) if self._type == _BYTES else None
-        small = dtype.itemsize <= 2 or dtype == np.float32
-        self._work = np.dtype(np.float32 if small else np.float64)
-        self._counted = dtype if small else np.dtype(np.float32)
-        self._words = None if dtype.kind in "fiub" else np.dtype(f"u{dtype.itemsize}")
+        self._of = _type_of(dtype)
         self._unit_walk = _walk_of(units.fold) if units else None
         self._input_walk = _walk_of(inputs.fold) if inputs else None
         listed = units is not None and bool(units.squares.total.size)
@@ -91,30 +61,30 @@ class Kernel:
     @classmethod
     def of(cls, dtype: np.dtype[Any], streams: Streams, *sums: Any) -> Kernel | None:
         """The compiled form, for whom it runs and is able to."""
-        if _module is None or streams.pooled_axes or (dtype.itemsize > 1 and dtype.name not in _TYPES):
+        if form.module is None or streams.pooled_axes or _type_of(dtype).number < 0:
             return None
         kernel = cls(dtype, streams, *sums)
         return kernel if all(plan.numbers is not None for plan in kernel._plans) else None
 
     def add(self, gate: int, start: int, block: Array) -> bool:
-        """Add a block of a gate's stream that begins at `start`; False if nothing was done, as the block asks for more."""
-        assert _module is not None
+        """Add a block of a gate's stream that begins at `start`; False if nothing was done: it has to be scaled."""
+        assert form.module is not None
         sums, units, grid = self._sums[gate], self._units, self._grid
         if (units and not units.squares.plain) or (grid and not grid.sums.plain):
             return False
         plan = self._plans[gate] if grid else None
-        kept = np.empty(block.size, self._work) if sums.exact else None
-        table = None if sums.exact else sums.counter(self._counted).halves()
+        kept = np.empty(block.size, self._of.work) if sums.exact else None
+        table = None if sums.exact else sums.counter(self._of.counted).halves()
         alive = self._inputs.buffer() if self._inputs else None
         if self._squares is not None:
             self._squares.fill(0)
         if self._grid_sums is not None:
             self._grid_sums.fill(0)
-        found = _module.take(
-            self._type,
-            block if self._words is None else block.view(self._words),
+        found = form.module.take(
+            self._of.number,
+            block if self._of.words is None else block.view(self._of.words),
             start,
-            self._bytes,
+            self._of.byte_values,
             table,
             kept,
             (self._unit_walk, None if plan and plan.shares else self._squares, *units.buffers()) if units else None,
@@ -129,7 +99,10 @@ class Kernel:
         if n and not (low or high):
             moments = Moments(n, low=0.0, high=0.0)
         sums.add_found(
-            Found(nan, inf, zeros, negative_zeros, moments), block.size, None if kept is None else kept[:n], self._counted
+            Found(nan, inf, zeros, negative_zeros, moments),
+            block.size,
+            None if kept is None else kept[:n],
+            self._of.counted,
         )
         if low or high:
             if units and self._squares is not None:
@@ -179,7 +152,34 @@ def _walk_of(fold: Fold) -> NDArray[np.int64]:
     return np.array(fold.walk(), np.int64).reshape(-1)
 
 
-@lru_cache(maxsize=32)
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """How the compiled form knows a type of values: its number, or -1.
+
+    byte_values: of all bytes, for a type of one. work: what values are kept as. counted: the type of their cells.
+    words: what they are seen as, where NumPy gives no buffer of the type itself.
+    """
+
+    number: int
+    byte_values: NDArray[np.float32] | None
+    work: np.dtype[Any]
+    counted: np.dtype[Any]
+    words: np.dtype[Any] | None
+
+
+@lru_cache(maxsize=64)
+def _type_of(dtype: np.dtype[Any]) -> _Type:
+    small = dtype.itemsize <= 2 or dtype == np.float32
+    one = np.dtype(np.float32)
+    return _Type(
+        _BYTES if dtype.itemsize == 1 else _TYPES.get(dtype.name, -1),
+        _values_of_bytes(dtype) if dtype.itemsize == 1 else None,
+        one if small else np.dtype(np.float64),
+        dtype if small else one,
+        None if dtype.kind in "fiub" else np.dtype(f"u{dtype.itemsize}"),
+    )
+
+
 def _values_of_bytes(dtype: np.dtype[Any]) -> NDArray[np.float32]:
     patterns = np.arange(256, dtype=np.uint8)
     with np.errstate(invalid="ignore"):

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.stats import form
 from wexport.stats.results import Histogram
 
 Floats = NDArray[np.float64]
@@ -127,14 +128,29 @@ class Ordered:
         """values: of any floating type; only float32 is not widened to float64."""
         wide = values if values.dtype == np.float32 else values.astype(np.float64)
         self._values = np.sort(wide)
+        self._gathered: tuple[Histogram, int] | None = None
+
+    def _gather(self) -> tuple[Histogram, int]:
+        """The bins and the number of values near zero, in one go over the values."""
+        assert form.module
+        if self._gathered is None:
+            n = self._values.size
+            lower, upper, count = np.empty(n), np.empty(n), np.empty(n, np.int64)
+            bins, near_zero = form.module.ordered(self._values, self._values.itemsize, lower, upper, count)
+            self._gathered = Histogram(lower[:bins].copy(), upper[:bins].copy(), count[:bins].copy()), near_zero
+        return self._gathered
 
     def near_zero_count(self) -> int:
         """Values with |w| < 2**-10."""
+        if form.module:
+            return self._gather()[1]
         first, last = self._first_at(-NEAR_ZERO, "right"), self._first_at(NEAR_ZERO, "left")
         return last - first
 
     def histogram(self) -> Histogram:
         """The values gathered into bins."""
+        if form.module:
+            return self._gather()[0]
         values = self._values
         starts = self._changes() if values.size > _FEW else np.arange(values.size)
         keys = bin_of(values[starts])

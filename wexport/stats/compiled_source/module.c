@@ -61,7 +61,7 @@ CLONES static void run(Work *work, Strip *strip) {
             for (int64_t i = 0; i < n; i++)
                 if (!strip->lost[i]) strip->x[finite++] = strip->x[i];
         }
-        add_moments(&work->moments, strip->x, finite);
+        add_moments(&work->moments, strip->x, finite, strip->distance, strip->square);
         if (work->narrow)
             for (int64_t i = 0; i < finite; i++) work->narrow[kept + i] = (float)strip->x[i];
         if (work->wide) memcpy(work->wide + kept, strip->x, (size_t)finite * 8);

@@ -34,8 +34,9 @@ INLINE void merge(Moments *a, const Moments *b) {
     a->high = b->high > a->high ? b->high : a->high;
 }
 
-/* Adds n finite numbers. */
-INLINE void add_moments(Moments *whole, const double *RESTRICT x, int64_t n) {
+/* Adds n finite numbers. distance, square: room for as many. */
+INLINE void add_moments(Moments *whole, const double *RESTRICT x, int64_t n, double *RESTRICT distance,
+                        double *RESTRICT square) {
     if (n == 0) return;
     Moments own = {0};
     own.n = (double)n;
@@ -46,37 +47,16 @@ INLINE void add_moments(Moments *whole, const double *RESTRICT x, int64_t n) {
         merge(whole, &own);
         return;
     }
-    double s[LANES] = {0}, rest = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) s[j] += x[i + j];
-    for (; i < n; i++) rest += x[i];
-    double mean = (lanes_total(s) + rest) / own.n;
-    double s1[LANES] = {0}, s2[LANES] = {0}, s3[LANES] = {0}, s4[LANES] = {0}, l1[LANES] = {0};
-    for (i = 0; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) {
-            double d = x[i + j] - mean, d2 = d * d;
-            s1[j] += d;
-            s2[j] += d2;
-            s3[j] += d2 * d;
-            s4[j] += d2 * d2;
-            l1[j] += fabs(x[i + j]);
-        }
-    for (int j = 0; i < n; i++, j++) {
-        double d = x[i] - mean, d2 = d * d;
-        s1[j] += d;
-        s2[j] += d2;
-        s3[j] += d2 * d;
-        s4[j] += d2 * d2;
-        l1[j] += fabs(x[i]);
-    }
+    double mean = total(x, n) / own.n;
+    for (int64_t i = 0; i < n; i++) distance[i] = x[i] - mean;
+    for (int64_t i = 0; i < n; i++) square[i] = distance[i] * distance[i];
     /* The mean was rounded: what is left of it is taken out of the sums about it. */
-    double shift = lanes_total(s1) / own.n, sum2 = lanes_total(s2), sum3 = lanes_total(s3);
+    double shift = total(distance, n) / own.n, sum2 = total(square, n), sum3 = product_total(square, distance, n);
     own.mean = mean + shift;
     own.m2 = sum2 - own.n * shift * shift;
     own.m3 = sum3 - 3 * shift * sum2 + 2 * own.n * shift * shift * shift;
-    own.m4 = lanes_total(s4) - 4 * shift * sum3 + 6 * shift * shift * sum2;
-    own.l1 = lanes_total(l1);
+    own.m4 = squares_total(square, n) - 4 * shift * sum3 + 6 * shift * shift * sum2;
+    own.l1 = absolute_total(x, n);
     merge(whole, &own);
 }
 

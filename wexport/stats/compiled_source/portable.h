@@ -1,6 +1,6 @@
 /* What differs between compilers, and sums whose order is written down.
  *
- * Floating-point sums are kept in eight lanes that are added up in one fixed order, so a compiler may vectorise them
+ * Floating-point sums are kept in sixteen lanes that are added up in one fixed order, so a compiler may vectorise them
  * without changing a bit; the build forbids the fusing of products and sums. The result of every function is therefore
  * the same on each machine that has IEEE 754 arithmetic, whatever its vectors.
  */
@@ -28,40 +28,57 @@
 #define CLONES
 #endif
 
-#define LANES 8
+#define LANES 16
 
-INLINE double lanes_total(const double *s) { return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7])); }
-
-/* Sum of squares of n numbers. */
-INLINE double squares_total(const double *RESTRICT x, int64_t n) {
-    double s[LANES] = {0}, rest = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) s[j] += x[i + j] * x[i + j];
-    for (; i < n; i++) rest += x[i] * x[i];
-    return lanes_total(s) + rest;
+INLINE double lanes_total(double *s) {
+    for (int width = LANES / 2; width; width /= 2)
+        for (int j = 0; j < width; j++) s[j] += s[j + width];
+    return s[0];
 }
+
+/* A sum over n numbers, in lanes: one accumulator a loop, which is what compilers know to vectorise. */
+#define LANES_SUM(name, arguments, term)                      \
+    INLINE double name arguments {                            \
+        double s[LANES] = {0}, rest = 0;                      \
+        int64_t whole = n / LANES * LANES;                    \
+        for (int64_t at = 0; at < whole; at += LANES)         \
+            for (int j = 0; j < LANES; j++) {                 \
+                int64_t i = at + j;                           \
+                s[j] += term;                                 \
+            }                                                 \
+        for (int64_t i = whole; i < n; i++) rest += term;     \
+        return lanes_total(s) + rest;                         \
+    }
+
+LANES_SUM(total, (const double *RESTRICT x, int64_t n), x[i])
+LANES_SUM(absolute_total, (const double *RESTRICT x, int64_t n), fabs(x[i]))
+LANES_SUM(squares_total, (const double *RESTRICT x, int64_t n), x[i] * x[i])
+LANES_SUM(product_total, (const double *RESTRICT x, const double *RESTRICT y, int64_t n), x[i] * y[i])
+
+#define WIDE 32
 
 /* The smallest and the largest of n > 0 numbers that are no NaN, and nothing about the sign of a zero. */
 INLINE void extremes(const double *RESTRICT x, int64_t n, double *low, double *high) {
-    double lo[LANES], hi[LANES];
-    for (int j = 0; j < LANES; j++) lo[j] = hi[j] = x[0];
+    double least = x[0], most = x[0];
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) {
-            lo[j] = x[i + j] < lo[j] ? x[i + j] : lo[j];
-            hi[j] = x[i + j] > hi[j] ? x[i + j] : hi[j];
+    if (n >= 2 * WIDE) {
+        double lo[WIDE], hi[WIDE];
+        for (int j = 0; j < WIDE; j++) lo[j] = hi[j] = x[j];
+        for (i = WIDE; i <= n - WIDE; i += WIDE) {
+            for (int j = 0; j < WIDE; j++) lo[j] = x[i + j] < lo[j] ? x[i + j] : lo[j];
+            for (int j = 0; j < WIDE; j++) hi[j] = x[i + j] > hi[j] ? x[i + j] : hi[j];
         }
+        for (int j = 0; j < WIDE; j++) {
+            least = lo[j] < least ? lo[j] : least;
+            most = hi[j] > most ? hi[j] : most;
+        }
+    }
     for (; i < n; i++) {
-        lo[0] = x[i] < lo[0] ? x[i] : lo[0];
-        hi[0] = x[i] > hi[0] ? x[i] : hi[0];
+        least = x[i] < least ? x[i] : least;
+        most = x[i] > most ? x[i] : most;
     }
-    for (int j = 1; j < LANES; j++) {
-        lo[0] = lo[j] < lo[0] ? lo[j] : lo[0];
-        hi[0] = hi[j] > hi[0] ? hi[j] : hi[0];
-    }
-    *low = lo[0];
-    *high = hi[0];
+    *low = least;
+    *high = most;
 }
 
 #endif

@@ -5,7 +5,7 @@
 #include "portable.h"
 
 /* Values that are gone through at a time: their float64 copy stays in the first cache. */
-#define STRIP 2048
+#define STRIP 1024
 
 typedef enum { F4, F8, F2, BF2, I2, U2, I4, U4, I8, U8, BYTES, TYPES } Type;
 static const int item_size[TYPES] = {4, 8, 2, 2, 2, 2, 4, 4, 8, 8, 1};
@@ -14,6 +14,7 @@ typedef struct {
     double x[STRIP];      /* the values; 0 for those that are lost */
     uint8_t lost[STRIP];  /* which are not finite; set only if `any_lost` */
     uint64_t room[STRIP]; /* for what is not aligned */
+    double distance[STRIP], square[STRIP];
     int64_t n, nan, inf, zeros, negative_zeros, any_lost;
 } Strip;
 
