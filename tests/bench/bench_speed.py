@@ -2,8 +2,8 @@
 
 Each line is of one kind of tensor: ns of processor time per value in the compiled form and in NumPy's, which take turns
 so that other work on the machine hits both alike, and the ratio of their minima; then stored bytes a second of the
-compiled form, beside the machine's own for copying and for hashing the same bytes. Processor time leaves out what others
-take, but not the caches and the memory that they fill: compare ratios, and figures of one run alone.
+compiled form, beside the machine's own for copying and for hashing the same bytes. Processor time leaves out what
+others take, but not the caches and the memory that they fill: compare ratios, and figures of one run alone.
 """
 
 from __future__ import annotations
