@@ -131,8 +131,19 @@ def _of_plugins() -> dict[str, list[EntryPoint]]:
     return found
 
 
+def _tell_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from wexport.stats.form import FORM
+
+        click.echo(f"wexport, version {__version__}\nstatistics: {FORM}")
+        context.exit()
+
+
+_VERSION_HELP = "Show the version, and in which form statistics run, and exit."
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="wexport")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_tell_version, help=_VERSION_HELP)
 def cli() -> None:
     """Turn saved models into one table of figures, and compare them.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def plugins(as_json: bool, files: tuple[str, ...]) -> None:
     """List the plugins, what each reads and adds, and what is wrong with those that do not load."""
     from wexport.plugins.catalog import installed_plugins
+    from wexport.stats.form import FORM
     from wexport.terminal import tables
 
     found = installed_plugins(files)
@@ -46,6 +47,7 @@ def plugins(as_json: bool, files: tuple[str, ...]) -> None:
         for first, line in _numbered(each)
     ]
     tables.show(["plugin", "gives", "name", "what", "version", "origin", "state"], rows)
+    click.echo(f"statistics: {FORM}", err=True)
 
 
 def _numbered(plugin: PluginSummary) -> Iterator[tuple[bool, tuple[str, str, str]]]:

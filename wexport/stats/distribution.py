@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,17 @@ from wexport.stats.results import PROBABILITIES
 from wexport.stats.workspace import Prepared
 
 _QUANTILES = tuple(f"q{round(100 * probability):02}" for probability in PROBABILITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the compiled form found of a block: how many values of a kind, and the moments of the finite ones."""
+
+    nan: int
+    inf: int
+    zeros: int
+    negative_zeros: int
+    moments: moments.Moments
 
 
 class DistributionSums:
@@ -27,6 +39,32 @@ class DistributionSums:
         self._moments = moments.Moments()
         self._nan = self._inf = self._zeros = self._values = 0
 
+    @property
+    def exact(self) -> bool:
+        """Whether all values are kept."""
+        return self._exact
+
+    def counter(self, dtype: np.dtype[Any]) -> Counter:
+        """What counts values in the cells of a type."""
+        if dtype not in self._counters:
+            self._counters[dtype] = Counter(dtype, self._size)
+        return self._counters[dtype]
+
+    def add_found(self, found: Found, values: int, kept: NDArray[Any] | None, counted: np.dtype[Any]) -> None:
+        """Take what the compiled form found of a block of so many values.
+
+        kept: the finite ones, if all are to be kept; else they are in the `halves` of the counter of type `counted`.
+        """
+        self._values += values
+        self._nan += found.nan
+        self._inf += found.inf
+        self._zeros += found.zeros
+        if kept is not None:
+            self._kept.append(kept)
+        else:
+            self.counter(counted).note_zeros(found.zeros, found.negative_zeros)
+        self._moments = self._moments.merge(found.moments)
+
     def add(self, block: Prepared) -> None:
         """Take a block. Its `spare` is overwritten."""
         self._values += block.values.size
@@ -40,10 +78,7 @@ class DistributionSums:
         if self._exact:
             self._kept.append(finite.copy())
         else:
-            dtype = block.counted.dtype
-            if dtype not in self._counters:
-                self._counters[dtype] = Counter(dtype, self._size)
-            self._counters[dtype].add(block.counted, block.zeros, block.negative_zeros)
+            self.counter(block.counted.dtype).add(block.counted, block.zeros, block.negative_zeros)
         if x.size:
             found = moments.of_block(x, squares, spare, block.low, block.high, block.exponent)
             self._moments = self._moments.merge(found)

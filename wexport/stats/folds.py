@@ -30,6 +30,7 @@ class Fold:
     def __init__(self, dims: Sequence[int], axes: Sequence[int], keep: Sequence[int]) -> None:
         """dims, axes: of the stream, as in `Streams`; keep: canonical axes, in canonical order."""
         kept = [place for place, axis in enumerate(axes) if axis in keep]
+        self._dims = tuple(dims)
         self._shape = [dims[place] for place in kept]
         self._order = [[axes[place] for place in kept].index(axis) for axis in keep]
         self.groups = math.prod(self._shape)
@@ -44,6 +45,13 @@ class Fold:
             (math.prod(dims[place + 1 :]), dims[place], math.prod(self._shape[rank + 1 :]))
             for rank, place in enumerate(kept)
         ]
+
+    def walk(self) -> list[tuple[int, int]]:
+        """Dimensions of the stream, outermost first: their lengths, and what a step along each adds to the group."""
+        weights = {stride: weight for stride, length, weight in self._strides if length > 1}
+        strides = [math.prod(self._dims[place + 1 :]) for place in range(len(self._dims))]
+        wide = zip(self._dims, strides, strict=True)
+        return merged([(length, weights.get(stride, 0)) for length, stride in wide if length > 1])
 
     @property
     def row(self) -> int:
@@ -88,12 +96,33 @@ class Fold:
             fold_columns(ufunc, _row_totals(ufunc, values, start % self.inner, self.inner), first % self.groups, out)
 
 
+def merged(walk: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same walk, (length, weight) of each dimension, of as few dimensions as can be, at least one."""
+    found: list[tuple[int, int]] = []
+    for length, weight in walk:
+        if found and found[-1][1] == weight * length:
+            found[-1] = (found[-1][0] * length, weight)
+        else:
+            found.append((length, weight))
+    return found or [(1, 0)]
+
+
 class ScaledSums:
     """Sums of squares of numbers whose scale may change from block to block."""
 
     def __init__(self, shape: int | tuple[int, ...]) -> None:
         self.total = np.zeros(shape)
         self._exponent: int | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing in it is scaled."""
+        return not self._exponent
+
+    def add_plain(self, sums: Array) -> None:
+        """Add sums of squares that are not scaled, of numbers not all of which are zero, where `plain`."""
+        self._exponent = 0
+        self.total += sums
 
     def matched(self, squares: Array, exponent: int) -> Array:
         """(w * 2**-exponent)**2 in the scale of `total`; the larger of the two scales wins."""

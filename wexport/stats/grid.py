@@ -29,6 +29,7 @@ SIDE = 32
 
 _REMEMBERED = 1 << 18
 """Up to so many places of a row, their bands are worked out once."""
+_LONG = 64
 _SEGMENT_WORTH = 1_000
 """Values that can be summed in the time of one call."""
 
@@ -52,11 +53,19 @@ class _Side:
 
     def band(self, places: Places) -> Places:
         """The bands of places in the stream."""
-        index = np.full(places.shape, self.offset, np.int64)
+        return (self.index(places) + self.offset) * self.bands // self.length
+
+    def index(self, places: Places, below: int | None = None) -> Places:
+        """What places in the stream add to the index; below: by their steps of lesser strides alone."""
+        index = np.zeros(places.shape, np.int64)
         for stride, extent, weight in self.steps:
-            if extent > 1:
+            if extent > 1 and (below is None or stride < below):
                 index += places // stride % extent * weight
-        return index * self.bands // self.length
+        return index
+
+    def weight(self, axis: int) -> int:
+        """What a step along an axis adds to the index."""
+        return self.steps[self.axes.index(axis)][2] if axis in self.axes else 0
 
     def sizes(self) -> NDArray[np.float64]:
         """How many indices each band holds."""
@@ -76,7 +85,7 @@ class GridSums:
     """Sums of squares per block of the grid."""
 
     def __init__(self, streams: Streams) -> None:
-        self._parts = [_part(streams, gate) for gate in range(streams.count)]
+        self._parts = [part_of(streams, gate) for gate in range(streams.count)]
         rows, columns = self._parts[0].rows, self._parts[0].columns
         self._entry = _entry(streams)
         self._sums = ScaledSums(self._entry or (rows.bands, columns.bands))
@@ -87,6 +96,16 @@ class GridSums:
     def row(self) -> int:
         """Length of the runs that are cheapest to add in whole."""
         return self._parts[0].inner
+
+    @property
+    def sums(self) -> ScaledSums:
+        """Sums of squares per block of the grid, or per place of an entry where these are summed up first."""
+        return self._sums
+
+    @property
+    def count(self) -> Array:
+        """Finite values per block of the grid, so far as is known."""
+        return self._count
 
     def add(self, gate: int, block: Prepared, start: int) -> None:
         """Take a block of a gate's stream, the first value of which stands at `start`."""
@@ -157,6 +176,45 @@ class _Part:
         elif self.inner <= _REMEMBERED:
             self._bands = self._across.band(np.arange(self.inner)).astype(np.uint8)
 
+    @property
+    def across_columns(self) -> bool:
+        """Whether a row of the stream runs across the columns of the grid."""
+        return self._across is self.columns
+
+    def numbers(self, streams: Streams) -> list[int] | None:
+        """The plan of this part as the compiled form wants it, see `grid.h`; None for one that it cannot follow."""
+        if streams.pooled_axes or (self.inner > _REMEMBERED and not self.runs_on):
+            return None
+        along, across = self._along, self._across
+        strides = (1, self.columns.bands) if along is self.columns else (self.columns.bands, 1)
+        outer: list[tuple[int, int, int]] = []
+        for place, (length, axis) in enumerate(zip(streams.dims, streams.axes, strict=True)):
+            stride = math.prod(streams.dims[place + 1 :])
+            if length > 1 and stride >= self.inner:
+                outer.append((length, along.weight(axis), across.weight(axis)))
+        plan = [self.inner]
+        for side, step in zip((along, across), strides, strict=True):
+            plan += (side.offset, side.bands, side.length, step)
+        plan.append(len(outer) + 1)
+        for which in (1, 2):
+            plan += [number for each in outer for number in (each[0], each[which])]
+            plan += (self.inner, 0)
+        return plan
+
+    @property
+    def runs_on(self) -> bool:
+        """Whether neighbours in a row of the stream are neighbours along their side of the grid."""
+        return self._across.runs_on(self.inner)
+
+    @property
+    def long(self) -> bool:
+        """Whether a band holds so many neighbours of a row that they are summed up at once."""
+        return self.runs_on and (self._across.length // self._across.bands >= _LONG or self.inner > _REMEMBERED)
+
+    def within(self) -> Places:
+        """What each place of a row adds to the index of its side."""
+        return self._across.index(np.arange(self.inner), below=self.inner)
+
     def add(self, values: Array, start: int, sums: Array, columns: ColumnTotals | None = None) -> None:
         """Add values, the first of which stands at `start` of the stream, to the grid's blocks.
 
@@ -213,7 +271,7 @@ class _Part:
 
 
 @lru_cache(maxsize=64)  # the models of a folder are alike
-def _part(streams: Streams, gate: int) -> _Part:
+def part_of(streams: Streams, gate: int) -> _Part:
     rank = len(streams.canonical_shape)
     free = [axis for axis in range(rank) if axis not in streams.pooled_axes]
     columns = streams.unit_axes or tuple(free[-1:])

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wexport.stats import form
 from wexport.stats.results import Histogram
 
 Floats = NDArray[np.float64]
@@ -127,14 +128,29 @@ class Ordered:
         """values: of any floating type; only float32 is not widened to float64."""
         wide = values if values.dtype == np.float32 else values.astype(np.float64)
         self._values = np.sort(wide)
+        self._gathered: tuple[Histogram, int] | None = None
+
+    def _gather(self) -> tuple[Histogram, int]:
+        """The bins and the number of values near zero, in one go over the values."""
+        assert form.module
+        if self._gathered is None:
+            n = self._values.size
+            lower, upper, count = np.empty(n), np.empty(n), np.empty(n, np.int64)
+            bins, near_zero = form.module.ordered(self._values, self._values.itemsize, lower, upper, count)
+            self._gathered = Histogram(lower[:bins].copy(), upper[:bins].copy(), count[:bins].copy()), near_zero
+        return self._gathered
 
     def near_zero_count(self) -> int:
         """Values with |w| < 2**-10."""
+        if form.module:
+            return self._gather()[1]
         first, last = self._first_at(-NEAR_ZERO, "right"), self._first_at(NEAR_ZERO, "left")
         return last - first
 
     def histogram(self) -> Histogram:
         """The values gathered into bins."""
+        if form.module:
+            return self._gather()[0]
         values = self._values
         starts = self._changes() if values.size > _FEW else np.arange(values.size)
         keys = bin_of(values[starts])
@@ -200,13 +216,17 @@ class Counter:
         self._words = np.dtype(f"u{dtype.itemsize}")
         self._shift = {32: 16, 64: 45}.get(bits, 0)
         self._table = np.zeros(1 << (bits - self._shift), np.intp)
-        self._keys = np.empty(max(1, min(size, _BATCH)), np.intp)
+        self._batch = max(1, min(size, _BATCH))
+        self._keys = np.empty(0, np.intp)  # made when keys are
         self._zeros = np.zeros(2, np.int64)  # of either sign, +0 first
+        self._halves: NDArray[np.intp] | None = None
 
     def add(self, block: NDArray[Any], zeros: int, negative_zeros: int) -> None:
         """Count a contiguous block in native byte order, so many values of which are zero, and -0.0 among these."""
         self._zeros += (zeros - negative_zeros, negative_zeros)
         words = block.view(self._words)
+        if not self._keys.size:
+            self._keys = np.empty(self._batch, np.intp)
         for start in range(0, words.size, self._keys.size):
             self._count(words[start : start + self._keys.size])
 
@@ -219,13 +239,31 @@ class Counter:
         # For indices of its own type and a scalar this is a plain loop, a quarter faster than np.bincount.
         np.add.at(self._table, keys, _ONE)
 
+    def halves(self) -> NDArray[np.intp]:
+        """A table of twice as many cells, for who counts by itself: a value may be counted in either half."""
+        if self._halves is None:
+            self._halves = np.zeros(2 * self._table.size, np.intp)
+        return self._halves
+
+    def note_zeros(self, zeros: int, negative_zeros: int) -> None:
+        """Tell how many of the values that were counted in `halves` are zero, and -0.0 among these."""
+        self._zeros += (zeros - negative_zeros, negative_zeros)
+
+    def _settle(self) -> None:
+        if self._halves is not None:
+            self._table += self._halves[: self._table.size]
+            self._table += self._halves[self._table.size :]
+            self._halves = None
+
     def absorb(self, other: Counter) -> None:
         """Add what another counter of the same type has counted."""
+        other._settle()
         self._table += other._table
         self._zeros += other._zeros
 
     def cells(self) -> Cells:
         """The finite values counted so far."""
+        self._settle()
         return self._values() if self._exact else self._intervals()
 
     def _values(self) -> Cells:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from wexport.errors import PluginError, UsageError
 from wexport.model.tensors import Tensor
 from wexport.stats import blocks
+from wexport.stats.compiled import Kernel
 from wexport.stats.distribution import DistributionSums
 from wexport.stats.grid import GridSums
 from wexport.stats.results import GateStatistics, TensorStatistics
@@ -98,12 +99,8 @@ class Pass:
         self.dtype: np.dtype[Any] = dtype
         """Of the values to come, in native byte order."""
         streams = self._streams = _streams_of(tensor)
-        if workspaces is None:
-            self._workspace = Workspace(dtype, min(size, blocks.BLOCK))
-        else:
-            if dtype not in workspaces:
-                workspaces[dtype] = Workspace(dtype, blocks.BLOCK)
-            self._workspace = workspaces[dtype]
+        self._workspaces = workspaces
+        self._workspace: Workspace | None = None
         self._sums = [DistributionSums(streams.size, exact=size <= SORTED) for _ in range(streams.count)]
         units = fold_of(streams, streams.unit_axes) if size else None
         self._units = UnitStatistics(units, size, listed=detail) if units else None
@@ -114,6 +111,7 @@ class Pass:
         self._grid = GridSums(streams) if pictured and size else None
         shape = tuple(int(length) for length in tensor.shape)  # NumPy's integers print otherwise
         self._hasher = xxhash.xxh3_128(f"{dtype.name} {shape}\n".encode())
+        self._kernel = Kernel.of(dtype, streams, self._sums, self._units, self._inputs, self._grid)
         self._cutter = blocks.Blocks(streams, self._row(), dtype)
         self._due = size
 
@@ -146,7 +144,9 @@ class Pass:
         return max(1, self._grid.row if self._grid else blocks.BLOCK)
 
     def _take(self, gate: int, start: int, stored: Array) -> None:
-        block = self._workspace.prepare(stored)
+        if self._kernel and self._kernel.add(gate, start, stored):
+            return
+        block = self._room().prepare(stored)
         self._sums[gate].add(block)
         if self._units:
             self._units.add(block, start)
@@ -154,6 +154,16 @@ class Pass:
             self._inputs.add(block, start)
         if self._grid:
             self._grid.add(gate, block, start)
+
+    def _room(self) -> Workspace:
+        if self._workspace is None:
+            if self._workspaces is None:
+                self._workspace = Workspace(self.dtype, min(self._tensor.size, blocks.BLOCK))
+            else:
+                if self.dtype not in self._workspaces:
+                    self._workspaces[self.dtype] = Workspace(self.dtype, blocks.BLOCK)
+                self._workspace = self._workspaces[self.dtype]
+        return self._workspace
 
     def _result(self, content_hash: str) -> TensorStatistics:
         pairs = zip(self._streams.gates, self._sums, strict=False)  # a tensor without gates has one sum all the same

@@ -49,7 +49,18 @@ class UnitStatistics:
         self._max = np.full(fold.groups if self._listed else 0, -np.inf)
         self._squares = ScaledSums(fold.groups if self._listed else 0)
         self._zeros = np.zeros(fold.groups if self._listed else 0)
-        self._lost = np.zeros(0)  # values per unit that are not finite; made when there are any
+        self._lost = np.zeros(0)  # values per unit that are not finite; made when there may be any
+
+    @property
+    def squares(self) -> ScaledSums:
+        """Sums of squares per unit; of no unit where none is listed."""
+        return self._squares
+
+    def buffers(self) -> tuple[Array, Array | None, Array | None, Array]:
+        """For who adds by itself: |w| at most, w at most, zeros and values lost, per unit; None where not wanted."""
+        if not self._lost.size:
+            self._lost = np.zeros(self.fold.groups)
+        return self._abs_max, *((self._max, self._zeros) if self._listed else (None, None)), self._lost
 
     def add(self, block: Prepared, start: int) -> None:
         """Take a block of any stream, the first value of which stands at `start` of that stream."""
@@ -110,6 +121,16 @@ class LiveInputs:
         self._fold = fold
         self._alive = np.zeros(fold.groups, np.bool_)
         self._all = False
+
+    @property
+    def fold(self) -> Fold:
+        """Onto the inputs."""
+        return self._fold
+
+    def buffer(self) -> NDArray[np.bool_] | None:
+        """For who looks by itself: which are alive so far; None if all are."""
+        self._all = self._all or bool(self._alive.all())
+        return None if self._all else self._alive
 
     def add(self, block: Prepared, start: int) -> None:
         """Take a block of any stream of this fold, the first value of which stands at `start` of that stream."""
