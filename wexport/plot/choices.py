@@ -12,7 +12,7 @@ from wexport.errors import UsageError
 from wexport.plot.data import Table, listed
 from wexport.sessions.session import Session, opened
 
-# How much a slot differs between models, by half of them: one that diverged does not decide. Of one model, its size does.
+# How much a slot differs between models, by the middle half of them: one that diverged does not decide.
 _SLOTS = """
 SELECT
     slot, count(DISTINCT model) AS models,
@@ -22,7 +22,8 @@ SELECT
 FROM weights
 WHERE asked_for(model, getvariable('model')) AND value_count > 1 AND {fits}
 GROUP BY slot
-ORDER BY models DESC, {first} bool_or(is_kernel(role)) DESC, round(coalesce(spread, 0), 6) DESC, max(value_count) DESC, slot
+ORDER BY models DESC, {first} bool_or(is_kernel(role)) DESC, round(coalesce(spread, 0), 6) DESC,
+    max(value_count) DESC, slot
 """
 _RUNS = """
 SELECT run, count(DISTINCT step) AS steps FROM weights
@@ -119,7 +120,8 @@ def _pair(table: Table, options: dict[str, Any]) -> Choice:
     if options.get("a") == models[other] or options.get("b") == models[one]:
         one, other = other, one
     words = f"{models[one]} and {models[other]}, the most alike that are not equal"
-    hint = f"drawn are {words}; --a and --b choose others: {listed([m for m in models if m not in (models[one], models[other])][:6])}"
+    rest_names = [name for name in models if name not in (models[one], models[other])]
+    hint = f"drawn are {words}; --a and --b choose others: {listed(rest_names[:6])}"
     return Choice({**options, "a": models[one], "b": models[other]}, hint if len(models) > 2 else f"drawn are {words}")
 
 

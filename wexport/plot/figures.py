@@ -116,7 +116,8 @@ def _words(made: Figure) -> str:
 def save(made: Figure, path: str | os.PathLike[str], *, overwrite: bool = False, dpi: float | None = None) -> None:
     """Write a figure as PNG, SVG or PDF, by the suffix; what stood there is replaced only when all is written.
 
-    overwrite: replace a file that is no picture of wexport's, too. dpi: dots an inch of a PNG; 150 by default. Raises UsageError if it cannot be written.
+    overwrite: replace a file that is no picture of wexport's, too. dpi: dots an inch of a PNG; 150 by default.
+    Raises UsageError if it cannot be written.
     """
     target = place(path, overwrite=overwrite)
     suffix = target.suffix.lower()

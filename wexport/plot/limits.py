@@ -92,7 +92,7 @@ def note(ax: Axes, beyond: Sequence[tuple[str, float]]) -> None:
     text = "beyond the axis: " + ", ".join(words)
     made = ax.annotate(
         text, (0.01, 1.0), xycoords="axes fraction", xytext=(0, -9), textcoords="offset points", ha="left", va="top",
-        fontsize=8, color=style.beyond(), zorder=6, 
+        fontsize=8, color=style.beyond(), zorder=6,
         bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )  # fmt: skip
     style.plain([made])
