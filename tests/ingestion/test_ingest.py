@@ -213,23 +213,6 @@ def test_a_folder_of_parts_skips_what_has_not_changed(tmp_path: Path, write_h5: 
     assert models(out) == ["a", "sub/b c"]
 
 
-def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
-    plugin = tmp_path / "touch.py"
-    plugin.write_text(
-        "import os, numpy as np, wexport\n"
-        "def open_it(source):\n"
-        "    os.utime(source.path)\n"
-        "    return wexport.Model(format='t', tensors=[wexport.Tensor.of_array('w', np.ones(3))])\n"
-        "@wexport.hookimpl\n"
-        "def wexport_readers():\n"
-        "    return [wexport.Reader(name='touch', reads='', open=open_it, sniff=lambda s: s.head[:5] == b'TOUCH')]\n"
-    )
-    (tmp_path / "a.touch").write_bytes(b"TOUCH")
-    for _ in range(2):
-        result = wexport.ingest(tmp_path / "a.touch", f"{tmp_path}/parts/", plugins=(str(plugin),))
-        assert result.models[0].status == "ok"
-
-
 def test_summary_leaves_out_the_bulk_and_nothing_else(tmp_path: Path, write_h5: WriteH5) -> None:
     path = write_h5("a.h5", w=np.random.default_rng(0).normal(size=(64, 64)))
     wexport.ingest(path, tmp_path / "full.parquet")

@@ -57,9 +57,12 @@ def row_groups(path: Path) -> Iterator[pa.Table]:
 
 
 def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
-    """Some columns of a table. Raises TableError where it is damaged."""
+    """Some columns of a table. Raises TableError where it is damaged, or no table of wexport's."""
     with _damage_told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read(columns=list(names))
+        table = file.read(columns=list(names))
+    if missing := [name for name in names if name not in table.column_names]:
+        raise TableError(f"{path}: has no column {missing[0]!r}", hint="name a table that wexport wrote")
+    return table
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Reader
 from wexport.plugins import host as plugin_host
 from wexport.testing import checks, trials
+from wexport.testing.mutants import default_count
 
 _LIMITS = (1, 7, 64, 4096, 1 << 20)
 _SPARSE_BYTES, _SNIFF_BYTES = 256 << 20, 32 << 20
@@ -66,7 +67,8 @@ class ReaderTests:
     also_reads: names in `FOREIGN` that the reader rightly claims though `path` begins otherwise.
     tolerated: "crashed", "timed out", "memory": how a library underneath, which is not the reader's to mend, may lose
         the process on damaged files. It costs the user that one file.
-    mutants: how many damaged copies of `path` are tried. mutant_seconds: what each may take.
+    mutants: how many damaged copies of `path` are tried; None is as many as `ingest_mutants` tries.
+    mutant_seconds: what each of them may take.
     """
 
     reader: ClassVar[Reader]
@@ -77,7 +79,7 @@ class ReaderTests:
     plugins: ClassVar[Sequence[str | Path]] = ()
     also_reads: ClassVar[Sequence[str]] = ()
     tolerated: ClassVar[Sequence[str]] = ()
-    mutants: ClassVar[int] = 200
+    mutants: ClassVar[int | None] = None
     mutant_seconds: ClassVar[float] = trials.MUTANT_SECONDS
 
     @contextlib.contextmanager
@@ -234,7 +236,8 @@ class ReaderTests:
     def test_damaged_files_give_a_model_or_an_error_that_names_the_file(self, tmp_path: Path) -> None:
         """Strict, and by this reader alone: no other exception, no crash, no hang, no memory beyond the limit."""
         beside = [Path(other) for other in self.beside]
-        self._survives(*trials.written(Path(self.path), tmp_path, self.mutants, 0, beside))
+        count = default_count() if self.mutants is None else self.mutants
+        self._survives(*trials.written(Path(self.path), tmp_path, count, 0, beside))
 
     def _survives(self, paths: list[Path], changes: list[str]) -> None:
         found = trials.faults(self.reader, paths, self._plugin_files(), self.mutant_seconds, self.tolerated)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,15 @@ class Mutant:
     number: int
     change: str
     content: bytes
+
+
+MUTANTS = "WEXPORT_MUTANTS"
+"""The environment variable that says how many mutants are tried where a test does not say it."""
+
+
+def default_count() -> int:
+    """How many mutants a test tries that does not say it: 200, which takes seconds, or what WEXPORT_MUTANTS says."""
+    return int(os.environ.get(MUTANTS, "200"))
 
 
 def mutants(path: Path, count: int, seed: int = 0) -> Iterator[Mutant]:

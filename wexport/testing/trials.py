@@ -22,7 +22,7 @@ from wexport.model.tensors import Reader
 from wexport.plugins import host as plugins
 from wexport.processes.pool import Item, Pool
 from wexport.testing import checks
-from wexport.testing.mutants import mutants
+from wexport.testing.mutants import default_count, mutants
 
 MUTANT_SECONDS = 10.0
 """What one mutant may take: a small file is read in milliseconds, and a machine may be busy."""
@@ -52,7 +52,7 @@ class Trials:
 def ingest_mutants(
     path: str | os.PathLike[str],
     *,
-    count: int = 2_000,
+    count: int | None = None,
     seed: int = 0,
     beside: Sequence[str | os.PathLike[str]] = (),
     folder: str | os.PathLike[str] | None = None,
@@ -61,13 +61,15 @@ def ingest_mutants(
 ) -> Trials:
     """Ingest `count` damaged copies of a model file, as `wexport ingest` does, and return how each ended.
 
-    path: a small file; the mutants of a few KB take about 5 ms each. seed: the same mutants for the same seed.
+    path: a small file; the mutants of a few KB take about 5 ms each. count: 200, or what the environment variable
+    WEXPORT_MUTANTS says, for a long run by hand. seed: the same mutants for the same seed.
     beside: files that it needs beside it, such as shards; they are not changed. folder: where mutants are kept, to
     look at them afterwards; by default they are removed. options: of `wexport.ingest`, such as `reader` and `plugins`.
 
     Raises AssertionError, naming the mutant and what was done to it, if one does not end in one named status.
     """
     path = Path(path)
+    count = default_count() if count is None else count
     if count * path.stat().st_size > MOST_BYTES:
         raise UsageError(f"{path}: {count} mutants would take more than {MOST_BYTES >> 30} GiB", hint="a smaller file")
     with contextlib.ExitStack() as stack:

@@ -73,11 +73,11 @@ class TestOneArray(_Contract):
 
 
 @pytest.mark.parametrize("name", ["model.npz", "model.npy"])
-def test_2000_damaged_files_end_in_one_named_status_each(tmp_path: Path, name: str) -> None:
+def test_damaged_files_end_in_one_named_status_each(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     np.save(path, ARRAYS["half"]) if path.suffix == ".npy" else np.savez_compressed(path, **ARRAYS)  # type: ignore[arg-type]
-    found = wexport.testing.ingest_mutants(path, count=2_000)
-    assert sum(found.statuses.values()) == 2_000
+    found = wexport.testing.ingest_mutants(path)
+    assert sum(found.statuses.values()) == len(found.changes) > 0
     assert not found.statuses["crashed"] + found.statuses["timed out"] + found.statuses["memory"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,23 @@ def constant(name: str, array: Any) -> Any:
     return node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(array)))
 
 
+class Kept(wexport.Tensor):
+    """A tensor with its values, for when its file is closed."""
+
+    array: Any
+
+    @classmethod
+    def of(cls, tensor: wexport.Tensor) -> Kept:
+        kept = cls(**{field.name: getattr(tensor, field.name) for field in dataclasses.fields(tensor)})
+        object.__setattr__(kept, "array", values(tensor))
+        return kept
+
+
 def read(path: Path, nodes: list[Any], initializers: dict[str, Any], **options: Any) -> wexport.Model:
     file = path / "model.onnx"
     file.write_bytes(graph(nodes, initializers, **options))
     with opened(file) as model:
-        for tensor in model.tensors:
-            object.__setattr__(tensor, "figures", values(tensor))
-        return model
+        return dataclasses.replace(model, tensors=[Kept.of(tensor) for tensor in model.tensors])
 
 
 def told(model: wexport.Model) -> dict[str, tuple[str | None, str]]:
@@ -76,7 +87,7 @@ def test_a_kernel_that_is_joined_of_slices_is_told_as_the_kernel(tmp_path: Path,
     }
     kernel = model.tensors[0]
     i, f, c, o = np.split(held["w"], 4)
-    np.testing.assert_array_equal(kernel.figures.reshape(4 * UNITS, 5), np.concatenate([i, o, f, c]))
+    np.testing.assert_array_equal(kernel.array.reshape(4 * UNITS, 5), np.concatenate([i, o, f, c]))
     assert kernel.layout is not None
     assert kernel.layout.gates == ("i", "o", "f", "c")
     assert {skipped.name for skipped in model.skipped} == {"s0", "s1", "s2", "s3", "s4", "axis"}
@@ -99,7 +110,7 @@ def test_what_is_stored_is_told_whole_where_a_part_of_it_is_used(tmp_path: Path)
     ]
     model = read(tmp_path, nodes, {"w": table, "begin": np.array([1]), "end": np.array([5])})
     (tensor,) = model.tensors
-    np.testing.assert_array_equal(tensor.figures, table)
+    np.testing.assert_array_equal(tensor.array, table)
 
 
 def test_parts_that_are_all_used_are_layers_of_their_own(tmp_path: Path) -> None:
@@ -109,7 +120,7 @@ def test_parts_that_are_all_used_are_layers_of_their_own(tmp_path: Path) -> None
     model = read(tmp_path, nodes, {"w": joined})
     assert told(model) == dict.fromkeys("qkv", ("Dense", "kernel"))
     for tensor, part in zip(model.tensors, np.split(joined, 3, 1), strict=True):
-        np.testing.assert_array_equal(tensor.figures, part)
+        np.testing.assert_array_equal(tensor.array, part)
 
 
 def test_a_product_of_constants_is_the_kernel_and_its_factor_is_named(tmp_path: Path) -> None:
@@ -119,7 +130,7 @@ def test_a_product_of_constants_is_the_kernel_and_its_factor_is_named(tmp_path: 
     )
     (tensor,) = model.tensors
     assert (tensor.name, tensor.role) == ("w", "kernel")
-    np.testing.assert_array_equal(tensor.figures, kernel * mask)
+    np.testing.assert_array_equal(tensor.array, kernel * mask)
     ((what, name, detail),) = [(each.what, each.name, each.detail) for each in model.skipped]
     assert (what, name, detail) == ("factor or offset that is part of another tensor", "m", "w")
 
@@ -150,7 +161,7 @@ def test_coefficients_of_other_domains_are_tensors(tmp_path: Path) -> None:
     regressor = helper.make_node(
         "LinearRegressor", ["x"], ["y"], name="fit", domain="ai.onnx.ml", coefficients=[0.25, -1.0], intercepts=[3.0]
     )
-    found = {tensor.name: tensor.figures.tolist() for tensor in read(tmp_path, [regressor], {}).tensors}
+    found = {tensor.name: tensor.array.tolist() for tensor in read(tmp_path, [regressor], {}).tensors}
     assert found == {"fit/coefficients": [0.25, -1.0], "fit/intercepts": [3.0]}
 
 
@@ -232,9 +243,9 @@ def test_folds_are_what_the_reference_computes(tmp_path_factory: pytest.TempPath
     (expected,) = ReferenceEvaluator(helper.make_model(graph_, opset_imports=[helper.make_opsetid("", 21)])).run(
         None, {"w": kernel}
     )
-    assert sorted(tensor.figures.ravel()) == sorted(kernel.ravel())
+    assert sorted(tensor.array.ravel()) == sorted(kernel.ravel())
     if tensor.layout is not None:
-        object.__setattr__(tensor, "chunks", wexport.Tensor.of_array("v", tensor.figures).chunks)
+        object.__setattr__(tensor, "chunks", wexport.Tensor.of_array("v", tensor.array).chunks)
         np.testing.assert_array_equal(canonical(tensor), expected)
 
 
@@ -266,9 +277,9 @@ def test_figures_are_of_values_and_not_of_codes(tmp_path: Path, groups: tuple[in
     found = {tensor.role: tensor for tensor in read(tmp_path, nodes, {"q": codes, "s": scale, "z": zero_point}).tensors}
     assert (found["kernel"].dtype, found["kernel"].value_dtype) == ("uint8", "float32")
     np.testing.assert_allclose(
-        found["kernel"].figures, dequantised(codes, scale, zero_point, **attributes), rtol=1e-6, atol=1e-7
+        found["kernel"].array, dequantised(codes, scale, zero_point, **attributes), rtol=1e-6, atol=1e-7
     )
-    np.testing.assert_array_equal(found["scale"].figures, scale)
+    np.testing.assert_array_equal(found["scale"].array, scale)
 
 
 @pytest.mark.parametrize("zeros", [False, True])
@@ -292,7 +303,7 @@ def test_codes_that_are_packed_in_blocks(tmp_path: Path, zeros: bool, bits: int)
     assert (kernel.shape, kernel.dtype, kernel.layer_class) == ((rows, columns), f"uint{bits}", "Dense")
     offset = zero_point.repeat(block, 1) if zeros else 1 << bits - 1
     expected = (codes.astype(np.float32) - offset) * scale.repeat(block, 1)
-    np.testing.assert_allclose(kernel.figures, expected[:, :columns], rtol=1e-6)
+    np.testing.assert_allclose(kernel.array, expected[:, :columns], rtol=1e-6)
 
 
 def pack(codes: Any, bits: int) -> Any:
@@ -309,7 +320,7 @@ def test_a_scale_that_does_not_fit_leaves_the_codes(tmp_path: Path) -> None:
     found = read(tmp_path, nodes, {"q": codes, "s": weights(5)})
     (kernel,) = [tensor for tensor in found.tensors if tensor.role == "kernel"]
     assert kernel.value_dtype is None
-    np.testing.assert_array_equal(kernel.figures, codes)
+    np.testing.assert_array_equal(kernel.array, codes)
 
 
 def test_every_number_of_a_file_is_told_or_named(tmp_path: Path) -> None:

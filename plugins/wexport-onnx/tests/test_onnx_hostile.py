@@ -252,21 +252,20 @@ def test_a_file_cut_short_is_recognised_and_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["torch_images_script.onnx", "tf2onnx_words.onnx", "quantised_qdq.onnx"])
 def test_damaged_files_end_in_one_named_status_each(name: str) -> None:
-    found = wexport.testing.ingest_mutants(MODELS / name, count=500, reader="onnx")
-    assert sum(found.statuses.values()) == 500
+    found = wexport.testing.ingest_mutants(MODELS / name, reader="onnx")
+    assert sum(found.statuses.values()) == len(found.changes) > 0
     assert not found.statuses["crashed"] + found.statuses["timed out"] + found.statuses["memory"]
 
 
 def test_damaged_files_with_their_values_beside_them() -> None:
     found = wexport.testing.ingest_mutants(
         MODELS / "torch_outside.onnx",
-        count=500,
         reader="onnx",
         beside=[MODELS / "torch_outside.bin"],
         external_data=True,
     )
     assert not found.statuses["crashed"] + found.statuses["timed out"] + found.statuses["memory"]
-    assert found.statuses["ok"] + found.statuses["partial"] > 50
+    assert found.statuses["ok"] + found.statuses["partial"] > len(found.changes) / 10
 
 
 def test_a_typed_tensor_larger_than_a_chunk(tmp_path: Path) -> None:

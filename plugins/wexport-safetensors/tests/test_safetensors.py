@@ -35,7 +35,6 @@ BERT = safetensors.numpy.load_file(FILES["bert"])
 class TestTypes(wexport.testing.ReaderTests):
     reader = READER
     path = FILES["types"]
-    mutants = 2_000
 
 
 class TestTorchsNames(wexport.testing.ReaderTests):
@@ -53,7 +52,6 @@ class TestShards(wexport.testing.ReaderTests):
     reader = READER
     path = FILES["llama"]
     beside = SHARDS
-    mutants = 2_000
 
 
 @pytest.mark.parametrize("model", FILES)

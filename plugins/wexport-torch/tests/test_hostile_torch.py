@@ -322,9 +322,9 @@ def test_the_tar_of_old_is_refused_with_its_reason(tmp_path: Path, form: int) ->
 
 
 @pytest.mark.parametrize("name", ["cnn.pt", "checkpoint.legacy.pt"])
-def test_2000_damaged_files_end_in_one_named_status_each(name: str) -> None:
-    found = wexport.testing.ingest_mutants(MODELS / name, count=2_000, reader="torch", optimizer=True)
-    assert sum(found.statuses.values()) == 2_000
+def test_damaged_files_end_in_one_named_status_each(name: str) -> None:
+    found = wexport.testing.ingest_mutants(MODELS / name, reader="torch", optimizer=True)
+    assert sum(found.statuses.values()) == len(found.changes) > 0
     assert not found.statuses["crashed"] + found.statuses["timed out"] + found.statuses["memory"]
 
 
