@@ -10,7 +10,7 @@ import pytest
 from wexport import plot
 from wexport.commands.plot import plot as command
 
-OWN = {"table", "out", "overwrite", "size", "kinds"}
+OWN = {"table", "out", "overwrite", "size", "kinds", "dpi", "dark"}
 """Options of the command that are no arguments of the function, or are of every one."""
 
 

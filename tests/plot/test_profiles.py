@@ -84,18 +84,18 @@ def test_of_many_models_the_others_are_one_grey_line_and_counted(tmp_path: Path)
         {"model": f"m{n:02}", "layer": layer, "role": "kernel", "std": float(n + place), "canonical_shape": [2, 2]}
         for n in range(50)
         for place, layer in enumerate(("d", "e"))
-        if (n, layer) != (1, "e")
+        if (n, layer) != (20, "e")
     ]
     ax = axes()
     *lines, others = plot.profile(write_table(tmp_path / "t.parquet", rows), ax=ax)
     assert len(lines) == style.SHOWN
     y = np.asarray(others.get_ydata())
-    rest = [n for n in range(50) if n not in (0, 7, 14, 21, 28, 35, 42, 49)]
+    rest = [n for n in range(50) if n not in (0, 1, 2, 3, 46, 47, 48, 49)]  # those farthest from the median
     np.testing.assert_array_equal(y[0::3], [float(n) for n in rest])
-    np.testing.assert_array_equal(y[1::3], [np.nan if n == 1 else n + 1 for n in rest])
+    np.testing.assert_array_equal(y[1::3], [np.nan if n == 20 else n + 1 for n in rest])
     assert np.isnan(y[2::3]).all()
-    assert list(others.get_markevery()) == [0]  # the point of m01 has no neighbour
-    assert ax.get_legend().get_texts()[-1].get_text() == "42 others"
+    assert list(others.get_markevery()) == [48]  # the point of m20 has no neighbour
+    assert ax.get_legend().get_texts()[-1].get_text() == "42 others, nearer to the median"
 
 
 def test_what_is_undefined_absent_or_hidden_is_said(tmp_path: Path) -> None:

@@ -144,7 +144,6 @@ def test_hostile_names_are_only_text(tmp_path: Path, options: dict[str, str]) ->
         ({"slot": "dense/bias"}, "has no units"),
         ({"slot": "dense/kernel", "layout": "pie"}, "layout 'pie' is not known"),
         ({"slot": "dense/kernel", "layout": "bars"}, "bars are for one model, and 8 have 'dense/kernel'"),
-        ({}, "missing a required argument: 'slot'"),
     ],
 )
 def test_bad_options_are_told(table: Session, options: dict[str, str], message: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from wexport.commands.common import F, kind_option, overwrite_option
+from wexport.commands.common import F, kind_option, overwrite_option, say
 
 
 @click.group()
@@ -17,6 +17,8 @@ def _picture_options(command: F) -> F:
     """Options of every kind of plot."""
     for option in (
         click.option("--out", "-o", required=True, metavar="FILE", help="The picture: .png, .svg or .pdf."),
+        click.option("--dpi", type=click.FloatRange(30, 1200), help="Dots an inch of a PNG; 150 by default."),
+        click.option("--dark", is_flag=True, help="Light on dark."),
         click.option("--size", nargs=2, type=float, metavar="W H", help="Width and height in inches."),
         overwrite_option,
         click.argument("table", required=False, default="weights.parquet"),
@@ -32,18 +34,27 @@ def _drawing_options(command: F) -> F:
     return _picture_options(model(command))
 
 
-def _draw(kind: str, table: str, out: str, size: tuple[float, float] | None, overwrite: bool, **options: Any) -> None:
+def _draw(
+    kind: str,
+    table: str,
+    out: str,
+    size: tuple[float, float] | None,
+    overwrite: bool,
+    dpi: float | None,
+    **options: Any,
+) -> None:
     from wexport.files.outputs import table_inputs
     from wexport.plot.figures import figure, place, save
 
-    metrics = [options["metrics"]] if "metrics" in options else []
+    metrics = [options["metrics"]] if options.get("metrics") else []
     place(out, [*table_inputs(table), *metrics], overwrite=overwrite)
-    save(figure(kind, table, size=size, **options), out, overwrite=overwrite)
+    save(figure(kind, table, size=size, told=say, **options), out, overwrite=overwrite, dpi=dpi)
+    say(f"wrote {out}")
 
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", required=True, help="The slot; `wexport query tensors` lists them.")
+@click.option("--slot", default="", help="The slot; by default the one that tells most.")
 @click.option("--layout", type=click.Choice(["overlay", "ridge"]), default="overlay", show_default=True)
 @click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", show_default=True)
 @click.option("--bars", type=click.IntRange(2, 500), default=60, show_default=True)
@@ -58,8 +69,8 @@ _statistic = click.option("--statistic", default="std", show_default=True, help=
 
 @plot.command()
 @_picture_options
-@click.option("--a", required=True, metavar="MODEL", help="The model across.")
-@click.option("--b", required=True, metavar="MODEL", help="The model upwards.")
+@click.option("--a", default="", metavar="MODEL", help="The model across; by default two that are alike.")
+@click.option("--b", default="", metavar="MODEL", help="The model upwards.")
 @click.option("--slot", default="*", show_default=True, help="One slot, or a pattern.")
 @click.option("--colour", type=click.Choice(["auto", "role", "layer"]), default="auto", show_default=True)
 def scatter(**options: Any) -> None:
@@ -92,7 +103,7 @@ def trajectory(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", required=True, help="The slot; `wexport query tensors` lists them.")
+@click.option("--slot", default="", help="The slot; by default the one that tells most.")
 @click.option("--layout", type=click.Choice(["auto", "bars", "sorted"]), default="auto", show_default=True)
 @_scale
 def units(**options: Any) -> None:
@@ -102,7 +113,7 @@ def units(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--metrics", required=True, metavar="FILE", help="Your metrics, as for `wexport query rank`.")
+@click.option("--metrics", default="", metavar="FILE", help="Your metrics, as for `wexport query rank`.")
 @click.option("--statistic", default="l2_norm", show_default=True, help="The figure: any numeric column.")
 @click.option("--slot", default="(all)", show_default=True, help="The figure's slot; (all) is the whole model.")
 @click.option("--metric", default="", help="The metric; by default val_loss, else another of validation data.")
@@ -124,7 +135,9 @@ def _shown(default: int) -> Callable[[F], F]:
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", required=True, help="The slot, or a pattern for a few, such as 'lstm/*'.")
+@click.option(
+    "--slot", default="", help="The slot, or a pattern for a few, such as 'lstm/*'; by default one is chosen."
+)
 @_limit
 @_shown(8)
 def heatmap(**options: Any) -> None:
@@ -146,7 +159,7 @@ def gates(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", required=True, help="The slot of a small convolution, which the table holds whole.")
+@click.option("--slot", default="", help="The slot of a small convolution, which the table holds whole.")
 @click.option("--colour", type=click.Choice(["diverging", "grey", "rgb"]), default="diverging", show_default=True)
 @_limit
 @_shown(6)
@@ -169,7 +182,7 @@ _number = click.option(
     type=click.IntRange(min=0),
     help="Which of the inputs, from 0, where the table holds single ones.",
 )
-_output = click.option("--slot", required=True, help="The output, such as lstm/output.")
+_output = click.option("--slot", default="", help="The output, such as lstm/output.")
 
 
 @plot.command()

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from wexport.errors import UsageError
 from wexport.files import outputs
 from wexport.files.atomic import atomic_write
-from wexport.plot import style
+from wexport.plot import choices, style
 from wexport.plot.data import Table
 from wexport.sessions.session import Session
 
@@ -41,9 +41,19 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def figure(
-    kind: str, table: Table, *, size: tuple[float, float] | None = None, kinds: Sequence[str] = (), **options: Any
+    kind: str,
+    table: Table,
+    *,
+    size: tuple[float, float] | None = None,
+    kinds: Sequence[str] = (),
+    told: Callable[[str], None] | None = None,
+    dark: bool = False,
+    **options: Any,
 ) -> Figure:
     """A whole figure of a kind. size: width and height in inches. options: as of the kind's function, but `ax`.
+
+    What is left open, such as the slot, is chosen from the table; `told` is called with what was chosen and why. dark:
+    light on dark.
 
     kinds: ["activation"] or ["gradient"] draws outputs or gradients of models that were run; an open session has been
     told already.
@@ -58,8 +68,15 @@ def figure(
             raise UsageError("an open session is of some kinds already", hint="Session(table, kinds=['gradient'])")
         if "kinds" not in inspect.signature(getattr(module, name)).parameters:
             with Session(table, kinds=kinds) as session:
-                return figure(kind, session, size=size, **options)
+                return figure(kind, session, size=size, told=told, dark=dark, **options)
         options["kinds"] = kinds  # it opens a session of its own
+    if dark:
+        with style.dark():
+            return figure(kind, table, size=size, told=told, **options)
+    choice = choices.complete(kind, table, options)
+    options = choice.options
+    if choice.words and told is not None:
+        told(choice.words)
     whole: Callable[..., Figure] | None = getattr(module, "whole", None)
     if whole is not None:
         return _checked(kind, whole, table, size=size, **options)()
@@ -90,18 +107,25 @@ def place(
     return outputs.claim(path, outputs.PICTURE, inputs=inputs, overwrite=overwrite)
 
 
-def save(made: Figure, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def _words(made: Figure) -> str:
+    """What a figure shows, for those who cannot see it: its titles."""
+    found = [made.get_suptitle(), *(ax._left_title.get_text() or ax.get_title() for ax in made.axes)]  # type: ignore[attr-defined]
+    return "; ".join(dict.fromkeys(text.replace("\n", "; ") for text in found if text)) or "figure"
+
+
+def save(made: Figure, path: str | os.PathLike[str], *, overwrite: bool = False, dpi: float | None = None) -> None:
     """Write a figure as PNG, SVG or PDF, by the suffix; what stood there is replaced only when all is written.
 
-    overwrite: replace a file that is no picture of wexport's, too. Raises UsageError if it cannot be written.
+    overwrite: replace a file that is no picture of wexport's, too. dpi: dots an inch of a PNG; 150 by default.
+    Raises UsageError if it cannot be written.
     """
     target = place(path, overwrite=overwrite)
     suffix = target.suffix.lower()
     # Without dates, the same table gives the same file.
     metadata = {
-        ".svg": {"Creator": outputs.MARK, "Date": None},
+        ".svg": {"Creator": outputs.MARK, "Date": None, "Title": _words(made)},
         ".pdf": {"Creator": outputs.MARK, "CreationDate": None},
         ".png": {"Software": outputs.MARK},
     }[suffix]
     with atomic_write(target) as file, style.settings():
-        made.savefig(file, format=suffix[1:], metadata=metadata)
+        made.savefig(file, format=suffix[1:], metadata=metadata, dpi=dpi or style.DPI)

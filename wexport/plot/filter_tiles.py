@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
+from wexport.plot.kinds import plots
 from wexport.plot.matrices import Floats, shape_words, whole_values
 from wexport.plot.picks import Picks, models_words, pick
 from wexport.plot.quantities import WEIGHT, Quantity
@@ -52,9 +53,10 @@ class Filters:
     inf_count: int
 
 
+@plots
 def filters(
     table: Table,
-    slot: str,
+    slot: str = "",
     *,
     ax: Axes,
     model: str = "*",

@@ -17,9 +17,10 @@ from matplotlib.ticker import MaxNLocator
 from wexport.errors import UsageError
 from wexport.model.gates import KINDS, LETTERS
 from wexport.model.roles import GATED
-from wexport.plot import style
+from wexport.plot import limits, style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
 from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
+from wexport.plot.kinds import plots
 from wexport.plot.overlays import BAND, labels, overlay
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import Session, opened
@@ -100,6 +101,7 @@ class Gates:
     quantity: Quantity = WEIGHT
 
 
+@plots
 def gates(table: Table, layer: str = "*", *, ax: Axes, model: str = "*", bars: int = BARS) -> list[StepPatch]:
     """Histograms of the gates of a recurrent layer, over one or several models, in panels inside the axes.
 
@@ -210,7 +212,8 @@ def _panel(data: Gates, ax: Axes, row: int, column: int) -> Axes:
 
 def _draw_row(data: Gates, role: str, panels: list[Axes], standing: list[str], bars: int) -> list[StepPatch]:
     found = [data.panels.get((role, column), {}) for column in data.columns]
-    low, high = reach([one.bins for models in found for one in models.values()])
+    far = _far(found)
+    low, high = reach([one.bins for models in found for name, one in models.items() if name not in far])
     edges = edges_for([one.bins.within(low, high) for models in found for one in models.values()], bars)
     densities = [{name: _density(one.bins, low, high, edges) for name, one in models.items()} for models in found]
     limit, highest = _limit([density for models in densities for density in models.values()])
@@ -223,6 +226,15 @@ def _draw_row(data: Gates, role: str, panels: list[Axes], standing: list[str], b
         beyond = sum(int(one.bins.count.sum() - one.bins.within(low, high).count.sum()) for one in models.values())
         _note(panel, models, density, limit if highest > limit else np.inf, beyond, len(data.models))
     return artists
+
+
+def _far(panels: Sequence[dict[str, Histogram]]) -> set[str]:
+    """The models that would flatten all others in a row."""
+    found: set[str] = set()
+    for models in panels:
+        names = list(models)
+        found |= {names[place] for place in limits.reach_of([one.bins for one in models.values()])[2]}
+    return found
 
 
 def _density(bins: Bins, low: float, high: float, edges: Floats) -> Floats:

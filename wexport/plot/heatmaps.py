@@ -17,6 +17,7 @@ from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
 from wexport.plot.gate_panels import GATE_WORDS
+from wexport.plot.kinds import plots
 from wexport.plot.matrices import Matrix, matrix_of, shape_words
 from wexport.plot.picks import Picks, models_words, pick
 from wexport.plot.quantities import Quantity
@@ -51,8 +52,9 @@ class Heatmaps:
     panels: list[list[Panel]]
 
 
+@plots
 def heatmap(
-    table: Table, slot: str, *, ax: Axes, model: str = "*", limit: float | None = None, shown: int = PANELS
+    table: Table, slot: str = "", *, ax: Axes, model: str = "*", limit: float | None = None, shown: int = PANELS
 ) -> list[QuadMesh]:
     """A heat map of one tensor of one model: inputs down, output units across.
 

@@ -10,15 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.patches import StepPatch
 
 from wexport.errors import UsageError
-from wexport.plot import style
-from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
+from wexport.plot import limits, style
+from wexport.plot.bins import Bins, Floats, counts_in, edges_for
 from wexport.plot.data import ORDER, Table, fetch, listed
+from wexport.plot.kinds import plots
 from wexport.plot.overlays import labels, overlay
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 
 BARS = 60
 RIDGES = 24
-"""How many models a ridge plot has room for; of more, so many are drawn, evenly spread."""
+"""How many models a ridge plot has room for; of more, so many are drawn, those least like the others."""
 
 _SQL = f"""
 SELECT model, slot, kind, role, value_count, nan_count + inf_count AS missing, histogram
@@ -42,9 +43,10 @@ class Histograms:
     quantity: Quantity = WEIGHT
 
 
+@plots
 def histogram(
     table: Table,
-    slot: str,
+    slot: str = "",
     *,
     ax: Axes,
     model: str = "*",
@@ -94,7 +96,7 @@ def draw(
     style.choice("layout", layout, ("overlay", "ridge"))
     style.choice("scale", scale, ("linear", "log"))
     # A logarithmic scale is for looking at what is rare, so nothing is left out there.
-    low, high = reach(data.bins) if scale == "linear" else (-np.inf, np.inf)
+    low, high, far = limits.reach_of(data.bins) if scale == "linear" else (-np.inf, np.inf, [])
     shown = [bins.within(low, high) for bins in data.bins]
     edges = edges_for(shown, bars)
     densities = [_density(bins, edges, of) for bins, of in zip(shown, data.bins, strict=True)]
@@ -112,8 +114,15 @@ def draw(
             else:
                 _cut(ax, edges, densities)
         ax.set_xlim(edges[0], edges[-1])
+        if far:
+            limits.note(ax, [(data.models[place], _end(data.bins[place])) for place in far])
         style.label(ax, title=_title(data, beyond), x=data.quantity.axis, y=y)
     return artists
+
+
+def _end(bins: Bins) -> float:
+    lowest, highest = float(bins.lower[0]), float(bins.upper[-1])
+    return highest if highest >= -lowest else lowest
 
 
 def _density(bins: Bins, edges: Floats, of: Bins) -> Floats:
@@ -124,7 +133,7 @@ def _density(bins: Bins, edges: Floats, of: Bins) -> Floats:
 def _overlay(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats]) -> list[StepPatch]:
     if len(densities) == 1:
         return [ax.stairs(densities[0], edges, fill=True, color=style.COLOURS[0], alpha=0.85)]
-    standing = [data.models[place] for place in style.standing_out(len(densities))]
+    standing = [data.models[place] for place in limits.standing_out(densities)]
     named = dict(zip(data.models, densities, strict=True))
     artists = overlay(ax, edges, named, standing, width=1.4)
     for artist, words in zip(artists, labels(standing, len(densities)), strict=True):
@@ -143,7 +152,7 @@ def _leans_right(edges: Floats, densities: list[Floats]) -> bool:
 
 def _ridge(data: Histograms, ax: Axes, edges: Floats, densities: list[Floats]) -> list[StepPatch]:
     """Models one above the other, the first on top."""
-    lines = style.standing_out(len(densities), RIDGES)
+    lines = limits.standing_out(densities, RIDGES)
     artists = []
     for number, place in enumerate(lines):
         floor, density = float(len(lines) - 1 - number), densities[place]

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
+from wexport.plot.kinds import plots
 from wexport.plot.matrices import Floats, band_edges
 from wexport.plot.outputs import Output, axes_words, drawn_by, load
 from wexport.terminal.text import counted
@@ -33,9 +34,10 @@ class Lines:
     is_rms: bool = False
 
 
+@plots
 def curves(
     table: Table,
-    slot: str,
+    slot: str = "",
     *,
     ax: Axes,
     model: str = "*",

@@ -11,14 +11,16 @@ from matplotlib.ticker import MaxNLocator
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table
+from wexport.plot.kinds import plots
 from wexport.plot.matrices import Floats, band_edges
 from wexport.plot.outputs import Output, axes_words, drawn_by, load
 from wexport.plot.scales import LOST, Scale, colour_bar
 from wexport.plot.tiles import Tiling, canvas
 
 
+@plots
 def maps(
-    table: Table, slot: str, *, ax: Axes, model: str = "*", number: int | None = None, limit: float | None = None
+    table: Table, slot: str = "", *, ax: Axes, model: str = "*", number: int | None = None, limit: float | None = None
 ) -> list[QuadMesh]:
     """What a layer gives for one input: a convolution's channels as tiles, a sequence as time by unit.
 

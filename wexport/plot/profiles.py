@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from wexport.errors import UsageError
-from wexport.plot import columns, style
+from wexport.plot import columns, limits, style
 from wexport.plot.data import ORDER, Table, there_is
+from wexport.plot.kinds import plots
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import opened
 from wexport.terminal.text import counted
@@ -59,6 +60,7 @@ class Profiles:
     quantity: Quantity = WEIGHT
 
 
+@plots
 def profile(
     table: Table,
     statistic: str = "std",
@@ -158,7 +160,7 @@ def draw(data: Profiles, ax: Axes, *, scale: str = "linear") -> list[Artist]:
         if not np.isfinite(figures).any():
             raise UsageError(f"no {data.statistic} is above 0", hint="choose scale linear")
     x = np.arange(len(data.places))
-    lines = style.standing_out(len(data.models))
+    lines = limits.standing_out(list(figures))
     names = style.short_all([data.models[place] for place in lines])
     with style.settings():
         artists: list[Artist] = []
@@ -168,9 +170,11 @@ def draw(data: Profiles, ax: Axes, *, scale: str = "linear") -> list[Artist]:
             )
         others = [figures[place] for place in sorted(set(range(len(data.models))) - set(lines))]
         if others:
-            artists.append(grey(ax, [(x, line) for line in others], f"{len(others):,} others"))
+            artists.append(grey(ax, [(x, line) for line in others], f"{len(others):,} others, nearer to the median"))
         if scale == "log":
             style.logarithmic(ax)
+        else:
+            limits.cut(ax, [x] * len(figures), list(figures), data.models)
         ax.set_xlim(-0.5, len(data.places) - 0.5)
         one_role = _ticks(data, ax)
         what = f"layers that have {'an' if one_role[0] in 'aeiou' else 'a'} {one_role}" if one_role else "slots"

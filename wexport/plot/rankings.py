@@ -16,6 +16,7 @@ from wexport import library
 from wexport.errors import UsageError
 from wexport.plot import columns, style
 from wexport.plot.data import Table
+from wexport.plot.kinds import plots
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.connection import PathLike
 from wexport.sessions.session import Session
@@ -69,9 +70,10 @@ class Ranking:
     quantity: Quantity = WEIGHT
 
 
+@plots
 def rank(
     table: Table,
-    metrics: PathLike,
+    metrics: PathLike = "",
     statistic: str = "l2_norm",
     *,
     ax: Axes,

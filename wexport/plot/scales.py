@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 
 from wexport.errors import UsageError
-from wexport.plot import style
+from wexport.plot import limits, style
 from wexport.plot.matrices import Floats
 
 LOST = {False: ("#f0e442", "yellow"), True: ("#d55e00", "orange")}
@@ -44,9 +44,12 @@ class Scale:
         """
         if limit is not None and not (np.isfinite(limit) and limit > 0):
             raise UsageError(f"limit {limit} is no end of a colour scale", hint="give a number above 0")
-        sizes = np.abs(np.concatenate([array.ravel() for array in cells]))
-        sizes = sizes[np.isfinite(sizes)]
-        end = float(limit or _end(sizes))
+        each = [np.abs(array[np.isfinite(array)]) for array in cells]
+        sizes = np.concatenate(each)
+        # Panels far beyond all others, of a model that diverged, do not set the scale: their cells are beyond it.
+        ends = limits.within([found.max(keepdims=True) if found.size else found for found in each])
+        near = [found for found in each if ends is None or not found.size or found.max() <= ends[1]]
+        end = float(limit or _end(np.concatenate(near)))
         return cls(is_rms, end, int((sizes > end).sum()), sizes.size, words, colours)
 
     @property

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from wexport.errors import UsageError
 from wexport.plot import style
 from wexport.plot.data import Table, listed, unless_any_fits
+from wexport.plot.kinds import plots
 from wexport.plot.pairs import Pairs, cosine, paired
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import opened
@@ -49,10 +50,12 @@ class Scatter:
     quantity: Quantity = WEIGHT
 
 
-def scatter(table: Table, a: str, b: str, *, ax: Axes, slot: str = "*", colour: str = "auto") -> list[Artist]:
+@plots
+def scatter(table: Table, a: str = "", b: str = "", *, ax: Axes, slot: str = "*", colour: str = "auto") -> list[Artist]:
     """Model a against model b: a point is one weight, at its value in a and in b.
 
-    a, b: two models. slot: one slot, or a pattern; slots match by name and equal canonical shape. Of several slots,
+    a, b: two models; by default the two that are most alike and not equal.
+    slot: one slot, or a pattern; slots match by name and equal canonical shape. Of several slots,
     moving statistics are left out. colour: see `draw`. Raises UsageError if nothing matches.
     """
     return draw(load(table, a, b, slot), ax, colour=colour)

@@ -19,6 +19,7 @@ from wexport.errors import UsageError
 from wexport.plot import dendrograms, style
 from wexport.plot.data import Table, unless_any_fits
 from wexport.plot.dendrograms import Floats, Merge
+from wexport.plot.kinds import plots
 from wexport.sessions.session import opened
 
 NAMED, VALUED = 50, 12
@@ -41,6 +42,7 @@ class Similarities:
     standard_error: Floats
 
 
+@plots
 def similarity(table: Table, *, ax: Axes, model: str = "*", low: float = 0.0) -> list[QuadMesh | LineCollection]:
     """The matrix of all models' similarities, ordered by a tree of average linkage, and that tree.
 

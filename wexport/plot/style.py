@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from wexport.terminal.text import safe
 # Okabe and Ito (2008), without yellow, which is too pale for lines on white; black comes last.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 OTHERS = "#9aa0a6"
+BEYOND = "#a3161c"
+"""What goes beyond the axis."""
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)))
 MARKERS = "os^"
 SHOWN = 8
@@ -25,6 +28,16 @@ NAME_LENGTH = 36
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 
+DPI = 150
+_DARK: Any = {
+    "figure.facecolor": "#16181b",
+    "savefig.facecolor": "#16181b",
+    "axes.facecolor": "#16181b",
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor"), "#e8eaed"
+    ),
+}
+_IS_DARK: contextvars.ContextVar[bool] = contextvars.ContextVar("dark", default=False)
 _SETTINGS: Any = {
     "text.parse_math": False,  # a layer called $x$ is not a formula
     "axes.spines.top": False,
@@ -38,7 +51,7 @@ _SETTINGS: Any = {
     "legend.frameon": False,
     "legend.handlelength": 2.6,  # dashes are told from a line
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 150,
+    "savefig.dpi": DPI,
     "svg.hashsalt": "wexport",  # the same table gives the same file
     "svg.fonttype": "none",  # text stays text: smaller, and it can be searched and read aloud
     "path.simplify": True,
@@ -48,13 +61,31 @@ _SETTINGS: Any = {
 @contextlib.contextmanager
 def settings() -> Iterator[None]:
     """Matplotlib's settings for our figures; the caller's are as before afterwards."""
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context({**_SETTINGS, **(_DARK if _IS_DARK.get() else {})}):
         yield
+
+
+@contextlib.contextmanager
+def dark() -> Iterator[None]:
+    """Figures that are drawn meanwhile are light on dark."""
+    before = _IS_DARK.set(True)
+    try:
+        yield
+    finally:
+        _IS_DARK.reset(before)
 
 
 def look(place: int) -> dict[str, Any]:
     """Colour and dashes of the model at a place, from 0: no two of the first 21 are alike."""
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
+    colour = COLOURS[place % len(COLOURS)]
+    if _IS_DARK.get() and colour == "#000000":
+        colour = "#ffffff"
+    return {"color": colour, "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
+
+
+def beyond() -> str:
+    """The colour of what goes beyond the axis."""
+    return "#ff9a94" if _IS_DARK.get() else BEYOND
 
 
 def marker(place: int) -> dict[str, Any]:

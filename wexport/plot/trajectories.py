@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from wexport.errors import UsageError
-from wexport.plot import columns, style
+from wexport.plot import columns, limits, style
 from wexport.plot.data import Table, listed, there_is
+from wexport.plot.kinds import plots
 from wexport.plot.profiles import grey
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.sessions.session import opened
@@ -60,6 +61,7 @@ class Trajectories:
     quantity: Quantity = WEIGHT
 
 
+@plots
 def trajectory(
     table: Table,
     statistic: str = "std",
@@ -151,6 +153,11 @@ def load(
     )
 
 
+def _middle(figure: Floats) -> float:
+    known = figure[np.isfinite(figure)]
+    return float(np.mean(known)) if known.size else np.nan
+
+
 def _figures(points: list[tuple[int, float | None]]) -> list[float]:
     return [np.nan if figure is None else figure for _, figure in points]
 
@@ -168,7 +175,7 @@ def draw(data: Trajectories, ax: Axes, *, scale: str = "linear") -> list[Artist]
         figures = [np.where(figure > 0, figure, np.nan) for figure in figures]
         if not any(np.isfinite(figure).any() for figure in figures):
             raise UsageError(f"no {data.statistic} is above 0", hint="choose scale linear")
-    shown = style.standing_out(len(data.lines))
+    shown = limits.standing_out([np.array([_middle(figure)]) for figure in figures])
     names = _names(data, shown)
     with style.settings():
         artists: list[Artist] = []
@@ -181,9 +188,11 @@ def draw(data: Trajectories, ax: Axes, *, scale: str = "linear") -> list[Artist]
         others = sorted(set(range(len(data.lines))) - set(shown))
         if others:
             segments = [(data.lines[place].step, figures[place]) for place in others]
-            artists.append(grey(ax, segments, f"{len(others):,} others"))
+            artists.append(grey(ax, segments, f"{len(others):,} others, nearer to the median"))
         if scale == "log":
             style.logarithmic(ax)
+        else:
+            limits.cut(ax, [line.step for line in data.lines], figures, _names(data, list(range(len(data.lines)))))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         y = columns.axis(data.statistic, data.quantity)
         style.label(ax, title=_title(data, hidden), x="step, as the checkpoints' names say", y=y)

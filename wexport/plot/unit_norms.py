@@ -13,8 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from wexport.errors import UsageError
-from wexport.plot import style
+from wexport.plot import limits, style
 from wexport.plot.data import ORDER, Table, fetch, listed
+from wexport.plot.kinds import plots
 from wexport.plot.profiles import grey
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 from wexport.stats.histogram import NEAR_ZERO
@@ -58,8 +59,9 @@ class UnitNorms:
     quantity: Quantity = WEIGHT
 
 
+@plots
 def units(
-    table: Table, slot: str, *, ax: Axes, model: str = "*", layout: str = "auto", scale: str = "linear"
+    table: Table, slot: str = "", *, ax: Axes, model: str = "*", layout: str = "auto", scale: str = "linear"
 ) -> list[Artist]:
     """The norm of each unit of a slot: filters, neurons, hidden units; those near zero are marked and counted.
 
@@ -139,6 +141,9 @@ def draw(data: UnitNorms, ax: Axes, *, layout: str = "auto", scale: str = "linea
         else:
             top = max((float(np.nanmax(norms)) for norms in data.norms if np.isfinite(norms).any()), default=0.0)
             ax.set_ylim(-0.02 * (top or 1), 1.05 * (top or 1))
+            if layout != "bars":
+                sorted_norms = [np.sort(norms)[::-1] for norms in data.norms]
+                limits.cut(ax, [np.arange(1, norms.size + 1) for norms in sorted_norms], sorted_norms, data.models)
         x = "unit, in the order of the file" if layout == "bars" else "units, from the largest norm to the smallest"
         style.label(ax, title=_title(data, scale), x=x, y=_side(data.quantity))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -195,7 +200,8 @@ def _standing_out(data: UnitNorms) -> list[int]:
     first = sorted((place for place in range(count) if near[place]), key=lambda place: -near[place])[: style.SHOWN]
     rest = [place for place in range(count) if place not in first]
     more = style.SHOWN - len(first)
-    spread = [rest[place] for place in style.standing_out(len(rest), more)[:more]] if more > 1 else rest[:more]
+    ends = [np.array([norms.min(), np.median(norms), norms.max()]) for norms in (data.norms[place] for place in rest)]
+    spread = [rest[place] for place in limits.standing_out(ends, more)[:more]] if more > 0 else []
     return sorted([*first, *spread])
 
 

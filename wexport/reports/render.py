@@ -14,6 +14,7 @@ from markupsafe import Markup
 from wexport.files.outputs import MARK
 from wexport.library import Query
 from wexport.reports.elements import Layer, Picture, Table
+from wexport.reports.overview import Overview
 from wexport.version import __version__
 
 TITLES = {
@@ -70,6 +71,7 @@ class Page:
     subtitle: str
     summary: list[tuple[str, list[Sentence]]]
     sections: list[Section]
+    overview: Overview
 
 
 def render(page: Page) -> str:

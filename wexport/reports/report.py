@@ -27,12 +27,14 @@ from wexport.reports.comparison import Comparison
 from wexport.reports.drift import Moves
 from wexport.reports.elements import Cell, Heading, Layer, Picture, Table, table_of
 from wexport.reports.layers import MOST_LAYERS, MOST_MODELS, Chosen, choose, layers
+from wexport.reports.overview import overview
 from wexport.reports.pictures import picture
 from wexport.reports.render import Page, Section, render
 from wexport.reports.summary import summary
 from wexport.sessions.connection import Connection, PathLike
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, path_of
 from wexport.terminal import tables, text
+from wexport.terminal.text import counted
 
 ROWS = 200
 """How many rows of a table the page holds."""
@@ -120,7 +122,7 @@ def _page(session: Session, found: Comparison, reference: str, progress: Progres
                 table_of(
                     "models",
                     found.models,
-                    caption=f"{total:,} models",
+                    caption=counted(total, "model"),
                     rows=ROWS,
                     query="models",
                     command=f"wexport query models {name} --rows 0",
@@ -141,10 +143,11 @@ def _page(session: Session, found: Comparison, reference: str, progress: Progres
         ),
     ]
     return Page(
-        f"{total:,} models compared",
+        f"{counted(total, 'model')} compared" if total > 1 else "1 model",
         f"From the table {name}.",
         summary(found, architectures, links),
         sections,
+        overview(session, found),
     )
 
 
