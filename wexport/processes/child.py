@@ -94,7 +94,8 @@ class Child:
 
     def is_stuck(self) -> bool:
         """Whether it has taken more than that."""
-        return self.quiet is not None and self.processor_seconds() - self._used > self.quiet
+        used, quiet = self._used, self.quiet  # which another thread sets
+        return quiet is not None and self.processor_seconds() - used > quiet
 
     def processor_seconds(self) -> float:
         """What it has taken of the processor; 0 where the system does not tell."""
