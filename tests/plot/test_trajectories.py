@@ -148,5 +148,5 @@ def test_bad_options_are_told(table: Session, options: dict[str, str], message: 
 def test_several_runs_and_slots_are_too_much(tmp_path: Path) -> None:
     rows = [checkpoint(run, 1, std=1.0, layer=layer) for run in "ab" for layer in "de"]
     with pytest.raises(UsageError, match="2 runs and 2 slots") as told:
-        plot.figure("trajectory", write_table(tmp_path / "t.parquet", rows))
+        plot.figure("trajectory", write_table(tmp_path / "t.parquet", rows), slot="?/kernel")
     assert told.value.hint == "choose one slot, such as 'd/kernel', or one run, such as 'a'"

@@ -26,6 +26,7 @@ from wexport.sessions.connection import literal
 from wexport.sessions.views import views
 
 QUERIES = library.load()
+DUCKDB = Path(sys.executable).with_name("duckdb")
 CASES = [
     pytest.param(path.stem, case, id=f"{path.stem}: {case['case']}")
     for path in sorted((Path(__file__).parent / "answers").glob("*.yaml"))
@@ -85,10 +86,11 @@ def test_the_python_form_answers_the_same(name: str, case: dict[str, Any], tmp_p
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
+@pytest.mark.skipif(not DUCKDB.exists(), reason="the package duckdb-cli is not installed")
 def test_answers_the_same_in_the_plain_cli(name: str, case: dict[str, Any], tmp_path: Path) -> None:
     write_table(tmp_path / "weights.parquet", case["rows"])
     (tmp_path / "views.sql").write_text(views(), "utf-8")
-    command = [str(Path(sys.executable).with_name("duckdb")), "-init", "views.sql", "-json"]
+    command = [str(DUCKDB), "-init", "views.sql", "-json"]
     for parameter, value in case.get("parameters", {}).items():
         command += ["-cmd", f"SET VARIABLE {parameter} = {literal(value)}"]
     for view, path in files_of(case, tmp_path).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +21,10 @@ from tests.tables import METADATA, write_table
 from wexport.errors import QueryError, TableError, UsageError
 from wexport.sessions.connection import Connection
 from wexport.table.schema import SCHEMA_VERSION, arrow_schema
+
+pandas: Any = None
+with contextlib.suppress(ImportError):  # nobody has to have it
+    import pandas
 
 SECRET = "canary-5d1f"
 ROWS = [
@@ -83,7 +87,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 def outcome(session: Connection, statement: str) -> str:
     """What comes back: rows as text, or the refusal."""
-    canary_frame = pd.DataFrame({"secret": [SECRET]})
+    canary_frame = pandas.DataFrame({"secret": [SECRET]}) if pandas else None
     canary_arrow = pa.table({"secret": [SECRET]})
     canary_relation = duckdb.connect().sql(f"SELECT '{SECRET}' AS secret")
     try:

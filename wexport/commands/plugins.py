@@ -47,7 +47,7 @@ def plugins(as_json: bool, files: tuple[str, ...]) -> None:
         for first, line in _numbered(each)
     ]
     tables.show(["plugin", "gives", "name", "what", "version", "origin", "state"], rows)
-    click.echo(f"statistics: {FORM}", err=True)
+    click.echo(f"statistics: {FORM}")
 
 
 def _numbered(plugin: PluginSummary) -> Iterator[tuple[bool, tuple[str, str, str]]]:
