@@ -342,7 +342,7 @@ def test_limits_grow_with_what_is_there_and_not_with_holes(tmp_path: Path) -> No
     full.write_bytes(os.urandom(4 << 20))
     with hollow.open("wb") as file:
         file.truncate(4 << 30)
-    assert more_memory(FileTask(full)) > 100 << 20
+    assert more_memory(FileTask(full)) > 60 << 20
     assert more_memory(FileTask(hollow)) < 1 << 20
     assert most_links(1_000) < most_links(10 << 20)
 

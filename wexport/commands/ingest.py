@@ -54,7 +54,10 @@ SHOWN_RUNS = 6
 @click.option("--series", metavar="REGEX", help="Reads run and step from names; groups (?P<step>) and (?P<run>).")
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes; one per core by default.")
 @click.option(
-    "--memory", type=Bytes(), metavar="SIZE", help="For each file; 112MiB and 48 bytes per byte of it by default."
+    "--memory",
+    type=Bytes(),
+    metavar="SIZE",
+    help="For each file; by default 112MiB, up to 256MiB more for larger ones.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no summary; failures are still told.")
 @reading_options

@@ -87,7 +87,7 @@ def ingest(
     jobs: child processes; None is one per core, fewer if memory is short.
     timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
         its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
-    memory: bytes that reading one file may take; None is 112 MiB, and 48 for each of its own, up to 1 GiB more.
+    memory: bytes that reading one file may take; None is 112 MiB, and 16 for each of its own, up to 256 MiB more.
     overwrite: replace a file at `out` that is no table of wexport's, too; never one that is read.
     progress: called as each file ends.
 

@@ -26,7 +26,7 @@ LARGE_BYTES, SHARE_BYTES = 32 << 20, 128 << 20
 being as large as the second at the most."""
 CHILD_BYTES = 256 << 20
 """Memory to count on for one child, when deciding how many there may be."""
-MORE_MEMORY, MOST_MEMORY = 48, 1 << 30
+MORE_MEMORY, MOST_MEMORY = 16, 256 << 20
 """Bytes that reading a file may take for each of its own, besides what any may, and at the most: a header of tens of
 thousands of tensors takes many times its length as objects.
 """
@@ -55,7 +55,7 @@ class Options:
     jobs: child processes; None is one per core, fewer if memory is short.
     timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
         its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
-    memory: bytes that reading one file may take; None is 112 MiB, and 48 for each of its own, up to 1 GiB more.
+    memory: bytes that reading one file may take; None is 112 MiB, and 16 for each of its own, up to 256 MiB more.
     """
 
     detail: str = "full"
