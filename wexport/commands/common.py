@@ -62,9 +62,13 @@ def overwrite_option(command: F) -> F:
 
 
 def reading_options(command: F) -> F:
+    """Options of every command that reads whatever a model file holds."""
+    return weights_options(click.option("--optimizer", is_flag=True, help="Optimizer state too.")(command))
+
+
+def weights_options(command: F) -> F:
     """Options of every command that reads model files."""
     for option in (
-        click.option("--optimizer", is_flag=True, help="Optimizer state too."),
         click.option(
             "--external-data", is_flag=True, help="Values that a model says stand in other files of its folder, too."
         ),

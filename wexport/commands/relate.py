@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, say
+from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, say, weights_options
 
 if TYPE_CHECKING:
     from wexport.relating.results import Kinship
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows that the table format shows; 0 for all.",
 )
-@click.option("--external-data", is_flag=True, help="Values that a model says stand in other files of its folder, too.")
-@click.option("--reader", metavar="NAME", help="Use this reader, whatever the content says.")
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load a reader from a Python file.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="For each file; 30 and one more per 10 MB by default.")
+@weights_options
 def relate(paths: tuple[str, ...], form: str, rows: int, **options: Any) -> None:
     """Tell which models are the same function, related, or strangers.
 
