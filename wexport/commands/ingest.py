@@ -51,6 +51,7 @@ SHOWN_RUNS = 6
     help="summary leaves out sample, grid and units.",
 )
 @click.option("--name", metavar="PATTERN", help="Names models; may use {stem} {name} {parent} {path}.")
+@click.option("--root", metavar="FOLDER", help="Models are named by their paths from here; the table remembers it.")
 @click.option("--series", metavar="REGEX", help="Reads run and step from names; groups (?P<step>) and (?P<run>).")
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes; one per core by default.")
 @click.option(
@@ -64,7 +65,8 @@ SHOWN_RUNS = 6
 def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> None:
     """Read model files into one table.
 
-    PATHS are files, folders, quoted patterns, or - for a list on standard input.
+    PATHS are files, folders, quoted patterns, URIs of these (s3://, gs://, az://, https://), or - for a list on
+    standard input.
     """
     from wexport.ingestion.pipeline import ingest as run
 

@@ -6,8 +6,8 @@ import contextlib
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wexport.differences.results import (
@@ -33,6 +33,7 @@ from wexport.differences.results import (
 )
 from wexport.errors import ReadError, UsageError
 from wexport.files import shards
+from wexport.files.spool import Spool
 from wexport.ingestion.folders import one_model
 from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
@@ -129,8 +130,8 @@ def diff(
 ) -> Diff:
     """Compare two model files value by value, in the canonical layout, in a child process.
 
-    a, b: files of any readable formats, which need not be the same; folders that hold one model; or one of several
-    models in a file (`checkpoint.pt#model_ema`).
+    a, b: files of any readable formats, or URIs of them, which need not be the same; folders that hold one model; or
+    one of several models in a file (`checkpoint.pt#model_ema`).
     tolerance, relative_tolerance: values count as equal if |a - b| <= tolerance + relative_tolerance * max(|a|, |b|).
     optimizer: the optimizer's state too. external_data: values that a file says stand in others, if these lie in its
     own folder. reader: the reader to use for both. plugins: paths of Python files with readers. timeout: seconds for
@@ -146,11 +147,21 @@ def diff(
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout {timeout} is not a positive number of seconds")
     sides = [one_model(path, reader=reader, plugins=plugins, external_data=external_data) for path in (a, b)]
-    task = DiffTask(sides[0].path, sides[1].path, sides[0].part, sides[1].part, tolerance, relative_tolerance)
     setup = Setup(absolute(plugins), reader, optimizer, external_data=external_data)
-    opened, tensors, edits = _collected(task, setup, timeout)
+    with Spool(None) as spool:
+        paths = [side.path if side.remote is None else spool.expect(side.remote) for side in sides]
+        task = DiffTask(paths[0], paths[1], sides[0].part, sides[1].part, tolerance, relative_tolerance)
+        spool.begin()
+        try:
+            opened, tensors, edits = _collected(task, setup, timeout, spool)
+        except ReadError as error:
+            told = str(error)
+            for path, side in zip(paths, sides, strict=True):
+                told = told.replace(str(path), str(side.origin))
+            raise type(error)(told, hint=error.hint) from None
+    opened = replace(opened, a=replace(opened.a, path=sides[0].origin), b=replace(opened.b, path=sides[1].origin))
     if not tensors and not opened.a.problems and not opened.b.problems:
-        raise ReadError(f"neither {task.a} nor {task.b} holds any numbers", hint="name two model files")
+        raise ReadError(f"neither {opened.a.path} nor {opened.b.path} holds any numbers", hint="name two model files")
     tensors.sort(key=lambda each: STATUSES.index(each.status))
     layers = [(each.side.layer or each.name, note) for each in tensors for note in each.notes]
     of_layers = dict.fromkeys(f"{layer}: {note}" for layer, note in layers)
@@ -169,18 +180,27 @@ def _worker(setup: Setup) -> tuple[None, Work]:
 
 
 def _collected(
-    task: DiffTask, setup: Setup, timeout: float | None
+    task: DiffTask, setup: Setup, timeout: float | None, spool: Spool
 ) -> tuple[FilesOpened, list[TensorDiff], tuple[str, ...]]:
     """Run the task in a child process and gather what it says."""
-    sizes = shards.total_size(task.a) + shards.total_size(task.b)
-    seconds = 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
+
+    def seconds(task: DiffTask) -> float:
+        sizes = shards.total_size(task.a) + shards.total_size(task.b)
+        return 2 * BASE_SECONDS + sizes // SECOND_BYTES if timeout is None else 2 * timeout
+
+    @contextlib.contextmanager
+    def fetched(task: DiffTask) -> Iterator[None]:
+        with spool.there(task.a), spool.there(task.b):
+            yield
+
     pool = Pool(
         _worker,
         jobs=1,
         setup=setup,
-        budget_of=lambda task: (task, seconds),
+        budget_of=lambda task: (task, seconds(task)),
         memory=2 * MEMORY_BYTES,  # two files are open
         spare=blame_plugins(),
+        around=fetched,
     )
     opened: FilesOpened | None = None
     tensors: list[TensorDiff] = []
@@ -190,6 +210,8 @@ def _collected(
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, Done):
+                if event.error is not None:
+                    raise event.error
                 if event.failure is not None:
                     raise ReadError(
                         f"{task.a} and {task.b}: {event.reason}{f' while {now}' if now else ''}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from wexport.files.remote import RemoteFile
 from wexport.model.tensors import Skipped
 
 IDENTICAL = "identical"
@@ -132,7 +133,7 @@ class TensorDiff:
 class FileSide:
     """What one of the files turned out to be. problems: what could not be read though it should be."""
 
-    path: Path
+    path: Path | RemoteFile
     reader: str
     format: str
     framework: str | None

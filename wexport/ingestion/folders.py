@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from wexport.errors import MissingModelError, ReadError, UsageError
+from wexport.errors import MissingFileError, MissingModelError, ReadError, UsageError
+from wexport.files import remote
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed, FileOpened, FileTask
@@ -27,6 +28,8 @@ def one_model(
 
     Raises ReadError for a path that is not there, and for a folder of no model or of several.
     """
+    if remote.is_remote(os.fspath(path)):
+        return _one_of_store(os.fspath(path))
     item = inputs.named(path)
     if not item.path.exists():
         raise MissingModelError(f"{Path(path)}: does not exist", hint="check the path")
@@ -51,6 +54,21 @@ def one_model(
             hint="name one of them; `wexport ingest` and `wexport compare` take folders",
         )
     return Input(models[0], True, item.part)
+
+
+def _one_of_store(uri: str) -> Input:
+    """The file that a URI names, or the one in its folder that may be a model by its name."""
+    try:
+        found = inputs.expand([uri])
+    except MissingFileError as error:
+        raise MissingModelError(str(error), hint=error.hint) from None
+    except UsageError as error:
+        raise ReadError(str(error), hint=error.hint) from None
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(str(item.origin) for item in found[:SHOWN])
+    more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+    raise ReadError(f"{uri}: holds {len(found):,} files: {shown}{more}", hint="name one of them")
 
 
 PRELOAD = ("wexport.ingestion.worker",)

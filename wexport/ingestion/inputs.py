@@ -7,11 +7,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wexport.errors import MissingFileError, UsageError
-from wexport.files import shards
+from wexport.files import remote, shards
+from wexport.files.remote import RemoteFile
+from wexport.ingestion.companions import Lookups
 from wexport.table.text import printable
 
 _SUFFIX = re.compile(r"(\.[A-Za-z][A-Za-z0-9]{0,11}\.index\.json|(\.weights)?\.[A-Za-z][A-Za-z0-9]{0,11})$")
@@ -26,43 +28,68 @@ class Input:
 
     named: the user named it (or a pattern that matches it); False if it was met in a folder, where what is no model
     is passed over. part: which of several models in it, as in `checkpoint.pt#model_ema`; None for all there is.
-    unread: why it is a folder whose files cannot be listed; empty for a file.
+    unread: why it is a folder whose files cannot be listed; empty for a file. remote: what its store says of a file
+    that a URI names; `path` only tells its place from others' then.
     """
 
     path: Path
     named: bool
     part: str | None = None
     unread: str = ""
+    remote: RemoteFile | None = None
 
     @property
-    def called(self) -> Path:
-        """The path as it was given, with the part."""
+    def origin(self) -> Path | RemoteFile:
+        """Where it lies: the path, or what its store says of it."""
+        return self.path if self.remote is None else self.remote
+
+    @property
+    def called(self) -> Path | RemoteFile:
+        """The path or URI as it was given, with the part."""
+        if self.remote is not None:
+            return replace(self.remote, part=self.part)
         return self.path if self.part is None else self.path.with_name(f"{self.path.name}#{self.part}")
 
 
 def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
-    """Files, folders and glob patterns as a list of files without repeats, in the order given, folders sorted.
+    """Files, folders, glob patterns and URIs of these as a list of files without repeats, in the order given, folders
+    sorted.
 
     Files that an index among them names are parts of that model and left out, see `shards`.
 
     Raises UsageError for a path that does not exist, a pattern that matches nothing, and what is no path.
     """
     found: dict[tuple[str, str | None], Input] = {}
+    lookups = Lookups()
     for argument in arguments:
         if not isinstance(argument, (str, os.PathLike)):
             raise UsageError(
                 f"something of type {type(argument).__name__} is no path",
                 hint="name files; a model in memory is given by itself",
             )
-        for item in _expand_one(os.fspath(argument)):
-            found.setdefault((os.path.realpath(item.path), item.part), item)
-    parts = {os.path.realpath(part) for item in found.values() for part in shards.parts(item.path)}
+        for item in _expand_one(os.fspath(argument), lookups):
+            found.setdefault((_identity(item.origin), item.part), item)
+    parts = {_identity(part) for item in found.values() for part in _parts(item.origin)}
     return [item for (path, _), item in found.items() if path not in parts]
 
 
+def _identity(origin: Path | RemoteFile) -> str:
+    return origin.uri if isinstance(origin, RemoteFile) else os.path.realpath(origin)
+
+
+def _parts(origin: Path | RemoteFile) -> Sequence[Path | RemoteFile]:
+    return origin.parts if isinstance(origin, RemoteFile) else shards.parts(origin)
+
+
 def named(argument: str | os.PathLike[str]) -> Input:
-    """A file, with the part that stands behind a "#" if there is no file of the whole name."""
-    path = Path(argument)
+    """A file, with the part that stands behind a "#" if there is no file of the whole name.
+
+    Raises MissingFileError for a URI of nothing, ReadError for a store that does not answer.
+    """
+    text = os.fspath(argument)
+    if remote.is_remote(text):
+        return _of_store(Lookups().named(text), named=True)
+    path = Path(remote.local_path(text) or text) if remote.is_uri(text) else Path(text)
     if "#" in path.name and not os.path.lexists(path):
         name, _, part = path.name.rpartition("#")
         if name and part and os.path.lexists(path.with_name(name)):
@@ -70,7 +97,17 @@ def named(argument: str | os.PathLike[str]) -> Input:
     return Input(path, True)
 
 
-def _expand_one(argument: str) -> Iterator[Input]:
+def _of_store(file: RemoteFile, *, named: bool) -> Input:
+    return Input(file.path, named, file.part, remote=replace(file, part=None))
+
+
+def _expand_one(argument: str, lookups: Lookups) -> Iterator[Input]:
+    if remote.is_remote(argument):
+        files, met = lookups.expanded(argument)
+        yield from (_of_store(file, named=not met) for file in files)
+        return
+    if remote.is_uri(argument):
+        argument = remote.local_path(argument) or argument
     path = Path(argument)
     if path.is_dir():
         yield from _in_folder(path)
@@ -118,17 +155,22 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return True  # reading it will fail and say why
 
 
-def model_names(paths: Sequence[Path], pattern: str | None = None, known: Mapping[str, str] | None = None) -> list[str]:
-    """A name for each file: its path relative to the common root, without its suffix unless a sibling shares the stem.
+def model_names(
+    paths: Sequence[Path | RemoteFile],
+    pattern: str | None = None,
+    known: Mapping[str, str] | None = None,
+    root: str | None = None,
+) -> list[str]:
+    """A name for each file: its path relative to a root, without its suffix unless a sibling shares the stem.
 
     pattern: overrides it; `{stem}`, `{name}`, `{parent}` and `{path}` are filled in (file name without and with
     suffix, folder's name, relative path without suffix). Where the folder is the model, as with a SavedModel, its path
     takes the place of the file's. known: names that files have already, by `source_name`, and keep without a pattern.
-    Raises UsageError if two files get the same name.
+    root: the folder or URI that the paths are relative to; by default what all files of this call have in common.
+    Raises UsageError if two files get the same name, or one is not below the root.
     """
-    absolute = [_model_path(Path(os.path.abspath(path))) for path in paths]  # noqa: PTH100  # resolve() would follow links
-    root = Path(os.path.commonpath([path.parent for path in absolute])) if absolute else Path()
-    relative = [path.relative_to(root).as_posix() for path in absolute]
+    absolute = [_model_path(path) for path in paths]
+    relative = _relative(paths, absolute, root)
     stems = [_SUFFIX.sub("", name) or name for name in relative]
     if pattern is None:
         shared = Counter(stems)
@@ -160,23 +202,53 @@ def model_names(paths: Sequence[Path], pattern: str | None = None, known: Mappin
     return names
 
 
-def _model_path(path: Path) -> Path:
+def absolute_root(root: str) -> str:
+    """A root as a table keeps it. Raises UsageError for what is no folder of this machine and no URI."""
+    if remote.is_remote(root):
+        return root.rstrip("/")
+    path = os.path.abspath(remote.local_path(root) or root) if remote.is_uri(root) else os.path.abspath(root)  # noqa: PTH100
+    if not root or "\0" in root:
+        raise UsageError(f"--root {root!r} is no folder", hint="name a folder or URI that all files are in")
+    return path
+
+
+def _relative(paths: Sequence[Path | RemoteFile], absolute: Sequence[Path], root: str | None) -> list[str]:
+    if not absolute:
+        return []
+    if root is None:
+        common = Path(os.path.commonpath([path.parent for path in absolute]))
+        return [path.relative_to(common).as_posix() for path in absolute]
+    base = remote.as_path(root) if remote.is_remote(root) else Path(root)
+    for path, place in zip(paths, absolute, strict=True):
+        if not place.is_relative_to(base) or place == base:
+            raise UsageError(f"{path}: is not in {root}, from which models are named", hint="see --root, or --name")
+    return [path.relative_to(base).as_posix() for path in absolute]
+
+
+def _model_path(origin: Path | RemoteFile) -> Path:
     """The file, or the folder that is the model where the file's own name is the same in every one.
 
     A SavedModel of TensorFlow's keeps its variables in `variables/variables.index`; Keras' folders have their config
     beside `model.weights.h5`; torch.distributed.checkpoint calls its index `.metadata`.
     """
+    if isinstance(origin, RemoteFile):
+        path, others = origin.path, {each.name for each in origin.beside}
+    else:
+        path, others = Path(os.path.abspath(origin)), None  # noqa: PTH100  # resolve() would follow links
     if path.parts[-2:] == ("variables", "variables.index") and len(path.parts) > 3:
         return path.parents[1]
     name, _, part = path.name.partition("#")
     of_keras = name in KERAS_FOLDER and all(
-        path.with_name(other).is_file() for other in ("config.json", "metadata.json")
+        other in others if others is not None else path.with_name(other).is_file()
+        for other in ("config.json", "metadata.json")
     )
     if (of_keras or name == shards.DISTRIBUTED) and len(path.parts) > 2:
         return path.parent.with_name(f"{path.parent.name}#{part}") if part else path.parent
     return path
 
 
-def source_name(path: Path) -> str:
-    """The file as the table names it: its absolute path, links not followed."""
+def source_name(path: Path | RemoteFile) -> str:
+    """The file as the table names it: its absolute path, links not followed, or its URI."""
+    if isinstance(path, RemoteFile):
+        return printable(str(path))
     return printable(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import ReadError
+from wexport.files.remote import RemoteFile
 from wexport.ingestion import series
 from wexport.ingestion.folders import one_model
 from wexport.ingestion.inputs import model_names
@@ -35,8 +36,10 @@ class Inspection:
             yield group[0]["layer"] or "", group[0]["layer_class"], group
 
 
-def _place(file: Path) -> series.Place:
-    """The run and step of a file, from its own name and those beside it."""
+def _place(file: Path | RemoteFile) -> series.Place:
+    """The run and step of a file, from its own name and those beside it; of a URI's, from its own name."""
+    if isinstance(file, RemoteFile):
+        return series.series([f"{file.path.parent.name}/{Path(file.name).stem}"])[0]
     folder = Path(os.path.abspath(file)).parent  # noqa: PTH100  # resolve() would follow links
     others = sorted(each.name for each in folder.iterdir() if each.suffix == file.suffix and each.name != file.name)
     return series.series([f"{folder.name}/{Path(name).stem}" for name in (file.name, *others)])[0]
@@ -54,7 +57,8 @@ def inspect(
 ) -> Inspection:
     """Read one model, in a child process, and return what its rows would be.
 
-    path: a file, a folder that holds one model, or one of several models in a file (`checkpoint.pt#model_ema`).
+    path: a file or its URI, a folder that holds one model, or one of several models in a file
+        (`checkpoint.pt#model_ema`).
 
     detail, optimizer, external_data, reader, plugins, timeout: as for `ingest`.
     Raises MissingModelError if it is not there, ReadError if it cannot be read, UsageError for options that make no
@@ -71,7 +75,7 @@ def inspect(
     ).checked()
     item = one_model(path, reader=chosen.reader, plugins=chosen.plugins, external_data=chosen.external_data)
     (name,) = model_names([item.called])
-    result = ModelResult(name, item.path, *_place(item.path))
+    result = ModelResult(name, item.origin, *_place(item.origin))
     rows: list[dict[str, Any]] = []
     with Readers(chosen, 1) as readers:
         for _, piece in readers.measure([(item, result)]):

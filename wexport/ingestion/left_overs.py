@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wexport.errors import TableError
+from wexport.errors import TableError, UsageError
+from wexport.files import remote
 from wexport.files.locks import locked
-from wexport.ingestion.reading import ModelResult
+from wexport.ingestion.reading import ModelResult, Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,29 @@ def known_names(target: Path) -> dict[str, str]:
         return stored.model_names(target)
     except (TableError, OSError, ValueError):
         return {}  # what is no table is told when it is to be written
+
+
+def with_root(target: Path, options: Options) -> Options:
+    """The options with the root that a table's names have, where it is added to and none is given.
+
+    Raises UsageError where another is given.
+    """
+    if not (target.is_dir() or (options.append and target.is_file())):
+        return options
+    from wexport.table import stored
+
+    try:
+        kept = stored.root(target)
+    except (TableError, OSError, ValueError):
+        return options  # what is no table is told when it is to be written
+    if kept is None or options.root == kept:
+        return options
+    if options.root is not None:
+        raise UsageError(
+            f"{target}: names its models from {kept}, not from {options.root}",
+            hint="leave --root out, or name another --out",
+        )
+    return replace(options, root=kept)
 
 
 def find(target: Path, results: Sequence[ModelResult], *, prune: bool) -> tuple[LeftOver, ...]:
@@ -81,6 +105,8 @@ def _found(held: dict[str, str], results: Sequence[ModelResult], now: dict[str, 
                 found.append(LeftOver(model, source, "it cannot be read now, and is there as it was before"))
         elif source in now:
             found.append(LeftOver(model, source, f"its file is there as {now[source]} now, so it is there twice"))
+        elif remote.is_uri(source):
+            continue  # whether it is still there, the store would have to be asked
         elif not (os.path.lexists(source) or os.path.lexists(source.rpartition("#")[0])):
             found.append(LeftOver(model, source, "its file is gone"))
     return found

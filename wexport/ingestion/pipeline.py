@@ -61,6 +61,7 @@ def ingest(
     append: bool = False,
     prune: bool = False,
     name: str | None = None,
+    root: PathLike | None = None,
     series: str | None = None,
     reader: str | None = None,
     plugins: Sequence[PathLike] = (),
@@ -73,7 +74,8 @@ def ingest(
 ) -> IngestResult:
     """Read model files into a table.
 
-    paths: a file, folder or glob pattern, or several of them. A model in memory is for `ingest_model`; until the next
+    paths: a file, folder or glob pattern, or several of them; URIs (s3://, gs://, az://, https://, file://) of these,
+        too, with `wexport[cloud]`. A model in memory is for `ingest_model`; until the next
         version it is taken here too, with a DeprecationWarning.
     out: a Parquet file, or a folder (an existing one, or a path that ends in "/") for one part per model.
     detail: "full", or "summary" without sample, grid and units, for mailing.
@@ -82,6 +84,8 @@ def ingest(
     append: add to the table, replacing models that were read from the same file before.
     prune: with append or a folder, remove models whose file is gone or fails now, or which have other names now.
     name: how models are named, with {stem}, {name}, {parent} and {path}; by default by their paths.
+    root: the folder or URI that models' names are relative to; the table keeps it, and whoever adds to it need not say
+        it again. By default it is what all files of a call have in common.
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file. plugins: paths of Python files with plugins.
     jobs: child processes; None is one per core, fewer if memory is short.
@@ -101,6 +105,7 @@ def ingest(
         append=append,
         prune=prune,
         name=name,
+        root=None if root is None else inputs.absolute_root(os.fspath(root)),
         series=series,
         reader=reader,
         plugins=absolute(plugins),
@@ -158,17 +163,18 @@ def _ingest_files(
     paths: Iterable[PathLike], out: PathLike, options: Options, progress: Progress | None, overwrite: bool
 ) -> IngestResult:
     begun = time.monotonic()
-    chosen = options.checked()
     target, folder = Path(out), places.is_folder(out)
+    chosen = left_overs.with_root(target, options.checked())
     found = inputs.expand(paths)
     found = [item for item in found if not _is_output(item, target, folder)]
     if not found:
         raise UsageError("there is no file to read", hint="name model files, a folder or a quoted pattern")
     known = left_overs.known_names(target) if folder or chosen.append else {}
-    names = inputs.model_names([item.called for item in found], chosen.name, known)
+    names = inputs.model_names([item.called for item in found], chosen.name, known, chosen.root)
     steps = series.series(names, None if chosen.series is None else series.series_pattern(chosen.series))
-    results = [ModelResult(name, item.path, *step) for name, item, step in zip(names, found, steps, strict=True)]
-    files = (file for item in found for file in (item.path, *shards.parts(item.path)))
+    results = [ModelResult(name, item.origin, *step) for name, item, step in zip(names, found, steps, strict=True)]
+    local = (item.path for item in found if item.remote is None)
+    files = (file for path in local for file in (path, *shards.parts(path)))
     places.claim(out, names, [*chosen.plugins, *files], overwrite=overwrite)
     work = [(item, result) for item, result in zip(found, results, strict=True) if not item.unread]
     ended = _Counter(progress, len(results))
@@ -232,7 +238,7 @@ def _ingest_model(
 
 def _is_output(item: Input, target: Path, folder: bool) -> bool:
     """The table itself, met again in the folder that is read, is no input."""
-    if item.named:
+    if item.named or item.remote is not None:
         return False
     path = Path(os.path.realpath(item.path))
     into = Path(os.path.realpath(target))

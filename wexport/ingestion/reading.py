@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from wexport.errors import UsageError
-from wexport.files import shards
+from wexport.files import remote, shards
+from wexport.files.remote import RemoteFile
+from wexport.files.spool import Spool
 from wexport.files.stamps import Stamp, stamp
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
@@ -49,6 +51,7 @@ class Options:
     append: add to the table, replacing models that were read from the same file before.
     prune: leave out what is left of files that are gone, or of models that have other names now.
     name: how models are named, see `inputs.model_names`.
+    root: what their names are relative to, absolute; None for what all files of a call have in common.
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file.
     plugins: paths of Python files with plugins.
@@ -64,6 +67,7 @@ class Options:
     append: bool = False
     prune: bool = False
     name: str | None = None
+    root: str | None = None
     series: str | None = None
     reader: str | None = None
     plugins: tuple[str, ...] = ()
@@ -95,11 +99,12 @@ class ModelResult:
     problems: what could not be read though it should be. left_out: the names of what is no tensor of the model, by what
         it is; left_out_bytes: of the numbers in these, as far as known.
     run, step: the series that it is a checkpoint of, and its place there, see `ingestion.series`.
+    source: where it lies; of what a URI names, what its store says of it.
     stamp: its files as they were before it was read. changed: whether they were others afterwards.
     """
 
     model: str
-    source: Path
+    source: Path | RemoteFile
     run: str | None = None
     step: int | None = None
     status: str = "ok"
@@ -186,6 +191,7 @@ class Readers:
     def __init__(self, options: Options, files: int) -> None:
         self._options = options
         self._jobs = _job_count(options.jobs)
+        self._spool = Spool()
         self._pool = self._new_pool()
         self._told: set[str] = set()
         self._pool.warm(files)
@@ -207,12 +213,14 @@ class Readers:
             memory=pool.MEMORY_BYTES if options.memory is None else options.memory,
             more=more_memory if options.memory is None else None,
             spare=blame_plugins(),
+            around=lambda task: self._spool.there(task.path),
         )
 
     def __enter__(self) -> Readers:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._spool.close()
         self._pool.close()
 
     def plugins(self) -> tuple[PluginSummary, ...]:
@@ -229,30 +237,44 @@ class Readers:
 
         Large files come first.
         """
-        sizes = [_size(item.path) for item, _ in work]
+        sizes = [_size(item.origin) for item, _ in work]
         tasks, owners = self._tasks(work, sizes)
         for (_, result), size in zip(work, sizes, strict=True):
             result.source_bytes, result.stamp = size, stamp(result.source)
+        self._spool.begin()
         return self._collected(self._pool.run(tasks), tasks, [work[number][1] for number in owners])
 
     def measure_alone(self, work: Work) -> Measured:
         """As `measure`, once that has come to its end: one file at a time, so that each has all memory."""
+        self._spool.close()
         self._pool.close()
-        self._jobs = 1
+        self._jobs, self._spool = 1, Spool()
         self._pool = self._new_pool()
-        return self.measure(work)
+        fresh = []
+        for item, result in work:
+            if item.remote is not None:
+                item = replace(item, remote=remote.again(item.remote))
+                result.source = item.origin
+            fresh.append((item, result))
+        return self.measure(fresh)
 
     def _collected(self, events: Iterator[Item | Done], tasks: list[FileTask], owners: list[ModelResult]) -> Measured:
         """owners: the result that each task belongs to."""
         for event in events:
             result = owners[event.task]
+            if not isinstance(event, Done) and isinstance(result.source, RemoteFile):
+                said = _by_its_uri(event.value, str(tasks[event.task].path), str(result.source))
+                event = replace(event, value=said)
             if isinstance(event, Done):
-                if event.failure is not None:
+                if event.error is not None:
+                    result.fail(str(event.error), event.error.hint)
+                    result.changed = isinstance(event.error, remote.ChangedError)
+                elif event.failure is not None:
                     result.fail(f"{result.source}: {event.reason}", _HINTS.get(event.failure, ""))
                     result.failure = result.failure or (event.failure if event.failure in _HINTS else "")
                 if tasks[event.task].share + 1 == tasks[event.task].shares:
                     conclude(result)
-                    result.changed = stamp(result.source) != result.stamp
+                    result.changed = result.changed or stamp(result.source) != result.stamp
                     yield result, None
             elif isinstance(event.value, Rows):
                 self._take_rows(result, event.value)
@@ -312,7 +334,8 @@ class Readers:
             shares = min(MAX_SHARES, max(1, -(-sizes[number] // share_bytes))) if self._jobs > 1 else 1
             left -= sizes[number]
             item = work[number][0]
-            tasks.extend(FileTask(item.path, item.named, share, shares, item.part) for share in range(shares))
+            path = item.path if item.remote is None else self._spool.expect(item.remote, shares)
+            tasks.extend(FileTask(path, item.named, share, shares, item.part) for share in range(shares))
             owners.extend([number] * shares)
         return tasks, owners
 
@@ -369,8 +392,24 @@ def conclude(result: ModelResult) -> None:
         result.status, result.reason = "empty", "it holds no numbers"
 
 
-def _size(path: Path, *, on_disk: bool = False) -> int:
+def _by_its_uri(said: FileOpened | Rows | Failed, path: str, uri: str) -> FileOpened | Rows | Failed:
+    """What a child says, of the file as the user names it, who never sees where it lay."""
+    if isinstance(said, Failed):
+        return replace(said, reason=said.reason.replace(path, uri))
+    notes = tuple(note.replace(path, uri) for note in said.notes)
+    untold = said.problems if isinstance(said, Rows) else said.skipped
+    told = tuple(replace(each, detail=each.detail.replace(path, uri)) for each in untold)
+    return (
+        replace(said, notes=notes, problems=told)
+        if isinstance(said, Rows)
+        else replace(said, notes=notes, skipped=told)
+    )
+
+
+def _size(path: Path | RemoteFile, *, on_disk: bool = False) -> int:
     """Bytes, with the parts that the file names. on_disk: without its holes, for which nothing is earned."""
+    if isinstance(path, RemoteFile):
+        return sum(file.size for file in path.whole())
     try:
         return shards.disk_size(path) if on_disk else shards.total_size(path)
     except OSError:

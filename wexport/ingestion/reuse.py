@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wexport.errors import TableError
 from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
+from wexport.ingestion.companions import NO_MODELS
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import Options
-
-_TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".rst", ".log", ".yaml", ".yml", ".toml", ".html", ".sql")
-_NO_MODELS = (*_TEXTS, ".png", ".jpg", ".jpeg", ".svg", ".pdf", ".py", ".ipynb", ".parquet")
-"""Files of these suffixes that lie among models and are not in the table were passed over, not overlooked."""
 
 
 def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
@@ -29,22 +27,27 @@ def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
     from wexport.plugins.catalog import provenance_now
     from wexport.table import stored
 
+    options = replace(options, root=stored.root(table))
     if stored.read_metadata(table) != metadata_of(options, provenance_now()):
         return False
     stamps = stored.read_stamps(table)
-    due = dict(zip(inputs.model_names([item.path for item in found], options.name), found, strict=True))
+    names = inputs.model_names([item.origin for item in found], options.name, root=options.root)
+    due = dict(zip(names, found, strict=True))
     for model, (source, _) in _models(table).items():
         item = due.pop(model, None)
-        if item is None or inputs.source_name(item.path) != source or stamps.get(model) != (stamp(item.path) or None):
+        if item is None or inputs.source_name(item.origin) != source:
             return False
-    return all(not item.named and item.path.suffix.lower() in _NO_MODELS for item in due.values())
+        if stamps.get(model) != (stamp(item.origin) or None):
+            return False
+    # What lies among models, is none by its name, and is not in the table, was passed over, not overlooked.
+    return all(not item.named and item.path.suffix.lower() in NO_MODELS for item in due.values())
 
 
 def refuse_losing(table: Path, found: Sequence[Input]) -> None:
     """Raise TableError where writing a table anew would lose models that were read from other files."""
     if not table.is_file():
         return
-    sources = {inputs.source_name(item.path) for item in found}
+    sources = {inputs.source_name(item.origin) for item in found}
     lost = [model for model, (source, _) in _models(table).items() if source not in sources]
     if lost:
         raise TableError(

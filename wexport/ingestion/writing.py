@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import TableError
+from wexport.files import remote
 from wexport.files.locks import Lock
 from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
@@ -35,7 +36,7 @@ def write_table(
     if adding:
         _check_addition(
             target,
-            {result.model: inputs.source_name(item.path) for item, result in work},
+            {result.model: inputs.source_name(item.origin) for item, result in work},
             metadata_of(options, provenance),
         )
     with TableWriter(target, metadata_of(options, provenance)) as writer:
@@ -146,11 +147,11 @@ def write_parts(
     for item, result in work:
         # Whether the files beside a model have changed, nobody remembers.
         metadata, part = _metadata_of_part(shared, item, result, options), stored.part_path(folder, result.model)
-        if not options.external_data and stored.is_current(part, metadata, result.model, stamp(item.path)):
+        if not options.external_data and stored.is_current(part, metadata, result.model, stamp(item.origin)):
             result.status = "unchanged"
         elif (other := _other_source(part, metadata)) is not None:
             result.fail(
-                f"{item.path}: {part} holds a model {result.model!r} already, read from {other}",
+                f"{item.origin}: {part} holds a model {result.model!r} already, read from {other}",
                 "give this one another name with --name, e.g. --name '{parent}/{stem}', or name another --out",
             )
         else:
@@ -249,7 +250,8 @@ def _other_source(part: Path, metadata: Mapping[str, Any]) -> str | None:
         before = str(stored.read_metadata(part)["source"]["path"])
     except (TableError, KeyError, TypeError, ValueError):
         return None
-    return before if before != metadata["source"]["path"] and os.path.lexists(before) else None
+    gone = not remote.is_uri(before) and not os.path.lexists(before)
+    return before if before != metadata["source"]["path"] and not gone else None
 
 
 def _make_folder(folder: Path) -> None:
@@ -275,4 +277,5 @@ def metadata_of(options: Options, provenance: Provenance | None = None) -> dict[
         chosen["external_data"] = True
     if provenance:
         chosen["plugins"] = dict(provenance)
-    return {"wexport_version": __version__, "schema_version": SCHEMA_VERSION, "options": chosen}
+    kept = {"wexport_version": __version__, "schema_version": SCHEMA_VERSION, "options": chosen}
+    return kept if options.root is None else {**kept, "root": options.root}

@@ -10,6 +10,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +46,14 @@ class Item:
 class Done:
     """The end of a task.
 
-    failure: None, or why it failed: "crashed", "killed" (from outside), "timed out", "memory", "error".
-    reason: in words.
+    failure: None, or why it failed: "crashed", "killed" (from outside), "timed out", "memory", "error", or "unready",
+    with the `error` that its preparation raised. reason: in words.
     """
 
     task: int
     failure: str | None = None
     reason: str = ""
+    error: WexportError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Pool:
     quiet_of: seconds of processor time that a task may take before a word of it is heard; None for any.
     memory: bytes that a child may allocate beyond what it holds when it is ready. more: called in the child, a function
         of a module: bytes that a task may have besides.
+    around: entered before a task is handed out, in a thread of its child's, and left when it has ended; it may wait for
+        what the task needs, and raises WexportError where that does not come.
     spare: called when a child was lost, with the setup, the words that it left with `breadcrumb`, and how it was lost;
         says with which setup to try the same once more, or None where nobody but the task is to blame.
     """
@@ -85,6 +89,7 @@ class Pool:
         more: Callable[[Any], int] | None = None,
         quiet_of: Callable[[Any], float | None] = lambda task: None,
         spare: Callable[[Any, tuple[str, ...], str], Retry | None] = lambda setup, stage, loss: None,
+        around: Callable[[Any], AbstractContextManager[None]] = lambda task: nullcontext(),
     ) -> None:
         self._start = {
             "worker": worker,
@@ -94,7 +99,7 @@ class Pool:
             "work": "reading a file",
         }
         self._jobs, self._budget_of, self._spare = jobs, budget_of, spare
-        self._quiet_of = quiet_of
+        self._quiet_of, self._around = quiet_of, around
         self._left: dict[Hashable, float] = {}
         self._lock = threading.Condition()
         self._stop = False
@@ -180,13 +185,19 @@ class Pool:
             while (task := self._take()) is not None:
                 if child is None:
                     child = self._spawn()
-                outcome = self._converse(child, task)
-                if outcome.failure in LOST or child.heap_grew:
-                    again = self._spared(child, outcome.reason) if outcome.failure in BLAMED else None
-                    self._discard(child)
-                    child = None
-                    if again is not None:
-                        outcome = self._once_more(task, again)
+                with ExitStack() as prepared:
+                    try:
+                        prepared.enter_context(self._around(self._tasks[task]))
+                    except WexportError as error:
+                        self._put(Done(task, "unready", str(error), error))
+                        continue
+                    outcome = self._converse(child, task)
+                    if outcome.failure in LOST or child.heap_grew:
+                        again = self._spared(child, outcome.reason) if outcome.failure in BLAMED else None
+                        self._discard(child)
+                        child = None
+                        if again is not None:
+                            outcome = self._once_more(task, again)
                 self._put(outcome)
         except BaseException as error:  # handed to the caller's thread, which raises it
             with self._lock:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wexport.errors import BudgetError, ReadError
 from wexport.files import shards
+from wexport.files.spool import Spool
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
@@ -56,12 +59,29 @@ def read(
     Files that were met in a folder and hold no weights are passed over. Raises BudgetError where all values together
     are more than 2 GiB.
     """
-    tasks = [ReadTask(item.path, item.part, item.named) for item in inputs]
+    with Spool() as spool:
+        paths = [item.path if item.remote is None else spool.expect(item.remote) for item in inputs]
+        spool.begin()
+        return _read(inputs, paths, names, setup, timeout, spool)
+
+
+def _read(
+    inputs: Sequence[Input],
+    paths: Sequence[Path],
+    names: Sequence[str],
+    setup: Setup,
+    timeout: float | None,
+    spool: Spool,
+) -> tuple[list[Held], list[tuple[str, str, str]]]:
+    tasks = [ReadTask(path, item.part, item.named) for path, item in zip(paths, inputs, strict=True)]
 
     def budget(task: ReadTask) -> tuple[ReadTask, float]:
         return task, BASE_SECONDS + shards.total_size(task.path) // SECOND_BYTES if timeout is None else timeout
 
-    pool = Pool(_worker, jobs=min(2, len(tasks)), setup=setup, budget_of=budget, spare=blame_plugins())
+    def around(task: ReadTask) -> AbstractContextManager[None]:
+        return spool.there(task.path)
+
+    pool = Pool(_worker, jobs=min(2, len(tasks)), setup=setup, budget_of=budget, spare=blame_plugins(), around=around)
     held: list[Held] = []
     failed: list[tuple[str, str, str]] = []
     opened: ModelOpened | None = None
@@ -72,7 +92,9 @@ def read(
         for event in events:
             if isinstance(event, Done):
                 name, item = names[event.task], inputs[event.task]
-                if event.failure is not None:
+                if event.error is not None:
+                    failed.append((name, event.reason, event.error.hint))
+                elif event.failure is not None:
                     failed.append((name, event.reason, "copy or save it again, or give it longer with --timeout"))
                 elif opened is not None and opened.tensors:
                     held.append(Held(name, opened, _canonical(opened.tensors, flat)))
@@ -81,7 +103,8 @@ def read(
                 opened, flat = None, []
             elif isinstance(event.value, Failed):
                 if inputs[event.task].named or not event.value.foreign:
-                    failed.append((names[event.task], event.value.reason, event.value.hint))
+                    reason = event.value.reason.replace(str(paths[event.task]), str(inputs[event.task].origin))
+                    failed.append((names[event.task], reason, event.value.hint))
             elif isinstance(event.value, ModelOpened):
                 opened, flat = event.value, [[] for _ in event.value.tensors]
             else:

@@ -116,6 +116,13 @@ def part_sources(folder: Path) -> dict[Path, tuple[str, str]]:
     return found
 
 
+def root(table: Path) -> str | None:
+    """What the names of a table's models are relative to, or of those in a folder of parts, if it was said."""
+    path = next(iter(sorted(table.glob("*.parquet"))), None) if table.is_dir() else table
+    found = None if path is None else read_metadata(path).get("root")
+    return found if isinstance(found, str) else None
+
+
 def part_path(folder: Path, model: str) -> Path:
     """Where the part of a model stands in a folder of parts."""
     name = urllib.parse.quote(model, safe=" ()[]{}=,+@~")
