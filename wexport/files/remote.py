@@ -268,8 +268,8 @@ def _pieces(uri: str, answer: Any) -> Iterator[memoryview]:
         yield memoryview(piece)
 
 
-def put(path: Path, uri: str, *, replacing: RemoteFile | None = None, overwrite: bool = False) -> None:
-    """Make a local file one of the store's: whole or not at all, and only where none stands.
+def put(path: Path, uri: str, *, replacing: RemoteFile | None = None, overwrite: bool = False) -> str:
+    """Make a local file one of the store's: whole or not at all, and only where none stands. Returns its etag.
 
     replacing: the file that it takes the place of, unless that is another by now. overwrite: whatever stands there.
     Raises OutputError if it cannot be written, UsageError if another stands there.
@@ -282,7 +282,10 @@ def put(path: Path, uri: str, *, replacing: RemoteFile | None = None, overwrite:
     # A put in one request is conditional on all stores; one in parts is so on none.
     parts = path.stat().st_size > (SMALL_BYTES if overwrite else 4 << 30)
     with path.open("rb") as file:
-        _asked(uri, lambda: obstore.put(_store(base), name, file, mode=mode, use_multipart=parts), writing=True)
+        answer: Any = _asked(
+            uri, lambda: obstore.put(_store(base), name, file, mode=mode, use_multipart=parts), writing=True
+        )
+    return answer["e_tag"] or ""
 
 
 def delete(uri: str) -> None:

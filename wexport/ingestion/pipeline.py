@@ -7,12 +7,12 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wexport.errors import UsageError
-from wexport.files import shards
+from wexport.errors import UsageError, WexportError
+from wexport.files import remote, shards
 from wexport.files.locks import locked
 from wexport.files.outputs import TABLE
 from wexport.ingestion import in_memory, inputs, left_overs, places, series
@@ -29,12 +29,12 @@ PathLike = str | os.PathLike[str]
 class IngestResult:
     """What an ingest did.
 
-    out: the table or folder. models: how each model ended. rows: of the table. seconds: what it took. written: whether
-    the table was changed. broken: plugins that could not be used, if any. left: what the table holds of files that are
-    gone or failed now, or under names that they had before.
+    out: the table or folder, a path or URI. models: how each model ended. rows: of the table. seconds: what it took.
+    written: whether the table was changed. broken: plugins that could not be used, if any. left: what the table holds
+    of files that are gone or failed now, or under names that they had before.
     """
 
-    out: Path
+    out: Path | str
     models: list[ModelResult]
     rows: int
     seconds: float
@@ -77,7 +77,8 @@ def ingest(
     paths: a file, folder or glob pattern, or several of them; URIs (s3://, gs://, az://, https://, file://) of these,
         too, with `wexport[cloud]`. A model in memory is for `ingest_model`; until the next
         version it is taken here too, with a DeprecationWarning.
-    out: a Parquet file, or a folder (an existing one, or a path that ends in "/") for one part per model.
+    out: a Parquet file, or a folder (an existing one, or a path that ends in "/") for one part per model; or a URI of
+        one (s3://, gs://, az://), where a file that is there is replaced with `append` or `overwrite` alone.
     detail: "full", or "summary" without sample, grid and units, for mailing.
     optimizer: rows for the optimizer's state too.
     external_data: read values that a file says stand in others, if these lie in its own folder.
@@ -126,6 +127,10 @@ def ingest(
     if any(value is not None for value in of_a_model.values()):
         raise UsageError("run, step and source are for a model in memory", hint="series=REGEX reads them from names")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    if remote.is_remote(out):
+        return _to_store(given, str(out), options, progress, overwrite)
+    if remote.is_uri(out):
+        out = remote.local_path(str(out)) or out
     return _ingest_files(given, out, options, progress, overwrite)
 
 
@@ -204,6 +209,24 @@ def _ingest_files(
         # Under the same lock: what is written here is what is looked at, and made anew without what is pruned.
         left = left_overs.find(target, results, prune=chosen.prune) if folder or chosen.append else ()
     return IngestResult(target, results, rows, time.monotonic() - begun, written, broken, left)
+
+
+def _to_store(
+    paths: Iterable[PathLike], uri: str, options: Options, progress: Progress | None, overwrite: bool
+) -> IngestResult:
+    """A table made here, and put where the URI says."""
+    from wexport.ingestion import to_store
+
+    with to_store.written(uri, append=options.append, overwrite=overwrite) as (place, put):
+        try:
+            result = _ingest_files(paths, place, options, progress, overwrite=False)
+            if result.written or any(left.pruned for left in result.left):
+                put()
+        except WexportError as error:
+            raise type(error)(str(error).replace(place, uri), hint=error.hint) from None
+        for model in result.models:
+            model.reason = model.reason.replace(place, uri)
+    return replace(result, out=uri)
 
 
 def _ingest_model(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wexport.compatibility import renamed
 from wexport.errors import ReadError, UsageError
-from wexport.files import outputs
+from wexport.files import cached, outputs, remote
 from wexport.findings.checking import check
 from wexport.findings.finding import Finding
 from wexport.ingestion import inputs, places, reuse
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 class Comparison:
     """What `compare` found: the answers of the queries `models`, `clusters` and `rank`, and what `check` finds.
 
-    table: the file or folder asked. ingested: how each model file ended; None where nothing had to be read.
+    table: the file or folder asked, by its path or URI. ingested: how each model file ended; None where nothing had to
+    be read.
     models: a row a model. findings: the worst first, information too. clusters: which models are close, which stands
     apart. rank: the order by the user's metric; None without metrics.
     """
 
-    table: Path
+    table: Path | str
     ingested: IngestResult | None
     models: pa.Table
     findings: list[Finding]
@@ -108,15 +109,15 @@ def _table(
     progress: Progress | None,
     overwrite: bool,
     options: dict[str, Any],
-) -> tuple[Path, IngestResult | None]:
+) -> tuple[Path | str, IngestResult | None]:
     """The table to ask: the one given, the one that is up to date, or one made now."""
-    tables = [path for path in given if _is_table(Path(path))]
+    tables = [path for path in given if _is_table(path)]
     if len(given) == len(tables) == 1:
-        return Path(given[0]), None
+        return str(given[0]) if remote.is_remote(given[0]) else Path(given[0]), None
     if tables:
         raise UsageError(f"{tables[0]}: is a table, and one table alone can be compared", hint="name model files only")
     out = Path(text)
-    if not places.is_folder(text):
+    if not places.is_folder(text) and not remote.is_remote(text):
         outputs.claim(text, outputs.TABLE, inputs=metrics, overwrite=overwrite)
         found = [item for item in inputs.expand(given) if os.path.realpath(item.path) != os.path.realpath(out)]
         if out.is_file() and outputs.TABLE.ours(out):
@@ -132,18 +133,22 @@ def _table(
         raise ReadError(
             f"none of {len(failed):,} files can be read, the first: {failed[0].reason}", hint=failed[0].hint
         )
-    return out, result
+    return text if remote.is_remote(text) else out, result
 
 
-def _is_table(path: Path) -> bool:
+def _is_table(named: PathLike) -> bool:
     """Whether a path is a table rather than models: a Parquet file, or a folder of nothing else but metrics."""
+    if remote.is_remote(named):
+        folder = str(named).endswith("/") and not remote.is_web(str(named))
+        return str(named).endswith(".parquet") or (folder and bool(cached.parts(str(named))))
+    path = Path(named)
     if path.is_dir():
         suffixes = {file.suffix for file in path.iterdir() if not file.name.startswith(".")}
         return ".parquet" in suffixes and suffixes <= {".parquet", ".csv"}
     return path.suffix == ".parquet"
 
 
-def _rank(table: Path, metrics: Sequence[PathLike], by: Mapping[str, Any], limits: Mapping[str, Any]) -> pa.Table:
+def _rank(table: Path | str, metrics: Sequence[PathLike], by: Mapping[str, Any], limits: Mapping[str, Any]) -> pa.Table:
     from wexport.queries.metrics import gather
 
     with tempfile.TemporaryDirectory(prefix="wexport-") as folder:

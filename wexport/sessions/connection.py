@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from wexport.errors import MissingFileError, UsageError
+from wexport.files import cached
 from wexport.model.kinds import checked
 from wexport.sessions.statements import as_query_error, first_line, literal, name_of, reading_statement
 from wexport.sessions.table_files import as_pattern, check_files, table_files
@@ -188,7 +189,7 @@ def connect(
 ) -> Connection:
     """Open a table for queries.
 
-    table: a file that `ingest` wrote, a folder of parts, or a pattern.
+    table: a file that `ingest` wrote, a folder of parts, a pattern, or a URI of these, which is fetched once.
     files: your own CSV, TSV, JSON, JSON lines or Parquet files, by the name that the queries call them.
     memory: bytes that DuckDB may take; most of its work, not all, keeps to it.
     threads: as many as there are cores by default.
@@ -199,6 +200,7 @@ def connect(
     for names, files or kinds that make no sense.
     """
     wanted = checked(kinds)
+    table = cached.local(table)
     parts = table_files(table)
     named = {name: Path(path) for name, path in (files or {}).items()}
     # A setting of each cursor by itself otherwise, and on in new ones.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from wexport.errors import QueryError, UsageError, WexportError
+from wexport.files import cached, remote
 from wexport.model.kinds import checked
 from wexport.processes.child import Child, Work
 
@@ -203,7 +204,7 @@ def _described(
     """The table, files and kinds of a session; where the table is a connection, its own, and the files beside them."""
     named = {name: os.fspath(path) for name, path in (files or {}).items()}
     if isinstance(table, (str, os.PathLike)):
-        return {"table": os.fspath(table), "files": named, "kinds": checked(kinds)}
+        return {"table": cached.local(table), "files": named, "kinds": checked(kinds)}
     connection = _connection(table)
     if kinds and checked(kinds) != connection.kinds:
         raise UsageError("a connection is of some kinds already", hint="wexport.connect(path, kinds=['gradient'])")
@@ -220,10 +221,10 @@ def _connection(table: object) -> Connection:
     return table
 
 
-def path_of(table: PathLike | Connection) -> Path:
-    """Where a table is that is asked for its weights. Raises UsageError for a connection over other kinds."""
+def path_of(table: PathLike | Connection) -> Path | str:
+    """The path or URI of a table that is asked for its weights. Raises UsageError for a connection over other kinds."""
     if isinstance(table, (str, os.PathLike)):
-        return Path(table)
+        return str(table) if remote.is_remote(table) else Path(table)
     connection = _connection(table)
     if connection.kinds:
         raise UsageError(
