@@ -109,5 +109,5 @@ def test_a_series_pattern_overrides() -> None:
     assert series(["mini_XCEPTION.102-0.66"], pattern) == [("mini_XCEPTION", 102)]
     with pytest.raises(UsageError, match="no group named step"):
         series_pattern("epoch")
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="not a regular expression"):
         series_pattern("(")
