@@ -32,7 +32,7 @@ def known_names(target: Path) -> dict[str, str]:
     try:
         return stored.model_names(target)
     except (TableError, OSError, ValueError):
-        return {}  # what is no table is told when it is to be written
+        return {}  # what is not a table is told when it is to be written
 
 
 def with_root(target: Path, options: Options) -> Options:
