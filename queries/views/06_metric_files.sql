@@ -27,6 +27,15 @@ CREATE OR REPLACE MACRO name_level(text, name) AS CASE
     WHEN regexp_matches(text.loose, '^(fold|seed|trial)_\d+$') AND ends_with(name.loose, '_' || text.loose) THEN 5
 END;
 
+-- What two names have in common of which one may mean the other, at any level; so that no name has to be held against
+-- every other.
+CREATE OR REPLACE MACRO name_keys(name) AS list_distinct([
+    'path ' || regexp_extract(name.whole, '[^/]*$'),
+    'path ' || regexp_extract(name.stem, '[^/]*$'),
+    'loose ' || name.loose,
+    'place ' || nullif(regexp_extract('_' || name.loose, '_((fold|seed|trial)_\d+)$', 1), '')
+]);
+
 -- The user's file, wide or long, as rows of (entry, named_as, epoch, metric, cell).
 -- named_as is NULL where no column names a model, as in the file of Keras' CSVLogger.
 CREATE OR REPLACE MACRO metric_entries(metrics) AS TABLE
@@ -107,18 +116,29 @@ plain AS MATERIALIZED (
     FROM (SELECT *, unnest(list_distinct([parts.whole, parts.stem])) AS key FROM texts) AS texts
     JOIN models ON models.parts.whole = key
 ),
+unmet AS MATERIALIZED (
+    SELECT *, unnest(name_keys(parts)) AS key FROM texts WHERE named_as NOT IN (SELECT named_as FROM plain)
+),
 fits AS (
     SELECT named_as, model, NULL AS run, level
     FROM plain
     UNION ALL
-    SELECT
-        named_as, model, NULL,
-        CASE WHEN source = named_as THEN 1 ELSE name_level(texts.parts, models.parts) END
-    FROM texts CROSS JOIN models
-    WHERE named_as NOT IN (SELECT named_as FROM plain)
+    SELECT unmet.named_as, models.model, NULL, name_level(any_value(unmet.parts), any_value(models.parts))
+    FROM unmet JOIN (SELECT model, parts, unnest(name_keys(parts)) AS key FROM models) AS models USING (key)
+    GROUP BY unmet.named_as, models.model
     UNION ALL
-    SELECT named_as, NULL, run, least(name_level(texts.parts, runs.parts), name_level(texts.parts, folder)) + 0.5
-    FROM texts CROSS JOIN runs
+    SELECT DISTINCT unmet.named_as, models.model, NULL, 1
+    FROM unmet JOIN models ON models.source = unmet.named_as
+    UNION ALL
+    SELECT
+        texts.named_as, NULL, runs.run,
+        least(name_level(any_value(texts.parts), any_value(runs.parts)),
+            name_level(any_value(texts.parts), any_value(runs.folder))) + 0.5
+    FROM (SELECT named_as, parts, unnest(name_keys(parts)) AS key FROM texts) AS texts
+    JOIN (
+        SELECT run, parts, folder, unnest(list_concat(name_keys(parts), name_keys(folder))) AS key FROM runs
+    ) AS runs USING (key)
+    GROUP BY texts.named_as, runs.run
 ),
 best AS MATERIALIZED (
     SELECT * FROM fits WHERE level IS NOT NULL QUALIFY rank() OVER (PARTITION BY named_as ORDER BY level) = 1
