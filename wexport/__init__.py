@@ -38,6 +38,7 @@ _LAZY = {
     "ingest": "wexport.ingestion.pipeline",
     "ingest_model": "wexport.ingestion.pipeline",
     "inspect": "wexport.ingestion.inspection",
+    "notebook": "wexport.reports.notebook",
     "query": "wexport.queries.asking",
     "relate": "wexport.relating.relate",
     "report": "wexport.reports.report",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from wexport.relating.relate import Related, relate
     from wexport.relating.results import Kinship
     from wexport.reports.comparison import Comparison, compare
+    from wexport.reports.notebook import notebook
     from wexport.reports.report import report
     from wexport.sessions.connection import Connection, connect
 
@@ -170,6 +172,7 @@ __all__ = [
     "ingest",
     "ingest_model",
     "inspect",
+    "notebook",
     "plot",
     "query",
     "relate",

@@ -71,6 +71,9 @@ ONE_KIND = frozenset(
 )
 """Queries that are of one kind by themselves, weights or what they are called after: they can be asked of no other."""
 
+OF_METRICS = frozenset({"rank", "predictors"})
+"""Queries that read the user's metrics, and can say nothing without."""
+
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 _CONSTANTS = {"NULL": None, "true": True, "false": False}
@@ -163,6 +166,11 @@ def _prepared(
         raise UsageError(
             f"{named.name} is not asked of {' and '.join(session.kinds)} rows",
             hint="leave --kinds out; outputs and gradients have queries of these names",
+        )
+    if named.name in OF_METRICS and "metrics" not in session.files:
+        raise UsageError(
+            f"the query {named.name} reads how your models do, and no metrics are given",
+            hint="--metrics FILE, in Python metrics=FILE: CSV, JSON or Parquet, with columns model and, say, val_loss",
         )
     given = typed(named, given)
     if named.name in PYTHON_FORMS:
