@@ -93,6 +93,10 @@ class Answer(Tabular):
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
+    def equals(self, other: Answer | pa.Table, check_metadata: bool = False) -> bool:
+        """Whether another answer or table is the same."""
+        return bool(self._table.equals(other._table if isinstance(other, Answer) else other, check_metadata))
+
     def __eq__(self, other: object) -> bool:
         return bool(self._table == (other._table if isinstance(other, Answer) else other))
 
