@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wexport.errors import UsageError
-from wexport.ingestion.series import series, series_pattern, describe
+from wexport.ingestion.series import describe, series, series_pattern
 
 
 @pytest.mark.parametrize(
