@@ -1,4 +1,4 @@
-"""What the command line prints: safe text, tables in four formats, numbers, and a histogram in one line."""
+"""What the command line prints: safe text, tables in four formats, and numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from wexport.terminal.text import figure, safe
 if TYPE_CHECKING:
     from rich.console import Console
 
-_BARS = " ▁▂▃▄▅▆▇█"
 GAP = 3
 """Characters between two columns."""
 FOLD_WIDTH = 36
@@ -240,30 +239,3 @@ def _cut(text: str) -> str:
     if len(text) <= CELL_CHARACTERS:
         return text
     return f"{text[: CELL_CHARACTERS - 30]}\N{HORIZONTAL ELLIPSIS} ({len(text):,} characters)"
-
-
-def spark(lower: Sequence[float], upper: Sequence[float], count: Sequence[int], width: int = 24) -> str:
-    """A histogram as one line of `width` bars over equal steps from the lowest to the highest edge.
-
-    A stored bin that spans several steps is spread over them evenly; one narrower than a step falls into the step of
-    its middle. Heights are relative to the highest bar; any step that holds a value shows at least the lowest bar.
-    """
-    if not len(count):
-        return ""
-    low, high = min(lower), max(upper)
-    if low == high:
-        return " " * (width // 2) + _BARS[-1] + " " * (width - width // 2 - 1)
-    if math.isinf(high - low):  # near the largest number of all: the shape is the same in quarters
-        return spark([each / 4 for each in lower], [each / 4 for each in upper], count, width)
-    step = (high - low) / width
-    heights = [0.0] * width
-    for left, right, number in zip(lower, upper, count, strict=True):
-        if right - left <= step:
-            heights[min(width - 1, int(((left + right) / 2 - low) / step))] += number
-            continue
-        first, last = int((left - low) / step), min(width - 1, int((right - low) / step))
-        for place in range(first, last + 1):
-            inside = min(right, low + (place + 1) * step) - max(left, low + place * step)
-            heights[place] += number * max(0.0, inside) / (right - left)
-    top = max(heights)
-    return "".join(_BARS[0 if not value else max(1, round(8 * value / top))] for value in heights)
