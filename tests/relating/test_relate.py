@@ -88,6 +88,7 @@ def scaled(weights: Weights) -> Weights:
 
 def saved(path: Path, weights: Weights, layers: list[dict[str, Any]] | None = None) -> Path:
     """A legacy Keras file; layers: None leaves the config out, as `save_weights` does."""
+    path.parent.mkdir(exist_ok=True)
     with h5py.File(path, "w") as file:
         group = file if layers is None else file.create_group("model_weights")
         if layers is not None:
@@ -226,6 +227,18 @@ def test_the_command_tells_a_folder_and_a_pair(base: Path, tmp_path: Path) -> No
     assert {rows[0]["model_a"], rows[0]["model_b"]} == {"base", "other"}
     done = CliRunner().invoke(cli, ["relate", str(base), str(tmp_path / "other.h5")])
     assert "hidden units are in another place" in done.output
+
+
+def test_what_decides_stays_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    for seed in range(4):
+        saved(tmp_path / f"a_folder_of/some_models-with_{seed:02}-long.names.h5", residual(seed // 2), RESIDUAL)
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(cli, ["relate", str(tmp_path)])
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines[:-4])) <= 80
+    head = " ".join(lines[:4])
+    assert all(word in head for word in ("relation", "similarity", "aligned", "chance"))
+    assert "trained apart" not in head
+    assert any("identical" in line and "1.000" in line for line in lines)
 
 
 def test_one_file_is_nothing_to_relate(base: Path) -> None:

@@ -37,13 +37,15 @@ def relate(paths: tuple[str, ...], form: str, rows: int, **options: Any) -> None
     The exit code is 0, or 1 if a file could not be read and the others were, 2 for wrong usage, 3 if fewer than two
     models could be read.
     """
+    from wexport.analysis.relations import WORDS
     from wexport.relating.relate import relate as run
-    from wexport.relating.results import WORDS
 
     found = run(paths, **options)
     for name, reason, hint in found.failed:
         say(f"warning: {name}: {reason}" + (f" ({hint})" if hint else ""))
-    pairs = sorted(found.pairs, key=lambda pair: list(WORDS).index(pair.relation))
+    pairs = sorted(
+        found.pairs, key=lambda pair: (WORDS.index(pair.relation), -(pair.aligned_similarity or pair.similarity or 0))
+    )
     if form == "json":
         print(json.dumps([asdict(pair) for pair in pairs], indent=1))
     else:
@@ -52,7 +54,7 @@ def relate(paths: tuple[str, ...], form: str, rows: int, **options: Any) -> None
 
 
 def _print(pairs: list[Kinship], form: str, rows: int) -> None:
-    from wexport.relating.results import WORDS
+    from wexport.analysis.relations import MEANINGS
     from wexport.terminal import tables
     from wexport.terminal.text import safe
 
@@ -63,14 +65,16 @@ def _print(pairs: list[Kinship], form: str, rows: int) -> None:
         return
     shown = pairs[:rows] if rows and form == "table" else pairs
     columns = ["a", "b", "relation", "similarity", "aligned", "by chance", "p (trained apart)"]
-    tables.show(columns, [_row(pair) for pair in shown], form)
+    tables.show(columns, [_row(pair) for pair in shown], form, first_out=columns[-1:])
     if len(shown) < len(pairs):
         print(f"... and {len(pairs) - len(shown):,} more pairs (--rows 0 shows all)")
     for word in dict.fromkeys(pair.relation for pair in shown):
-        print(f"{word}: {WORDS[word]}")
+        print(f"{word}: {MEANINGS[word]}")
     if len(shown) == 1:
         for line in shown[0].evidence:
             print(safe(line))
+        if shown[0].earlier:
+            print(safe(f"came first: {shown[0].earlier}"))
         if shown[0].differs:
             more = f", and {len(shown[0].differs) - 5} more" if len(shown[0].differs) > 5 else ""
             print(safe(f"differ: {', '.join(shown[0].differs[:5])}{more}"))

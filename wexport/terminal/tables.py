@@ -26,6 +26,8 @@ GAP = 3
 """Characters between two columns."""
 FOLD_WIDTH = 36
 """Words longer than this are folded where there is not room for them."""
+NARROW_WIDTH = 12
+"""The same where columns would have to be left out that decide."""
 UPRIGHT_ROWS = 3
 """So many rows are shown with a line a column where the columns do not fit side by side."""
 SHOWN_ITEMS = 6
@@ -66,10 +68,21 @@ def redirected(out: str | None) -> Iterator[None]:
             file.detach()  # it would close what is not in its place yet
 
 
-def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table", *, title: str = "") -> None:
-    """Print a table to standard output; JSON is a list of objects, CSV has a header."""
+def show(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    form: str = "table",
+    *,
+    title: str = "",
+    first_out: Sequence[str] = (),
+) -> None:
+    """Print a table to standard output; JSON is a list of objects, CSV has a header.
+
+    first_out: columns that are left out one by one where there is no room for all, before any other; then words are
+    folded more narrowly.
+    """
     if form == "table":
-        _show_table(columns, rows, title)
+        _show_table(columns, rows, title, first_out)
     else:
         show_rows(columns, [rows], form)
 
@@ -134,7 +147,9 @@ def _markdown(value: Any) -> str:
     return safe("" if value is None else value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
-def _show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
+def _show_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str, first_out: Sequence[str] = ()
+) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -143,6 +158,8 @@ def _show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
     cells = [[cell_text(cell) for cell in row] for row in rows]
     needs = [_need(name, [row[place] for row in cells]) for place, name in enumerate(columns)]
     shown = _that_fit(needs, console.width)
+    if first_out and None in shown:
+        shown, needs = _without(columns, needs, first_out, console.width)
     if len(shown) < len(columns) and 1 <= len(rows) <= UPRIGHT_ROWS:
         # Few rows of many columns are read more easily downwards.
         names = (
@@ -196,6 +213,19 @@ def _that_fit(needs: Sequence[int], width: int) -> list[int | None]:
             break
         left, right = (left, right + 1) if at_right else (left + 1, right)
     return [*range(left), None, *range(len(needs) - right, len(needs))]
+
+
+def _without(
+    columns: Sequence[str], needs: Sequence[int], first_out: Sequence[str], width: int
+) -> tuple[list[int | None], list[int]]:
+    """The places of the columns that fit once some are left out or words are folded; and what each needs."""
+    for narrow in (FOLD_WIDTH, NARROW_WIDTH):
+        narrowed = [min(need, narrow) for need in needs]
+        for count in range(len(first_out) + 1):
+            left = [place for place, name in enumerate(columns) if name not in first_out[:count]]
+            if sum(narrowed[place] for place in left) + GAP * len(left) <= width:
+                return list(left), narrowed
+    return _that_fit(needs, width), list(needs)
 
 
 def _widths(needs: Sequence[int], wishes: Sequence[int], room: int) -> list[int]:
