@@ -9,12 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wexport.errors import ReadError, UsageError
-from wexport.ingestion import inputs
-from wexport.ingestion.inputs import model_names
 from wexport.model.roles import KERNELS, NON_TRAINED
-from wexport.plugins.catalog import absolute
-from wexport.plugins.messages import Setup
 from wexport.relating import forms, judging, reading
 from wexport.relating.figures import cosine, percent, relative_l2, similarity
 from wexport.relating.judging import SAME
@@ -56,15 +51,7 @@ def relate(
     ReadError if fewer than two could be read, WexportError where SciPy is missing.
     """
     assignment(np.zeros((1, 1)))  # what is missing is told before anything is read
-    found = inputs.expand(paths)
-    if len(found) < 2:
-        raise UsageError(f"{len(found)} file is nothing to relate", hint="name two model files or more, or a folder")
-    names = model_names([item.called for item in found])
-    setup = Setup(absolute(plugins), reader, external_data=external_data)
-    held, failed = reading.read(found, names, setup, timeout)
-    if len(held) < 2:
-        told = "; ".join(f"{name}: {reason}" for name, reason, _ in failed[:3])
-        raise ReadError(f"fewer than two models could be read{f': {told}' if told else ''}", hint="name model files")
+    held, failed = reading.read_all(paths, external_data=external_data, reader=reader, plugins=plugins, timeout=timeout)
     comparison = Comparison()
     return Related([comparison.pair(a, b) for a, b in itertools.combinations(held, 2)], failed)
 
