@@ -85,7 +85,7 @@ def _print_averages(told: Averages, form: str, rows: int) -> None:
     cells = [
         [
             each.model,
-            " + ".join(f"{share:.7g} {part}" for part, share in zip(each.parts, each.coefficients, strict=True))
+            " + ".join(f"{share:.6g} {part}" for part, share in zip(each.parts, each.coefficients, strict=True))
             or each.reason,
             *(f"{figure:.2g}" for figure in (each.residual, each.unexplained, each.chance)),
             each.rank,
