@@ -140,7 +140,7 @@ class Connection:
             cursor.execute(f"SET VARIABLE {_KINDS_VARIABLE} = {literal(self.kinds)}")
         for name, value in (parameters or {}).items():
             if name_of(name, "parameter", "use letters, digits and _").lower() in (_TABLE_VARIABLE, _KINDS_VARIABLE):
-                raise UsageError(f"{name} is no parameter", hint="name the table itself, or the kind with --kinds")
+                raise UsageError(f"{name} is not a parameter", hint="name the table itself, or the kind with --kinds")
             try:
                 cursor.execute(f'SET VARIABLE "{name}" = {literal(value)}')
             except duckdb.Error as error:
