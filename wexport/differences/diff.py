@@ -6,10 +6,12 @@ import contextlib
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wexport.answers.tabular import Part, Tabular
+from wexport.differences import rows
 from wexport.differences.results import (
     AMBIGUOUS,
     CHANGED,
@@ -42,6 +44,9 @@ from wexport.plugins.messages import Setup
 from wexport.processes.child import Work
 from wexport.processes.pool import MEMORY_BYTES, Done, Pool
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _WORDS = {
     IDENTICAL: "identical",
     OTHER_DTYPE: "equal but for their dtype",
@@ -55,6 +60,13 @@ _WORDS = {
     AMBIGUOUS: "that may be one of several",
     NOT_COMPARED: "not compared",
 }
+_SHOWN = [
+    *("status", "name_a", "name_b", "canonical_shape_a", "canonical_shape_b", "changed_fraction", "max_abs_difference"),
+    *("relative_l2", "cosine", "matched_by", "detail"),
+]
+"""The columns that a page shows."""
+_TOLD = 20
+"""How many layers and notes a page tells."""
 _HINTS = {
     "timed out": "give it longer with --timeout SECONDS",
     "memory": "a file asks for more than any of its tensors should; it may be damaged or hostile",
@@ -63,7 +75,7 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Tabular):
     """How two model files differ.
 
     tensors: every tensor of either file, what needs looking at first; in the model's order within one status.
@@ -106,6 +118,18 @@ class Diff:
         return f"{'same' if self.same else 'different'}: {', '.join(parts)}" + (
             f" (matched {', '.join(by)})" if by else ""
         )
+
+    def to_arrow(self) -> pa.Table:
+        """A row a tensor of either file, or a pair, with the columns of `wexport diff --format csv`."""
+        return rows.to_arrow(self.tensors)
+
+    def _parts(self) -> Iterable[Part]:
+        files = [f"{which}: {side.path} ({side.format})" for which, side in (("a", self.a), ("b", self.b))]
+        notes = [*self.edits[:_TOLD], *(f"note: {note}" for note in self.notes[:_TOLD])]
+        shown = [each for each in self.tensors if each.status != IDENTICAL]
+        table = rows.to_arrow(shown).select(_SHOWN)
+        empty = [name for name in _SHOWN if table[name].null_count == table.num_rows]
+        return [Part(table, told=[*files, *notes, self.summary()], left_out=empty)]
 
 
 def _no_difference(each: TensorDiff) -> bool:

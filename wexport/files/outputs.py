@@ -201,8 +201,11 @@ def _begins(pattern: re.Pattern[bytes]) -> Callable[[Path], bool]:
     return lambda path: pattern.match(_head(path)) is not None
 
 
+_NOTEBOOK = re.compile(rb'\{\s*"metadata": \{\s*"wexport": \{')
+"""As it is written; Jupyter sorts the keys when somebody works in it, and then it is theirs."""
 TABLE = Kind("a table", _is_table, streams=False, error=TableError)
 PAGE = Kind("a page", _is_page)
+NOTEBOOK = Kind("a notebook", _begins(_NOTEBOOK))
 PICTURE = Kind("a picture", _is_picture)
 PARQUET_ANSWER = Kind("an answer", _is_parquet_answer)
 TEXT = Kind("a text", lambda path: False)

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.errors import UsageError, WexportError
 from wexport.files import remote, shards
 from wexport.files.locks import locked
@@ -21,12 +22,18 @@ from wexport.ingestion.left_overs import LeftOver
 from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.plugins.catalog import absolute
 from wexport.plugins.messages import PluginSummary
+from wexport.terminal.text import counted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PathLike = str | os.PathLike[str]
+_SHOWN = ["model", "status", "reason", "format", "run", "step", "tensors", "parameters"]
+"""What a page shows of each file."""
 
 
 @dataclass(frozen=True, slots=True)
-class IngestResult:
+class IngestResult(Tabular):
     """What an ingest did.
 
     out: the table or folder, a path or URI. models: how each model ended. rows: of the table. seconds: what it took.
@@ -45,6 +52,17 @@ class IngestResult:
     def with_status(self, *status: str) -> list[ModelResult]:
         """The models that ended so."""
         return [model for model in self.models if model.status in status]
+
+    def to_arrow(self) -> pa.Table:
+        """A row a model file, with the plain fields of `ModelResult` as columns."""
+        return table_of(ModelResult, self.models)
+
+    def _parts(self) -> Iterable[Part]:
+        table = self.to_arrow().select(_SHOWN)
+        empty = [name for name in ("run", "step", "reason") if not any(table[name].to_pylist())]
+        did = "wrote" if self.written else "left as it was:"
+        told = f"{did} {self.out}, {counted(self.rows, 'row')}, in {self.seconds:.1f} seconds"
+        return [Part(table, told=[told], left_out=empty)]
 
 
 Progress = Callable[[ModelResult, int, int], None]

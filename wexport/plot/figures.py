@@ -82,7 +82,7 @@ def figure(
         return _checked(kind, whole, table, size=size, **options)()
     draw: Callable[..., Any] = getattr(module, name)
     with style.settings():
-        made = Figure(figsize=size or (8, 4.5))
+        made = style.Picture(figsize=size or (8, 4.5))
         _checked(kind, draw, table, ax=made.subplots(), **options)()
     return made
 

@@ -101,7 +101,7 @@ def whole(
         geometry = Tiling.of(found[0].tiles.shape, colour == "rgb")
         # What the colour bar and the names of channels leave.
         height = rows * (0.84 * width / columns * geometry.height / geometry.width + 0.4) + 0.5
-        made = Figure(figsize=size or (width, min(max(height, 2.0), 9.0 if columns == 1 else 14.0)))
+        made = style.Picture(figsize=size or (width, min(max(height, 2.0), 9.0 if columns == 1 else 14.0)))
         panels = made.subplots(rows, columns, squeeze=False).ravel()
         names = style.short_all([one.model for one in found])
         for one, ax, name in zip(found, panels, names, strict=False):

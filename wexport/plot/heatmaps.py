@@ -92,7 +92,7 @@ def whole(
     data = load(table, slot, model, shown=shown)
     with style.settings():
         rows, columns = _layout(data)
-        made = Figure(figsize=size or _size(data, rows, columns))
+        made = style.Picture(figsize=size or _size(data, rows, columns))
         places = made.subplots(rows, columns, squeeze=False, height_ratios=_heights(data, rows))
         panels = [panel for row in data.panels for panel in row]
         for place in places.flat[len(panels) :]:

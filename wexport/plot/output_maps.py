@@ -52,7 +52,7 @@ def whole(
         layout = Tiling.of((data.shape[2], 1, *data.shape[:2]))
         height = float(np.clip(8 * layout.height / layout.width + 0.6, 2.0, 9.0))
     with style.settings():
-        made = Figure(figsize=size or (8.5, height))
+        made = style.Picture(figsize=size or (8.5, height))
         ax = made.subplots()
         _, scale = _draw(ax, data, number, limit)
         colour_bar([ax], scale)

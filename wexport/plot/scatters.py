@@ -73,7 +73,7 @@ def whole(
     """A whole figure. Options as of `scatter`."""
     data = load(table, a, b, slot)
     with style.settings():
-        figure = Figure(figsize=size or ((6.4, 6) if len(data.pairs) == 1 else (8.6, 5.6)))
+        figure = style.Picture(figsize=size or ((6.4, 6) if len(data.pairs) == 1 else (8.6, 5.6)))
         draw(data, figure.subplots(), colour=colour)
         _fit(figure, size)
     return figure

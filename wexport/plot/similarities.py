@@ -59,7 +59,7 @@ def whole(table: Table, *, model: str = "*", low: float = 0.0, size: tuple[float
     count = len(data.models)
     side = 4.0 + (0.42 * count if count <= VALUED else 0.12 * count + 1.0 if count <= NAMED else 5.5)
     with style.settings():
-        made = Figure(figsize=size or (side + 2.0, side))
+        made = style.Picture(figsize=size or (side + 2.0, side))
         draw(data, made.subplots(), low=low)
     return made
 

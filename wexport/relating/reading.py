@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from wexport.errors import BudgetError, ReadError
+from wexport.errors import BudgetError, ReadError, UsageError
 from wexport.files import shards
 from wexport.files.spool import Spool
+from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
-from wexport.plugins.catalog import blame_plugins
+from wexport.plugins.catalog import absolute, blame_plugins
 from wexport.plugins.messages import Setup
 from wexport.processes.child import Work
 from wexport.processes.pool import Done, Pool
@@ -52,7 +54,7 @@ def _worker(setup: Setup) -> tuple[None, Work]:
 
 
 def read(
-    inputs: Sequence[Input], names: Sequence[str], setup: Setup, timeout: float | None = None
+    found: Sequence[Input], names: Sequence[str], setup: Setup, timeout: float | None = None
 ) -> tuple[list[Held], list[tuple[str, str, str]]]:
     """The models that could be read, and of the others name, reason and way out.
 
@@ -60,20 +62,20 @@ def read(
     are more than 2 GiB.
     """
     with Spool() as spool:
-        paths = [item.path if item.remote is None else spool.expect(item.remote) for item in inputs]
+        paths = [item.path if item.remote is None else spool.expect(item.remote) for item in found]
         spool.begin()
-        return _read(inputs, paths, names, setup, timeout, spool)
+        return _read(found, paths, names, setup, timeout, spool)
 
 
 def _read(
-    inputs: Sequence[Input],
+    found: Sequence[Input],
     paths: Sequence[Path],
     names: Sequence[str],
     setup: Setup,
     timeout: float | None,
     spool: Spool,
 ) -> tuple[list[Held], list[tuple[str, str, str]]]:
-    tasks = [ReadTask(path, item.part, item.named) for path, item in zip(paths, inputs, strict=True)]
+    tasks = [ReadTask(path, item.part, item.named) for path, item in zip(paths, found, strict=True)]
 
     def budget(task: ReadTask) -> tuple[ReadTask, float]:
         return task, BASE_SECONDS + shards.total_size(task.path) // SECOND_BYTES if timeout is None else timeout
@@ -91,7 +93,7 @@ def _read(
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, Done):
-                name, item = names[event.task], inputs[event.task]
+                name, item = names[event.task], found[event.task]
                 if event.error is not None:
                     failed.append((name, event.reason, event.error.hint))
                 elif event.failure is not None:
@@ -102,8 +104,8 @@ def _read(
                     failed.append((name, "holds no weights", "name a model file"))
                 opened, flat = None, []
             elif isinstance(event.value, Failed):
-                if inputs[event.task].named or not event.value.foreign:
-                    reason = event.value.reason.replace(str(paths[event.task]), str(inputs[event.task].origin))
+                if found[event.task].named or not event.value.foreign:
+                    reason = event.value.reason.replace(str(paths[event.task]), str(found[event.task].origin))
                     failed.append((names[event.task], reason, event.value.hint))
             elif isinstance(event.value, ModelOpened):
                 opened, flat = event.value, [[] for _ in event.value.tensors]
@@ -115,6 +117,27 @@ def _read(
                         f"the values of these models are more than {MOST_BYTES >> 30} GiB together",
                         hint="relate fewer models at once",
                     )
+    return held, failed
+
+
+def read_all(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    external_data: bool,
+    reader: str | None,
+    plugins: Sequence[str],
+    timeout: float | None,
+) -> tuple[list[Held], list[tuple[str, str, str]]]:
+    """As `read`, for what the user names. Raises UsageError for fewer than two files, ReadError if fewer are read."""
+    found = inputs.expand(paths)
+    if len(found) < 2:
+        raise UsageError(f"{len(found)} file is nothing to relate", hint="name two model files or more, or a folder")
+    names = inputs.model_names([item.called for item in found])
+    setup = Setup(absolute(plugins), reader, external_data=external_data)
+    held, failed = read(found, names, setup, timeout)
+    if len(held) < 2:
+        told = "; ".join(f"{name}: {reason}" for name, reason, _ in failed[:3])
+        raise ReadError(f"fewer than two models could be read{f': {told}' if told else ''}", hint="name model files")
     return held, failed
 
 

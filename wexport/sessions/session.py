@@ -73,6 +73,8 @@ class Session:
         self._setup = {**_described(table, files, kinds), "memory": memory}
         self.kinds: list[str] = self._setup["kinds"]
         """What it is asked of instead of weights; empty for weights."""
+        self.files = frozenset(self._setup["files"] or ())
+        """The names of the files of yours that it can be asked of."""
         self._numbers = itertools.count()
         self._ready = False
         self._child: Child | None = self._begin()
@@ -327,6 +329,8 @@ class _Failure(NamedTuple):
 
 PRELOAD = ("wexport.sessions.connection", "pyarrow")
 """What a child needs and a parent may not; see `forkserver.fork`."""
+SHARED = ("pyarrow",)
+"""What both need."""
 
 
 def _worker(setup: dict[str, Any]) -> tuple[None, Work]:
