@@ -65,7 +65,9 @@ class _Foreign(click.Command):
                 hint=f"pip uninstall {owner}, or another",
             )
         from wexport.plugins.guard import ForeignError, foreign_code
+        from wexport.processes import forkserver
 
+        forkserver.share_imports(False)  # the program is not ours alone
         try:
             with foreign_code(passing=()):
                 command = self._entries[0].load()

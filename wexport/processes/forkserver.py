@@ -135,10 +135,10 @@ _lock = threading.Lock()
 _shares_imports = False
 
 
-def share_imports() -> None:
+def share_imports(whether: bool = True) -> None:
     """From now on servers are forks of this process, while it has one thread. For a program that is wexport's own."""
     global _shares_imports
-    _shares_imports = AVAILABLE
+    _shares_imports = whether and AVAILABLE
 
 
 def start(environment: Mapping[str, str], modules: Sequence[str]) -> None:

@@ -327,9 +327,9 @@ class _Failure(NamedTuple):
     """Whether memory ran out: the heap may be full and scattered, and the next question goes to a new child."""
 
 
-PRELOAD = ("wexport.sessions.connection", "pyarrow")
+PRELOAD = ("wexport.table.without_pandas", "wexport.sessions.connection")
 """What a child needs and a parent may not; see `forkserver.fork`."""
-SHARED = ("pyarrow",)
+SHARED = ("wexport.table.without_pandas",)
 """What both need."""
 
 
