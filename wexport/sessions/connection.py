@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from wexport.errors import MissingFileError, UsageError
 from wexport.model.kinds import checked
+from wexport.sessions.soundness import Soundness
 from wexport.sessions.statements import as_query_error, first_line, literal, name_of, reading_statement
 from wexport.sessions.table_files import as_pattern, check_files, table_files
 from wexport.sessions.views import views
@@ -58,6 +59,7 @@ class Connection:
         *,
         table: str,
         files: Mapping[str, str],
+        soundness: Soundness,
     ) -> None:
         self.table = table
         self.files = dict(files)
@@ -66,6 +68,7 @@ class Connection:
         """Processes that have been asked in its stead, by their bounds; `sessions.session.opened` starts them."""
         self._duck = duck
         self._parts = list(parts)
+        self._soundness = soundness
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         weakref.finalize(self, _close_all, self.sessions)  # also where nobody closes it
 
@@ -92,13 +95,13 @@ class Connection:
         cursor = self._cursor(parameters)
         # It must outlive the answer, which is worked out, from the variables too, when it is fetched.
         self._cursors.append(cursor)
-        return _relation(cursor, text)
+        return self._relation(cursor, text)
 
     def ask(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The whole answer to a query, worked out on all cores. Raises QueryError as `sql` does."""
         with contextlib.closing(self._cursor(parameters)) as cursor:
             try:
-                return _relation(cursor, text).to_arrow_table()
+                return self._relation(cursor, text).to_arrow_table()
             except duckdb.Error as error:
                 raise as_query_error(error) from None
 
@@ -117,7 +120,7 @@ class Connection:
         cursor = self._cursor(parameters)
         for name, table in (tables or {}).items():
             cursor.register(name, table)
-        relation = _relation(cursor, text)
+        relation = self._relation(cursor, text)
         try:
             # The second name is that of DuckDB 1.3.
             stream = relation.to_arrow_reader if "to_arrow_reader" in dir(relation) else relation.fetch_arrow_reader
@@ -127,6 +130,15 @@ class Connection:
         names = _different(reader.schema.names)
         schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
         return pa.RecordBatchReader.from_batches(schema, _fetched(reader, names, cursor))
+
+    def _relation(self, cursor: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
+        """What answers a statement that reads, once the columns that it names are known to make sense."""
+        statement = reading_statement(cursor, text)
+        self._soundness.check_named(statement)
+        try:
+            return cursor.sql(statement)
+        except duckdb.Error as error:
+            raise as_query_error(error) from None
 
     def _cursor(self, parameters: Mapping[str, Any] | None) -> duckdb.DuckDBPyConnection:
         """A connection to the same database with variables of its own."""
@@ -170,14 +182,6 @@ def _fetched(
         cursor.close()
 
 
-def _relation(cursor: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
-    statement = reading_statement(cursor, text)
-    try:
-        return cursor.sql(statement)
-    except duckdb.Error as error:
-        raise as_query_error(error) from None
-
-
 def connect(
     table: PathLike,
     files: Mapping[str, PathLike] | None = None,
@@ -195,7 +199,8 @@ def connect(
     kinds: what the view `weights` shows, of `KINDS`: ["activation"] or ["gradient"] of models that were
         run; by default weights.
 
-    Raises TableError if there is no such table, if a file of it is damaged, or if two hold the same model; UsageError
+    Raises TableError if there is no such table, if a file of it is damaged or makes no sense, or if two hold the same
+    model; asking raises it where a column that a query is the first to name makes no sense. Raises UsageError
     for names, files or kinds that make no sense.
     """
     wanted = checked(kinds)
@@ -211,13 +216,17 @@ def connect(
         # A file's end, which lists all its parts, is read once, and not again by each view and query.
         duck.execute("SET parquet_metadata_cache = true")
         check_files(duck, parts)
+        said = {os.path.realpath(path): str(path) for path in parts}
+        soundness = Soundness(duck, _patterns(parts), said)
+        soundness.check_keys()
         _make_views(duck, parts, named)
         duck.execute("SET lock_configuration = true")
     except BaseException:
         duck.close()
         raise
     where = {name: os.path.abspath(path) for name, path in named.items()}  # noqa: PTH100  # resolve() would follow links
-    return Connection(duck, _patterns(parts), wanted, table=os.path.abspath(table), files=where)  # noqa: PTH100
+    there = os.path.abspath(table)  # noqa: PTH100
+    return Connection(duck, _patterns(parts), wanted, table=there, files=where, soundness=soundness)
 
 
 def _lock_files(
