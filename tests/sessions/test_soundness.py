@@ -12,6 +12,7 @@ import pytest
 import wexport
 from tests.conftest import CORPUS, EXAMPLES
 from tests.crafted_tables import CHANGES, craft
+from tests.tables import write_table
 from wexport.errors import TableError
 from wexport.sessions.session import Session
 from wexport.sessions.soundness import KEYS, NESTED
@@ -44,6 +45,12 @@ def test_what_makes_no_sense_is_told_by_file_column_and_row(sound: Path, tmp_pat
 
 def test_every_check_is_tried() -> None:
     assert {column for column, _ in CHANGES.values()} == {*KEYS, *NESTED}
+
+
+def test_what_is_not_said_makes_sense(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.parquet", [{"model": "a", "slot": "x", "value_count": 2, "nan_count": 0}])
+    for column in NESTED:
+        read(table, column)
 
 
 def test_a_part_is_named(sound: Path, tmp_path: Path) -> None:

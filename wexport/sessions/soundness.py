@@ -19,82 +19,64 @@ from wexport.sessions.statements import first_line
 from wexport.sessions.views import views
 
 _HELD = "{0}value_count - {0}nan_count - {0}inf_count"
-_BINS = """coalesce(
-    len({0}.lower) = len({0}.count) AND len({0}.upper) = len({0}.count)
+_BINS = """len({0}.lower) = len({0}.count) AND len({0}.upper) = len({0}.count)
     AND len(list_filter({0}.lower, lambda low, place: low <= {0}.upper[place] AND {0}.count[place] > 0
         AND isfinite(low) AND isfinite({0}.upper[place])
         AND (place = 1 OR {0}.upper[place - 1] <= low))) = len({0}.count)
-    AND coalesce(list_sum({0}.count), 0) = coalesce({1}, list_sum({0}.count), 0), {0} IS NULL)"""
+    AND coalesce(list_sum({0}.count), 0) = coalesce({1}, list_sum({0}.count), 0)"""
 """As many edges as counts, ascending, finite; no bin is empty, and together they hold the finite values."""
-_SHAPE = """coalesce(
-    list_aggregate({0}, 'count') = len({0}) AND coalesce(list_min({0}), 0) >= 0
-    AND coalesce(list_product({0}), 1) = coalesce(value_count, list_product({0}), 1), {0} IS NULL)"""
+_SHAPE = """list_aggregate({0}, 'count') = len({0}) AND coalesce(list_min({0}), 0) >= 0
+    AND coalesce(list_product({0}), 1) = coalesce(value_count, list_product({0}), 1)"""
 
 
 class Check(NamedTuple):
-    """words: the columns that it is about; a query that names none of them, nor what is made of them, can do without.
-    sound: what is true of each row, as SQL. meaning: the same in words.
-    """
+    """sound: what is true of each row that has a value there, as SQL. meaning: the same in words."""
 
-    words: Sequence[str]
     sound: str
     meaning: str
 
 
 KEYS: Mapping[str, Check] = {
-    "model, slot and kind": Check(
-        (), "model IS NOT NULL AND slot IS NOT NULL AND kind IS NOT NULL", "none of them is missing"
-    ),
+    "model, slot and kind": Check("model IS NOT NULL AND slot IS NOT NULL AND kind IS NOT NULL", "all given"),
     "counts": Check(
-        (),
         "least(value_count, zero_count, near_zero_count, nan_count, inf_count, unit_count, source_bytes, 0) = 0 AND "
         "greatest(near_zero_count, zero_count, zero_count + nan_count + inf_count) <= coalesce(value_count, 1 << 62)",
-        "none is below zero, and what is counted is no more than there is",
+        "none below zero, and no more counted than there is",
     ),
 }
 """What is checked when a table is opened."""
 NESTED: Mapping[str, Check] = {
-    "shape": Check(("shape",), _SHAPE.format("shape"), "lengths whose product is the number of values"),
-    "canonical_shape": Check(
-        ("canonical_shape",), _SHAPE.format("canonical_shape"), "lengths whose product is the number of values"
-    ),
+    "shape": Check(_SHAPE.format("shape"), "lengths whose product is the number of values"),
+    "canonical_shape": Check(_SHAPE.format("canonical_shape"), "lengths whose product is the number of values"),
     "unit_axes": Check(
-        ("unit_axes",),
-        "coalesce(list_unique(unit_axes) = len(unit_axes) AND coalesce(list_min(unit_axes), 0) >= 0 "
-        "AND coalesce(list_max(unit_axes), -1) < len(canonical_shape), unit_axes IS NULL)",
+        "list_unique(unit_axes) = len(unit_axes) AND coalesce(list_min(unit_axes), 0) >= 0 "
+        "AND coalesce(list_max(unit_axes), -1) < len(canonical_shape)",
         "axes of the canonical shape",
     ),
     "histogram": Check(
-        ("histogram",),
-        _BINS.format("histogram", _HELD.format("")),
-        "ascending bins, none of them empty, that hold all finite values",
+        _BINS.format("histogram", _HELD.format("")), "ascending bins, none empty, that hold all finite values"
     ),
     "gates": Check(
-        ("gates",),
-        "coalesce(len(list_filter(gates, lambda each: each.gate IS NOT NULL AND "
-        f"{_BINS.format('each.histogram', _HELD.format('each.'))})) = len(gates), gates IS NULL)",
+        "len(list_filter(gates, lambda each: each.gate IS NOT NULL AND (each.histogram IS NULL OR "
+        f"{_BINS.format('each.histogram', _HELD.format('each.'))}))) = len(gates)",
         "names, and ascending bins that hold all finite values",
     ),
     "sample": Check(
-        ("sample",),
-        "coalesce(len(sample.index) = len(sample.value) AND list_aggregate(sample.index, 'count') = len(sample.value) "
+        "len(sample.index) = len(sample.value) AND list_aggregate(sample.index, 'count') = len(sample.value) "
         "AND coalesce(list_min(sample.index), 0) >= 0 "
-        "AND coalesce(list_max(sample.index), -1) < coalesce(value_count, 1 << 62), sample IS NULL)",
+        "AND coalesce(list_max(sample.index), -1) < coalesce(value_count, 1 << 62)",
         "as many positions as values, none of them beyond the last value",
     ),
     "grid": Check(
-        ("grid",),
-        "coalesce(grid.rows > 0 AND grid.cols > 0 AND len(grid.rms) = grid.rows::BIGINT * grid.cols, grid IS NULL)",
+        "grid.rows > 0 AND grid.cols > 0 AND len(grid.rms) = grid.rows::BIGINT * grid.cols",
         "rows times columns values",
     ),
     "units": Check(
-        ("units",),
-        "coalesce(list_aggregate(units, 'count') = len(units) AND len(units) = coalesce(unit_count, len(units)), "
-        "units IS NULL)",
+        "list_aggregate(units, 'count') = len(units) AND len(units) = coalesce(unit_count, len(units))",
         "one of each unit",
     ),
 }
-"""What is checked when a query first names it, by column."""
+"""What is checked when a query first names it, by column; where it is NULL, it makes sense."""
 
 
 class Soundness:
@@ -112,7 +94,7 @@ class Soundness:
         """What a query names, and none did before. Raises TableError, as `check_keys` does."""
         if self._due:
             words = set(_words(text))
-            wanted = {name: check for name, check in self._due.items() if not words.isdisjoint(_meaning(check.words))}
+            wanted = {name: check for name, check in self._due.items() if not words.isdisjoint(_meaning(name))}
             self._check(wanted)
             for name in wanted:
                 self._due.pop(name, None)
@@ -120,7 +102,7 @@ class Soundness:
     def _check(self, checks: Mapping[str, Check]) -> None:
         if not checks:
             return
-        whens = " ".join(f"WHEN NOT coalesce({check.sound}, true) THEN '{name}'" for name, check in checks.items())
+        whens = " ".join(f"WHEN {_unsound(name, check)} THEN '{name}'" for name, check in checks.items())
         with self._duck.cursor() as cursor:
             try:
                 found = cursor.execute(
@@ -141,10 +123,16 @@ class Soundness:
 _AGAIN = "it is damaged, or was not written by wexport: write it anew with `wexport ingest`"
 
 
+def _unsound(name: str, check: Check) -> str:
+    if name in KEYS:
+        return f"NOT coalesce({check.sound}, true)"
+    return f"{name} IS NOT NULL AND NOT coalesce({check.sound}, false)"
+
+
 @cache
-def _meaning(columns: Sequence[str]) -> frozenset[str]:
-    """The words by which a query may read these columns: their names, and views and macros that read them."""
-    found = set(columns)
+def _meaning(column: str) -> frozenset[str]:
+    """The words by which a query may read a column: its name, and views and macros that read it."""
+    found = {column}
     made = dict(_made())
     while more := {name for name, words in made.items() if name not in found and not found.isdisjoint(words)}:
         found |= more
