@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import duckdb
 
 from wexport.errors import TableError
 from wexport.sessions.statements import first_line
-from wexport.sessions.views import views
 
+_WORD = re.compile(r"\w+")
 _HELD = "{0}value_count - {0}nan_count - {0}inf_count"
 _BINS = """len({0}.lower) = len({0}.count) AND len({0}.upper) = len({0}.count)
     AND len(list_filter({0}.lower, lambda low, place: low <= {0}.upper[place] AND {0}.count[place] > 0
@@ -91,10 +90,13 @@ class Soundness:
         self._check(KEYS)
 
     def check_named(self, text: str) -> None:
-        """What a query names, and none did before. Raises TableError, as `check_keys` does."""
+        """What is named, and was not before. Raises TableError, as `check_keys` does.
+
+        text: a query without its comments, and the views and macros that it needs.
+        """
         if self._due:
-            words = set(_words(text))
-            wanted = {name: check for name, check in self._due.items() if not words.isdisjoint(_meaning(name))}
+            words = set(_WORD.findall(text.lower()))
+            wanted = {name: check for name, check in self._due.items() if name in words}
             self._check(wanted)
             for name in wanted:
                 self._due.pop(name, None)
@@ -127,25 +129,3 @@ def _unsound(name: str, check: Check) -> str:
     if name in KEYS:
         return f"NOT coalesce({check.sound}, true)"
     return f"{name} IS NOT NULL AND NOT coalesce({check.sound}, false)"
-
-
-@cache
-def _meaning(column: str) -> frozenset[str]:
-    """The words by which a query may read a column: its name, and views and macros that read it."""
-    found = {column}
-    made = dict(_made())
-    while more := {name for name, words in made.items() if name not in found and not found.isdisjoint(words)}:
-        found |= more
-    return frozenset(found)
-
-
-@cache
-def _made() -> tuple[tuple[str, frozenset[str]], ...]:
-    """The views and macros of a session, and the words that stand in each."""
-    _, *parts = re.split(r"\bCREATE OR REPLACE (?:MACRO|VIEW)\s+", views())
-    return tuple((words[0], frozenset(words[1:])) for words in map(_words, parts))
-
-
-def _words(text: str) -> list[str]:
-    """The words of a text of SQL outside of comments and values."""
-    return re.findall(r"\w+", re.sub(r"--[^\n]*|'[^']*'", " ", text.lower()))
