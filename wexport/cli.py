@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from types import FrameType
@@ -165,6 +166,7 @@ for _command in (
 def main() -> NoReturn:
     """Entry point: no traceback reaches the user, and Ctrl-C leaves nothing behind."""
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.filterwarnings("ignore", "Glyph .* missing")  # of matplotlib's font, for a name in a picture
     _open_what_is_closed()
     try:
         try:

@@ -297,7 +297,7 @@ def damaged(parts: Path, what: str) -> None:
         ("empty", "is empty"),
         ("cut", "is cut off"),
         ("text", "not a Parquet file"),
-        ("footer", "not a Parquet file"),
+        ("footer", "is damaged"),
         ("stranger", "did not write"),
         ("no columns", "lacks the column '(mean|sample)'"),
         ("newer", "wexport 9.0 with version"),

@@ -150,6 +150,8 @@ def plain(texts: Iterable[Text]) -> None:
     """Keep texts from being read as formulas, also on axes that were made under other settings."""
     for text in texts:
         text.set_parse_math(False)
+        if "$" in text.get_text():
+            text.set_wrap(False)  # matplotlib reads a line as a formula to see how long it is
 
 
 def label(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:

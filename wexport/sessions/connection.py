@@ -17,7 +17,15 @@ from wexport.errors import MissingFileError, UsageError
 from wexport.files import cached
 from wexport.model.kinds import checked
 from wexport.sessions.definitions import Definer, definitions, needed
-from wexport.sessions.statements import as_query_error, first_line, literal, name_of, reading_statement
+from wexport.sessions.soundness import Soundness
+from wexport.sessions.statements import (
+    as_query_error,
+    first_line,
+    literal,
+    name_of,
+    reading_statement,
+    without_comments,
+)
 from wexport.sessions.table_files import as_pattern, check_files, table_files
 
 PathLike = str | os.PathLike[str]
@@ -60,6 +68,7 @@ class Connection:
         *,
         table: str,
         files: Mapping[str, str],
+        soundness: Soundness,
     ) -> None:
         self.table = table
         self.files = dict(files)
@@ -69,6 +78,7 @@ class Connection:
         self._duck = duck
         self._definer = Definer(duck)
         self._parts = list(parts)
+        self._soundness = soundness
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         weakref.finalize(self, _close_all, self.sessions)  # also where nobody closes it
 
@@ -149,8 +159,11 @@ class Connection:
         return cursor
 
     def _relation(self, cursor: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
+        """What answers a statement that reads, once the columns that it names are known to make sense."""
         statement = reading_statement(cursor, text)
-        self._definer.make(needed(statement))
+        wanted = needed(statement)
+        self._soundness.check_named(" ".join([without_comments(statement), *(each.sql for each in wanted)]))
+        self._definer.make(wanted)
         try:
             return cursor.sql(statement)
         except duckdb.Error as error:
@@ -208,7 +221,8 @@ def connect(
     kinds: what the view `weights` shows, of `KINDS`: ["activation"] or ["gradient"] of models that were
         run; by default weights.
 
-    Raises TableError if there is no such table, if a file of it is damaged, or if two hold the same model; UsageError
+    Raises TableError if there is no such table, if a file of it is damaged or makes no sense, or if two hold the same
+    model; asking raises it where a column that a query is the first to name makes no sense. Raises UsageError
     for names, files or kinds that make no sense.
     """
     wanted = checked(kinds)
@@ -225,13 +239,17 @@ def connect(
         # A file's end, which lists all its parts, is read once, and not again by each view and query.
         duck.execute("SET parquet_metadata_cache = true")
         check_files(duck, parts)
+        said = {os.path.realpath(path): str(path) for path in parts}
+        soundness = Soundness(duck, _patterns(parts), said)
+        soundness.check_keys()
         _add_files(duck, parts, named)
         duck.execute("SET lock_configuration = true")
     except BaseException:
         duck.close()
         raise
     where = {name: os.path.abspath(path) for name, path in named.items()}  # noqa: PTH100  # resolve() would follow links
-    return Connection(duck, _patterns(parts), wanted, table=os.path.abspath(table), files=where)  # noqa: PTH100
+    there = os.path.abspath(table)  # noqa: PTH100
+    return Connection(duck, _patterns(parts), wanted, table=there, files=where, soundness=soundness)
 
 
 def _lock_files(

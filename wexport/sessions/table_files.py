@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from wexport.errors import MissingTableError, TableError
 from wexport.sessions.statements import first_line
+from wexport.table import seal
 from wexport.table.schema import COLUMNS, SCHEMA_VERSION, Column
 
 _MAKE = "wexport ingest *.h5 --out weights.parquet makes one"
@@ -58,6 +59,7 @@ def check_files(duck: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     """
     names = [os.path.realpath(file) for file in files]
     files_by_name = dict(zip(names, map(str, files), strict=True))
+    _check_seals(files_by_name)
     kept = "SELECT file_name, decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'wexport'"
     versions: dict[str, str] = dict(_ask(duck, kept, names, files_by_name))
     for name in names:
@@ -65,6 +67,19 @@ def check_files(duck: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     _check_columns(duck, names, files_by_name)
     if len(names) > 1:
         _check_models(duck, names, files_by_name)
+
+
+SEALED_BYTES = 4 << 30
+"""Tables up to this size are read whole when they are opened, to see whether they are as they were written."""
+
+
+def _check_seals(files_by_name: dict[str, str]) -> None:
+    try:
+        if sum(Path(name).stat().st_size for name in files_by_name) <= SEALED_BYTES:
+            for name, file in files_by_name.items():
+                seal.check(Path(name), file)
+    except OSError as error:
+        raise TableError(f"the table cannot be read: {error.strerror or error}", hint=_AGAIN) from None
 
 
 def _ask(duck: duckdb.DuckDBPyConnection, sql: str, names: Sequence[str], files_by_name: dict[str, str]) -> list[Any]:
@@ -128,6 +143,14 @@ def _check_columns(duck: duckdb.DuckDBPyConnection, names: Sequence[str], files_
         lacking = [part for column in COLUMNS for part in _parts(column) if part not in known]
         if lacking:
             raise TableError(f"{files_by_name[name]}: lacks the column {lacking[0]!r}", hint=_AGAIN)
+        types = {row[0]: row[1] for row in there}
+        for column in COLUMNS:
+            if _alike(types[column.name]) != _alike(_in_duckdb(column.type)):
+                raise TableError(
+                    f"{files_by_name[name]}: the column {column.name!r} holds {types[column.name]}, and should hold "
+                    f"{_in_duckdb(column.type)}",
+                    hint=_AGAIN,
+                )
 
 
 def _parts(column: Column) -> list[str]:
@@ -136,6 +159,26 @@ def _parts(column: Column) -> list[str]:
     if nested is None or not pa.types.is_struct(nested):
         return [column.name]
     return [column.name, *(f"{column.name}.{field.name}" for field in nested)]
+
+
+_SCALARS = {"string": "VARCHAR", "int64": "BIGINT", "int32": "INTEGER", "bool": "BOOLEAN"}
+
+
+def _in_duckdb(kind: pa.DataType) -> str:
+    """What DuckDB calls an Arrow type."""
+    if pa.types.is_map(kind):
+        return f"MAP({_in_duckdb(kind.key_type)}, {_in_duckdb(kind.item_type)})"
+    if pa.types.is_list(kind):
+        return f"{_in_duckdb(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return f"STRUCT({', '.join(f'{field.name} {_in_duckdb(field.type)}' for field in kind)})"
+    return _SCALARS.get(str(kind), str(kind).upper())
+
+
+def _alike(kind: str) -> str:
+    """A type of DuckDB's without what does not matter: how wide numbers are, and quotes around names."""
+    kind = re.sub(r"\b(?:U?(?:TINYINT|SMALLINT|INTEGER|BIGINT)|HUGEINT)\b", "INTEGER", kind.replace('"', ""))
+    return re.sub(r"\bFLOAT\b", "DOUBLE", kind)
 
 
 def _check_models(duck: duckdb.DuckDBPyConnection, names: Sequence[str], files_by_name: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wexport.errors import TableError
+from wexport.table import seal
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -48,8 +49,14 @@ def read_stamps(path: Path) -> dict[str, Any]:
     return stamps if isinstance(stamps, dict) else {}
 
 
-def row_groups(path: Path) -> Iterator[pa.Table]:
-    """A table's row groups, one at a time. Raises TableError where the table is damaged, as its checksums tell."""
+def row_groups(path: Path, *, sealed: bool = True) -> Iterator[pa.Table]:
+    """A table's row groups, one at a time. Raises TableError where the table is damaged, as its checksums tell.
+
+    sealed: it is whole; False for one that is written at the moment.
+    """
+    if sealed:
+        with _damage_told(path):
+            seal.check(path)
     with _damage_told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         for number in range(file.num_row_groups):
             yield file.read_row_group(number)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from wexport.errors import TableError
 from wexport.files.atomic import Partial, is_stream
-from wexport.table import stored
+from wexport.table import seal, stored
 from wexport.table.arrow import to_table
 from wexport.table.schema import COLUMNS, arrow_schema
 
@@ -122,10 +122,11 @@ class TableWriter:
         try:
             self.settle()
             kept = json.dumps(self._sources, sort_keys=True)
-            self._writer.add_key_value_metadata({stored.SOURCES_KEY: kept})
+            self._writer.add_key_value_metadata({stored.SOURCES_KEY: kept, seal.KEY: seal.BLANK})
             self._writer.close()
             self._writer = None
             self._partial.file.flush()
+            seal.seal(self._partial.path)
             with self._partial.path.open("rb") as file:  # Arrow takes no names that are not UTF-8
                 written = pq.read_metadata(file).num_rows
             if written != self.rows:
@@ -166,7 +167,7 @@ class TableWriter:
         before.file.flush()
         try:
             self._open()
-            for group in stored.row_groups(before.path):
+            for group in stored.row_groups(before.path, sealed=False):
                 self._write(stored.without_models(group, self._taken_back))
         finally:
             before.discard()

@@ -11,13 +11,14 @@ import itertools
 import json
 import math
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wexport.files.atomic import atomic_write
-from wexport.terminal.text import counted, figure, safe
+from wexport.terminal.text import counted, figure, in_spreadsheet, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,12 +105,11 @@ def show_rows(columns: Sequence[str], pieces: Iterable[Sequence[Sequence[Any]]],
             first = False
         print("[]" if first else "\n]")
     elif form == "csv":
-        # To a terminal, nothing that would move its cursor; to a file, the values as they are.
-        text = safe if sys.stdout.isatty() else str
+        # Files of this kind are looked at in terminals and spreadsheets; JSON and Parquet have texts as they are.
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(map(text, columns))
+        writer.writerow(map(in_spreadsheet, columns))
         for rows in pieces:
-            writer.writerows([[_field(cell, text) for cell in row] for row in rows])
+            writer.writerows([[_field(cell, in_spreadsheet) for cell in row] for row in rows])
     else:
         print("| " + " | ".join(_markdown(name) for name in columns) + " |")
         print("|" + "---|" * len(columns))
@@ -151,7 +151,8 @@ def _field(value: Any, text: Callable[[object], str]) -> Any:
 
 
 def _markdown(value: Any) -> str:
-    return safe("" if value is None else value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """Text of a cell that is no markup: no link, no picture, no code, no HTML."""
+    return re.sub(r"[\\|`\[\]]", r"\\\g<0>", safe("" if value is None else value)).replace("<", "&lt;")
 
 
 def _show_table(

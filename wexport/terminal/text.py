@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+_STEERING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode's categories of control, direction and format characters, separators of lines, and what is no character."""
+_FORMULA = re.compile(
+    "[=@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH COMMERCIAL AT}]|[-+](?!\\.?\\d[^|!(]*$)|"
+    "[\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}]"
+)
+"""How a text begins that a spreadsheet takes for a formula; a number with words behind it cannot do anything."""
 
 
 def safe(text: object) -> str:
     """Text without control and direction characters, which could move the cursor or hide what stands there."""
+    shown = str(text)
+    if shown.isprintable():  # of none of these categories, and the quicker question
+        return shown
     return "".join(
-        character
-        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
-        else "\N{REPLACEMENT CHARACTER}"
-        for character in str(text)
+        character if unicodedata.category(character) not in _STEERING else "\N{REPLACEMENT CHARACTER}"
+        for character in shown
     )
+
+
+def in_spreadsheet(text: object) -> str:
+    """Text that is safe to show, and that a spreadsheet takes for text: before what may be a formula stands a '.
+
+    >>> in_spreadsheet("=1+1"), in_spreadsheet("-0.5 to 2")
+    ("'=1+1", '-0.5 to 2')
+    """
+    shown = safe(text)
+    return f"'{shown}" if _FORMULA.match(shown.lstrip()) else shown
 
 
 def figure(value: float | None) -> str:
