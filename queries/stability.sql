@@ -6,7 +6,7 @@
 --   largest_value      DOUBLE = 1e3   weights are larger than this in no sound model
 --   largest_scale      DOUBLE = 4     nor is the root mean square of a kernel
 --   diverged_scale     DOUBLE = 100   nor that of several tensors of a model whose training did not diverge
---   largest_statistic  DOUBLE = 1e6   nor moving statistics than this
+--   largest_statistic  DOUBLE = 1e6   nor moving statistics and biases than this
 --   outlier_deviations DOUBLE = 60    a value this many standard deviations from 0 is an outlier
 --   jump_factor        DOUBLE = 5     a jump is a change this many times that of the two steps before
 --   jump_change        DOUBLE = 0.1   and at least this large beside the norm of the tensor
@@ -85,10 +85,13 @@ large AS (
         CASE WHEN is_statistic(role) THEN 'scale the inputs, or lower the learning rate'
             ELSE 'lower the learning rate, or clip gradients' END AS advice
     FROM (
-        SELECT *, CASE WHEN is_statistic(role) THEN coalesce(getvariable('largest_statistic'), 1e6)
+        -- The bias of an output is as large as what it predicts.
+        SELECT *, CASE WHEN is_statistic(role) OR role IN ('bias', 'recurrent_bias')
+            THEN coalesce(getvariable('largest_statistic'), 1e6)
             ELSE coalesce(getvariable('largest_value'), 1e3) END AS limit_
         FROM sized
-        WHERE is_kernel(role) OR role IN ('gamma', 'beta', 'alpha', 'moving_mean', 'moving_variance')
+        WHERE is_kernel(role)
+            OR role IN ('bias', 'recurrent_bias', 'gamma', 'beta', 'alpha', 'moving_mean', 'moving_variance')
     )
     WHERE abs_max > limit_ OR wide AND scale > coalesce(getvariable('largest_scale'), 4)
 ),

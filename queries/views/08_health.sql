@@ -32,11 +32,20 @@ CREATE OR REPLACE MACRO twin_count(units) AS
         {'norm': printf('%.4e', unit.l2_norm), 'largest': printf('%.4e', unit.abs_max)}
         for unit in units if unit.l2_norm > 0]);
 
--- Whether the values that one input has for all units are equal, as far as the sample tells.
-CREATE OR REPLACE MACRO same_for_all_units(sample, canonical_shape, abs_max) AS
-    list_unique([place // canonical_shape[-1] for place in sample.index])
-    = list_unique([{'input': sample.index[i] // canonical_shape[-1], 'value': round(value / abs_max, 4)}
-        for value, i in sample.value]);
+-- What units that are copies have in common: norm and largest value, to five digits.
+CREATE OR REPLACE MACRO unit_marks(units) AS [printf('%.4e %.4e', unit.l2_norm, unit.abs_max) for unit in units];
+
+-- Whether units of one norm and one largest value have the same values, too, up to the sign, as far as the sample tells:
+-- for every input one value a mark. NULL where it holds less than eight values of an input beside another of that mark.
+CREATE OR REPLACE MACRO copies_agree(sample, marks, abs_max) AS CASE
+    WHEN len(sample.value) - list_unique([
+        {'input': place // len(marks), 'mark': marks[place % len(marks) + 1]} for place in sample.index]) >= 8
+    THEN list_unique([
+            {'input': sample.index[i] // len(marks), 'mark': marks[sample.index[i] % len(marks) + 1],
+                'value': round(abs(value) / abs_max, 4)}
+            for value, i in sample.value])
+        <= 1.02 * list_unique([
+            {'input': place // len(marks), 'mark': marks[place % len(marks) + 1]} for place in sample.index]) END;
 
 -- Whether every unit has the same profile but for a factor: norm over largest value are then all one.
 CREATE OR REPLACE MACRO one_profile(units) AS coalesce(
@@ -101,7 +110,7 @@ SELECT model, kind, slot, list_filter([
     CASE WHEN is_kernel(role) AND std > 0 AND nan_count + inf_count = 0 AND unit_count > 2
         AND value_count >= 4 * unit_count AND twin_count(units) >= greatest(2, 0.05 * unit_count)
         AND list_unique(sample.value) > 16
-        AND (NOT one_norm(units) OR same_for_all_units(sample, canonical_shape, abs_max)) THEN 'twin_units' END,
+        AND coalesce(copies_agree(sample, unit_marks(units), abs_max), NOT one_norm(units)) THEN 'twin_units' END,
     CASE WHEN is_kernel(role) AND std > 0 AND nan_count + inf_count = 0 AND unit_count >= 4
         AND value_count >= 4 * unit_count AND one_profile(units) AND NOT one_norm(units)
         AND list_unique(sample.value) > 16 THEN 'rank_one' END,

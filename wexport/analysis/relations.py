@@ -24,12 +24,16 @@ class Relation:
 
 RELATIONS = (
     Relation("identical", "every tensor has its equal", "content hashes, or all samples where layouts differ"),
-    Relation("rounded", "the same after casting to another type", "types differ, and no tensor by more than 1 %"),
+    Relation(
+        "rounded",
+        "the same after casting to another type",
+        "types differ, and no tensor by more than 1 %; or the values of one are those of the other in float16 or bfloat16",
+    ),
     Relation(
         "same_but",
         "the same but for the tensors that are named",
         "at least half of the parameters are equal bit for bit, or half of the tensors with a tenth of the parameters, "
-        "which no two trainings give; constants do not count",
+        "or as many tensors as differ or are missing, and two, which no two trainings give; constants do not count",
     ),
     Relation("same_run", "checkpoints of one run", "the file names"),
     Relation(
@@ -48,7 +52,11 @@ RELATIONS = (
         "as unalike as independent trainings",
         "the correlation of the matrices is what independent trainings give",
     ),
-    Relation("not_comparable", "too little in common", "less than the least share of parameters has a partner"),
+    Relation(
+        "not_comparable",
+        "too little in common",
+        "less than the least share of parameters has a partner, or none of the matrices has values that tell anything",
+    ),
 )
 """The closest first."""
 WORDS = tuple(relation.word for relation in RELATIONS)
@@ -85,8 +93,10 @@ def judged(
     tensors: NDArray[np.integer],
     changed: NDArray[np.integer],
     rounded: NDArray[np.integer],
+    missing: NDArray[np.integer],
     comparable: NDArray[np.bool_],
     equal_share: Floats,
+    equal_tensors: Floats,
     one_run: NDArray[np.bool_],
     worst: Floats,
     correlation: Floats,
@@ -96,17 +106,20 @@ def judged(
     """The relation of each pair, as its place in `RELATIONS`; all arguments have one shape.
 
     whole: whether all tensors of both have a partner. tensors: pairs of tensors. changed, rounded: how many of them
-    differ by more than rounding, and by no more. comparable: whether enough has a partner. equal_share: of the
-    parameters that are equal or rounded, and no constants.
+    differ by more than rounding, and by no more. missing: tensors of the larger without a partner. comparable: whether
+    enough has a partner. equal_share: of the parameters that are equal or rounded, and no constants; equal_tensors: so
+    many tensors are. correlation: NaN where no matrix tells anything.
     """
     with np.errstate(invalid="ignore"):
         conditions = [
             whole & (changed == 0) & (rounded == 0),
             whole & (changed == 0),
-            (equal_share >= SAME_SHARE) | ((2 * changed <= tensors) & (equal_share >= SAME_LEAST)),
+            (equal_share >= SAME_SHARE)
+            | ((2 * changed <= tensors) & (equal_share >= SAME_LEAST))
+            | ((equal_tensors >= 2) & (equal_tensors >= changed + missing)),
             comparable & one_run,
             comparable & whole & (worst <= close),
             comparable & (correlation > null),
-            comparable,
+            comparable & ~np.isnan(correlation),
         ]
     return np.select(conditions, range(len(conditions)), len(conditions)).astype(np.int8)
