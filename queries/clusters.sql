@@ -135,7 +135,7 @@ SELECT
     model, verdict, represented_by, group_size, family, family_size, other AS nearest, similarity AS nearest_similarity,
     null_similarity, CASE WHEN worst_relative_l2 > 0 OR worst_relative_l2 IS NULL THEN worst_slot END AS worst_slot, worst_relative_l2, changed, lacking, differs,
     typical, compared_with, CASE verdict
-        WHEN 'not_comparable' THEN 'no other model with enough matching tensors'
+        WHEN 'not_comparable' THEN 'no other model with enough matching tensors that tell anything'
         WHEN 'identical' THEN 'equal to ' || other || ' in every value'
         WHEN 'rounded' THEN other || ' in another type'
         WHEN 'same_but' THEN other || ' but for ' || CASE WHEN len(differs) = 0 THEN 'tensors that one of them lacks'

@@ -44,6 +44,13 @@ judged AS MATERIALIZED (
         AND asked_for(slot, coalesce(getvariable('slot'), '*'))
 ),
 
+-- Kernels with zero units: the inputs that the next one has of them are rightly zero.
+producers AS (
+    SELECT model, kind, list({'units': unit_count, 'zeros': zero_unit_count}) AS producers
+    FROM weights SEMI JOIN judged USING (model, kind)
+    WHERE is_kernel(role) AND zero_unit_count > 0 AND unit_count > 0 GROUP BY model, kind
+),
+
 -- A row a finding.
 found AS MATERIALIZED (
     SELECT
@@ -55,9 +62,12 @@ found AS MATERIALIZED (
         -- All 0 to the bit, and next to nothing else: neither decay nor pruning by magnitude does that.
         zero_input_count >= greatest(2, 0.1 * inputs) AND zero_fraction >= zero_input_count / inputs - 1e-9
             AND zero_fraction < zero_input_count / inputs + 0.02
-            AND role <> 'embeddings' AND trainable IS DISTINCT FROM false AS inputs_lost,
+            AND role <> 'embeddings' AND trainable IS DISTINCT FROM false
+            AND coalesce(len(list_filter(producers, lambda each: inputs % each.units = 0
+                AND zero_input_count <= each.zeros * (inputs // each.units))), 0) = 0 AS inputs_lost,
         initializer_class(initializer(layer_config, layer_class, role)) AS begins
     FROM weights JOIN (SELECT model, slot, kind, unnest(findings) AS finding FROM judged) USING (model, slot, kind)
+    LEFT JOIN producers USING (model, kind)
 ),
 
 -- Where the model begins: inputs that are always zero leave the weights of its first kernel where decay takes them.

@@ -133,14 +133,14 @@ measured AS (
         coalesce(a.l2_norm, 0) ** 2 / 2 + coalesce(b.l2_norm, 0) ** 2 / 2 AS square,
         greatest(a.l2_norm, b.l2_norm) AS longest,
         -- A tensor of zeros is far from one that has values.
-        CASE WHEN broken THEN NULL WHEN (a.l2_norm = 0) <> (b.l2_norm = 0) THEN 0
+        CASE WHEN (a.l2_norm = 0) <> (b.l2_norm = 0) THEN 0
             WHEN a.content_hash = b.content_hash AND a.l2_norm <> 0 THEN 1
             ELSE 1 - distance END AS cosine,
         CASE WHEN a.content_hash = b.content_hash OR distance IS NULL OR (a.l2_norm = 0) <> (b.l2_norm = 0) THEN 0
             ELSE coalesce(cosine_se(sums, a.value_count, distance, gap), 0) END AS standard_error,
         CASE WHEN a.content_hash = b.content_hash THEN 0
             ELSE squares / nullif(sums.n, 0) * scale ** 2 END AS mean_square,
-        CASE WHEN a.content_hash = b.content_hash THEN 1 WHEN NOT broken AND r IS NOT NULL AND isfinite(r) THEN r END AS r
+        CASE WHEN a.content_hash = b.content_hash THEN 1 WHEN r IS NOT NULL AND isfinite(r) THEN r END AS r
     FROM matched
     JOIN trained AS a ON a.id = id_a
     JOIN trained AS b ON b.id = id_b
@@ -183,8 +183,7 @@ totals AS (
         CASE WHEN count(*) FILTER (tells) > 0 THEN
             least(1, 0.15 + 4.5 * sqrt(sum(size::DOUBLE * size / draws) FILTER (tells)) / sum(size) FILTER (tells))
         END AS null_similarity,
-        sqrt(sum(size * mean_square) FILTER (NOT statistic AND NOT broken)
-            / nullif(sum(square) FILTER (NOT statistic AND NOT broken), 0))
+        sqrt(sum(size * mean_square) FILTER (NOT statistic) / nullif(sum(square) FILTER (NOT statistic), 0))
             AS relative_l2,
         sum(size) FILTER (NOT statistic) AS matched_size, count(*) FILTER (NOT statistic) AS tensors,
         count(*) AS all_tensors, max(apart) AS worst_relative_l2,

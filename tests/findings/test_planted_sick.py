@@ -7,7 +7,6 @@ directions beside what they began with.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,8 @@ def trained(seed: int) -> Weights:
         "norm/moving_mean": 10 * moved(16), "norm/moving_variance": rng.gamma(3, 0.3, 16),
         "conv2d_1/kernel": _kernel(rng, 3, 3, 16, 32), "conv2d_1/bias": moved(32),
         "embedding/embeddings": rng.normal(0, 0.3, (200, 24)),
-        "lstm/kernel": _kernel(rng, 24, 4 * GATES), "lstm/recurrent_kernel": _kernel(rng, GATES, 4 * GATES), "lstm/bias": lstm,
+        "lstm/kernel": _kernel(rng, 24, 4 * GATES), "lstm/recurrent_kernel": _kernel(rng, GATES, 4 * GATES),
+        "lstm/bias": lstm,
         "dense/kernel": _kernel(rng, 64, 96), "dense/bias": moved(96),
         "dense_1/kernel": _kernel(rng, 96, 48), "dense_1/bias": moved(48),
         "dense_2/kernel": _kernel(rng, 48, 10), "dense_2/bias": moved(10),

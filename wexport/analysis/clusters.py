@@ -156,7 +156,7 @@ def _slot(found: Similarity, row: int, nearest: int) -> str | None:
 
 def _reason(found: Similarity, verdict: str, row: int, nearest: int | None) -> str:
     if nearest is None:
-        return "no other model with enough matching tensors"
+        return "no other model with enough matching tensors that tell anything"
     other, worst = found.models[nearest], found.worst_relative_l2[row, nearest]
     where = f"{_slot(found, row, nearest)} " + (
         f"differs by {worst:.3g}" if np.isfinite(worst) else "has values that are not finite"

@@ -27,7 +27,7 @@ RELATIONS = (
     Relation(
         "rounded",
         "the same after casting to another type",
-        "types differ, and no tensor by more than 1 %; or the values of one are those of the other in float16 or bfloat16",
+        "types differ, and no tensor by more than 1 %; or one has the values of the other in float16 or bfloat16",
     ),
     Relation(
         "same_but",

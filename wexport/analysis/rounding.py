@@ -46,7 +46,8 @@ _CASTS: tuple[_Cast, ...] = ((_half, _of_half), (_bfloat16, _of_bfloat16), (_cut
 @dataclass(frozen=True, slots=True)
 class Casts:
     """Rows of values in smaller types. codes: of what each row gives in a type, types by rows. is_cast: whether the row
-    had that type's values already."""
+    had that type's values already.
+    """
 
     codes: NDArray[np.int64]
     is_cast: NDArray[np.bool_]

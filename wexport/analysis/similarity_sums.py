@@ -107,17 +107,14 @@ class PairSums:
         figures.cosine[zeros[0] ^ zeros[1]] = 0.0
         figures.variance[same | (zeros[0] ^ zeros[1])] = 0.0
         figures.mean_square[same] = 0.0
-        # What is left of a tensor with NaN or infinities is not the tensor.
         broken = ~same & (left.lost[:, None] | right.lost[None, :])
-        figures.mean_square[broken] = np.inf
-        figures.cosine[broken] = np.nan
         one, other = np.asarray(left.models)[:, None], np.asarray(right.models)[None, :]
         new = one < other if _overlap(left.models, right.models) else one != other
-        matched = new & ~np.isnan(figures.mean_square)
+        matched = new & (broken | ~np.isnan(figures.mean_square))
         where: Any = _place(left.models, right.models)
         if not (one < other)[matched].all():
             where = np.minimum(one, other), np.maximum(one, other)
-        self._add_change(left, right, figures, same, matched, where)
+        self._add_change(left, right, figures, same, broken, matched, where)
         self._methods[where] |= np.where(matched, np.int8(1 << METHODS.index(method)), np.int8(0))
         self._confidence[where] = np.minimum(self._confidence[where], np.where(matched, confidence, 1.0))
         if left.statistic:
@@ -128,15 +125,14 @@ class PairSums:
         self._cosine[where] += np.where(defined, size * figures.cosine, 0)
         self._variance[where] += np.where(defined, size**2 * np.nan_to_num(figures.variance), 0)
         self._matched[where] += size * matched
-        whole = matched & ~broken
-        self._square[where] += np.where(whole, size * figures.mean_square, 0)
-        self._norms[where] += np.where(whole, (squares[:, None] + others[None, :]) / 2, 0)
+        self._square[where] += np.where(matched, size * np.nan_to_num(figures.mean_square), 0)
+        self._norms[where] += np.where(matched, (squares[:, None] + others[None, :]) / 2, 0)
         self._tensors[where] += matched
         if left.matrix and left.rows.values.shape[1] >= _LEAST_VALUES:
             r = correlations(left.rows, right.rows)
             r[same] = 1
             r[zeros[0] | zeros[1]] = 0
-            known = whole & ~np.isnan(r)
+            known = matched & ~np.isnan(r)
             self._correlation[where] += np.where(known, size * r, 0)
             self._matrices[where] += size * known
             # Values that repeat, as where all units are equal, are one draw of chance.
@@ -144,7 +140,14 @@ class PairSums:
             self._chance[where] += np.where(known, size**2 / draws, 0)
 
     def _add_change(
-        self, left: Side, right: Side, figures: Block, same: NDArray[np.bool_], matched: NDArray[np.bool_], where: Any
+        self,
+        left: Side,
+        right: Side,
+        figures: Block,
+        same: NDArray[np.bool_],
+        broken: NDArray[np.bool_],
+        matched: NDArray[np.bool_],
+        where: Any,
     ) -> None:
         """What is equal, what is rounded, and what differs most."""
         size = left.rows.value_count
@@ -152,10 +155,12 @@ class PairSums:
             longest = np.fmax(left.norms[:, None], right.norms[None, :])
             distance = np.sqrt(figures.mean_square * size) / longest
         distance = np.where(same | (longest == 0), 0.0, np.where(np.isnan(distance), np.inf, distance))
+        # What is left of a tensor with NaN or infinities is not the tensor.
+        distance[broken] = np.inf
         stored = left.dtypes[:, None] != right.dtypes[None, :]
         laid_out = stored | (left.layouts[:, None] != right.layouts[None, :])
-        equal = same | (laid_out & (figures.mean_square == 0))
-        rounded = ~equal & (stored & (distance <= relations.ROUNDING) | cast_of(left.casts, right.casts))
+        equal = same | (laid_out & (figures.mean_square == 0) & ~broken)
+        rounded = ~equal & ~broken & (stored & (distance <= relations.ROUNDING) | cast_of(left.casts, right.casts))
         changed = matched & ~equal & ~rounded
         self._all[where] += matched
         self._rounded[where] += matched & rounded

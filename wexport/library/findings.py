@@ -90,7 +90,8 @@ _ALL = (
     ),
     FindingKind(
         "health", "zero_inputs", "warning", "inputs that the layer ignores",
-        "all outgoing weights are below 2^-10; a warning where they are 0 in a tenth of the inputs behind the first kernel",
+        "all outgoing weights are below 2^-10; a warning where they are 0 in a tenth of the inputs, behind the first "
+        "kernel",
         "see what feeds them",
     ),
     FindingKind(
@@ -163,8 +164,8 @@ _ALL = (
     ),
     FindingKind(
         "stability", "exploding", "warning", "very large values",
-        "a weight above `largest_value`, a moving statistic or bias above `largest_statistic`, a kernel's root mean square "
-        "above `largest_scale`",
+        "a weight above `largest_value`, a moving statistic or bias above `largest_statistic`, a kernel's root mean "
+        "square above `largest_scale`",
         "lower the learning rate, or clip gradients",
     ),
     FindingKind(
