@@ -213,7 +213,7 @@ SELECT
         WHEN finding = 'twin_units' THEN found_count || ' of ' || counts(found_of, 'unit') || ' are copies of others'
         WHEN finding = 'rank_one' THEN 'all ' || counts(unit_count, 'unit') || ' have one profile, scaled'
         WHEN finding = 'ordered_kernel' THEN 'values and their places correlate by '
-            || printf('%.2f', order_correlation(sample, q50))
+            || printf('%.2f', order_correlation(sample, q50, units))
         WHEN finding = 'constant' THEN 'all ' || counts(value_count, 'value') || ' are ' || figure_text(min)
         ELSE found_count || ' of ' || counts(found_of, CASE finding WHEN 'zero_inputs' THEN 'input' ELSE 'unit' END)
             || CASE WHEN which IS NOT NULL THEN ': ' || array_to_string(which[:8], ', ')

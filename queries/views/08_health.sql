@@ -53,13 +53,18 @@ CREATE OR REPLACE MACRO one_profile(units) AS coalesce(
     <= 1.0001 * list_min([unit.l2_norm / unit.abs_max for unit in units if unit.abs_max > 0]), false);
 
 -- Pearson's correlation of the values with their places in the canonical layout, of a kernel that begins with one half
--- of its values and ends with the other; NULL of others, which are nearly all.
-CREATE OR REPLACE MACRO order_correlation(sample, q50) AS
+-- of its values and ends with the other; else with their units, of one whose first unit has nothing of one half, or whose
+-- last has; NULL of others, which are nearly all.
+CREATE OR REPLACE MACRO order_correlation(sample, q50, units) AS
     CASE WHEN len(sample.value) >= 64 AND (
             list_max(sample.value[1:8]) < q50 AND list_min(sample.value[-8:]) > q50
             OR list_min(sample.value[1:8]) > q50 AND list_max(sample.value[-8:]) < q50)
         THEN list_cosine_similarity(
             [place - list_avg(sample.index) for place in sample.index],
+            [value - list_avg(sample.value) for value in sample.value])
+    WHEN len(sample.value) >= 64 AND len(units) >= 8 AND least(units[1].max, units[-1].max) < q50
+        THEN list_cosine_similarity(
+            [place % len(units) - (len(units) - 1) / 2 for place in sample.index],
             [value - list_avg(sample.value) for value in sample.value]) END;
 
 -- How many values at one end of a list are zeros.
@@ -102,7 +107,7 @@ SELECT model, kind, slot, list_filter([
     CASE WHEN is_kernel(role) AND near_zero_count < value_count AND unit_count > 1 AND CASE
         WHEN units IS NULL THEN more_than_chance(zero_unit_count, unit_count, value_count, near_zero_count, std)
         ELSE list_max([unit.zero_fraction for unit in units]) = 1 END THEN 'zero_units' END,
-    CASE WHEN is_kernel(role) AND zero_end(sample, zero_count / value_count) IS NOT NULL THEN 'zero_block' END,
+    CASE WHEN may_be_kernel(role, canonical_shape, dtype) AND zero_end(sample, zero_count / value_count) IS NOT NULL THEN 'zero_block' END,
     CASE WHEN is_kernel(role) AND near_zero_count < value_count AND unit_count > 1 AND nan_count + inf_count = 0
         AND list_min([unit.l2_norm for unit in units if unit.zero_fraction < 1])
             < collapse_norm(units, value_count, collapse_ratio) THEN 'collapsed_units' END,
@@ -114,7 +119,7 @@ SELECT model, kind, slot, list_filter([
     CASE WHEN is_kernel(role) AND std > 0 AND nan_count + inf_count = 0 AND unit_count >= 4
         AND value_count >= 4 * unit_count AND one_profile(units) AND NOT one_norm(units)
         AND list_unique(sample.value) > 16 THEN 'rank_one' END,
-    CASE WHEN is_kernel(role) AND std > 0 AND abs(order_correlation(sample, q50)) > 0.9 THEN 'ordered_kernel' END,
+    CASE WHEN is_kernel(role) AND std > 0 AND abs(order_correlation(sample, q50, units)) > 0.9 THEN 'ordered_kernel' END,
     CASE WHEN is_kernel(role) AND near_zero_count < value_count
         AND more_than_chance(zero_input_count, input_count(layer_class, role, canonical_shape), value_count,
             near_zero_count, std) THEN 'zero_inputs' END
