@@ -38,10 +38,12 @@ _LAZY = {
     "ingest": "wexport.ingestion.pipeline",
     "ingest_model": "wexport.ingestion.pipeline",
     "inspect": "wexport.ingestion.inspection",
+    "notebook": "wexport.reports.notebook",
     "query": "wexport.queries.asking",
     "relate": "wexport.relating.relate",
     "report": "wexport.reports.report",
     "similarity": "wexport.analysis.similarity",
+    "Answer": "wexport.answers.tabular",
     "Change": "wexport.differences.results",
     "Column": "wexport.library",
     "Comparison": "wexport.reports.comparison",
@@ -49,6 +51,7 @@ _LAZY = {
     "Diff": "wexport.differences.diff",
     "FileSide": "wexport.differences.results",
     "Finding": "wexport.findings.finding",
+    "Findings": "wexport.findings.finding",
     "Kinship": "wexport.relating.results",
     "IngestResult": "wexport.ingestion.pipeline",
     "LeftOver": "wexport.ingestion.left_overs",
@@ -76,11 +79,12 @@ _MODULES = frozenset({"keras_files", "measuring", "plot", "reading", "testing", 
 if TYPE_CHECKING:
     from wexport import plot
     from wexport.analysis.similarity import Similarity, similarity
+    from wexport.answers.tabular import Answer
     from wexport.differences.diff import Diff, diff
     from wexport.differences.results import Change, FileSide, TensorDiff, TensorSide
     from wexport.files.source import Source
     from wexport.findings.checking import check
-    from wexport.findings.finding import Finding
+    from wexport.findings.finding import Finding, Findings
     from wexport.hookspecs import hookimpl
     from wexport.ingestion.inspection import Inspection, inspect
     from wexport.ingestion.left_overs import LeftOver
@@ -94,6 +98,7 @@ if TYPE_CHECKING:
     from wexport.relating.relate import Related, relate
     from wexport.relating.results import Kinship
     from wexport.reports.comparison import Comparison, compare
+    from wexport.reports.notebook import notebook
     from wexport.reports.report import report
     from wexport.sessions.connection import Connection, connect
 
@@ -115,6 +120,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Answer",
     "BudgetError",
     "Change",
     "Column",
@@ -123,6 +129,7 @@ __all__ = [
     "Diff",
     "FileSide",
     "Finding",
+    "Findings",
     "HostileFileError",
     "IngestResult",
     "Inspection",
@@ -165,6 +172,7 @@ __all__ = [
     "ingest",
     "ingest_model",
     "inspect",
+    "notebook",
     "plot",
     "query",
     "relate",

@@ -21,6 +21,7 @@ from wexport.analysis.matching import METHODS, Place
 from wexport.analysis.matching_many import Partners, partners
 from wexport.analysis.rounding import Casts
 from wexport.analysis.similarity_sums import NAMED, PairSums
+from wexport.answers.tabular import Tabular
 from wexport.compatibility import renamed
 from wexport.errors import UsageError
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
@@ -59,7 +60,7 @@ _Texts = list[str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Similarity:
+class Similarity(Tabular):
     """Models by models; each matrix is float64, symmetric, and in the order of `models` (names, sorted).
 
     matrix: mean of the cosines of matched tensors, weighted by their sizes; 1 on the diagonal, NaN where a pair cannot
@@ -134,6 +135,10 @@ class Similarity:
                 "reason": pa.array(self._reasons(i, j), pa.string()),
             }
         )
+
+    def to_arrow(self) -> pa.Table:
+        """The same as `pairs`."""
+        return self.pairs()
 
     def named(self, a: int, b: int) -> list[str]:
         """The first slots that differ by more than rounding, and then those that one of the two models lacks."""

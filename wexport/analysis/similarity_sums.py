@@ -15,7 +15,7 @@ from wexport.analysis.matching import METHODS, Method
 from wexport.analysis.rounding import Casts, cast_of
 
 NAMED = 3
-"""Slots that differ, of which so many are named."""
+"""Slots that differ, of which this many are named."""
 _LEAST_VALUES = 3
 """Values from which on a matrix has a correlation that chance does not make 1."""
 

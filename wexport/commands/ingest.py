@@ -112,10 +112,10 @@ def _summary(result: IngestResult) -> None:
     counts = {
         status: len(result.with_status(status)) for status in ("failed", "partial", "empty", "unchanged", "skipped")
     }
-    told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    statuses = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
     read = len(result.with_status("ok", "partial", "empty"))
-    print(f"{read:,} of {len(models):,} models read in {result.seconds:.1f} s{f' ({told})' if told else ''}")
-    runs = series.told([(model.run, model.step) for model in models if model.status != "failed"])
+    print(f"{read:,} of {len(models):,} models read in {result.seconds:.1f} s{f' ({statuses})' if statuses else ''}")
+    runs = series.describe([(model.run, model.step) for model in models if model.status != "failed"])
     for run in runs[:SHOWN_RUNS]:
         print(f"run {text.safe(run)}")
     if len(runs) > SHOWN_RUNS:

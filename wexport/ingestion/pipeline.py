@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.errors import UsageError
 from wexport.files import shards
 from wexport.files.locks import locked
@@ -21,12 +22,18 @@ from wexport.ingestion.left_overs import LeftOver
 from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.plugins.catalog import absolute
 from wexport.plugins.messages import PluginSummary
+from wexport.terminal.text import counted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PathLike = str | os.PathLike[str]
+_SHOWN = ["model", "status", "reason", "format", "run", "step", "tensors", "parameters"]
+"""What a page shows of each file."""
 
 
 @dataclass(frozen=True, slots=True)
-class IngestResult:
+class IngestResult(Tabular):
     """What an ingest did.
 
     out: the table or folder. models: how each model ended. rows: of the table. seconds: what it took. written: whether
@@ -45,6 +52,17 @@ class IngestResult:
     def with_status(self, *status: str) -> list[ModelResult]:
         """The models that ended so."""
         return [model for model in self.models if model.status in status]
+
+    def to_arrow(self) -> pa.Table:
+        """A row a model file, with the plain fields of `ModelResult` as columns."""
+        return table_of(ModelResult, self.models)
+
+    def _parts(self) -> Iterable[Part]:
+        table = self.to_arrow().select(_SHOWN)
+        empty = [name for name in ("run", "step", "reason") if not any(table[name].to_pylist())]
+        did = "wrote" if self.written else "left as it was:"
+        told = f"{did} {self.out}, {counted(self.rows, 'row')}, in {self.seconds:.1f} seconds"
+        return [Part(table, told=[told], left_out=empty)]
 
 
 Progress = Callable[[ModelResult, int, int], None]
@@ -88,7 +106,7 @@ def ingest(
     timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
         its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
     memory: bytes that reading one file may take; None is 112 MiB, and 16 for each of its own, up to 256 MiB more.
-    overwrite: replace a file at `out` that is no table of wexport's, too; never one that is read.
+    overwrite: replace a file at `out` that is not a table of wexport's, too; never one that is read.
     progress: called as each file ends.
 
     Returns how each file ended. A file that cannot be read costs nothing else. If none can be read, nothing is
@@ -231,7 +249,7 @@ def _ingest_model(
 
 
 def _is_output(item: Input, target: Path, folder: bool) -> bool:
-    """The table itself, met again in the folder that is read, is no input."""
+    """The table itself, met again in the folder that is read, is not an input."""
     if item.named:
         return False
     path = Path(os.path.realpath(item.path))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.errors import ReadError, UsageError
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import model_names
@@ -19,9 +21,12 @@ from wexport.relating import reading
 from wexport.relating.layers import Known, unit_graph
 from wexport.relating.lineage import Lineage, lineage
 from wexport.relating.reading import Held
-from wexport.relating.results import Floats, Kinship
+from wexport.relating.results import WORDS, Floats, Kinship
 from wexport.relating.units import UnitGraph
 from wexport.relating.weight_matching import Matcher, Order, applied, assignment, balanced
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MIN_COVERAGE = 0.5
 """Share of the larger model's values that must have a partner of their slot and shape."""
@@ -36,11 +41,20 @@ SHARED, LEAST = 0.5, 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Related:
+class Related(Tabular):
     """pairs: a row a pair, in the order in which the models were given. failed: name, reason and way out."""
 
     pairs: Sequence[Kinship]
     failed: Sequence[tuple[str, str, str]]
+
+    def to_arrow(self) -> pa.Table:
+        """A row a pair, with the fields of `Kinship` as columns."""
+        return table_of(Kinship, self.pairs)
+
+    def _parts(self) -> Iterable[Part]:
+        failed = [f"{name}: {reason}" for name, reason, _ in self.failed]
+        said = [f"{word}: {WORDS[word]}" for word in WORDS if any(pair.relation == word for pair in self.pairs)]
+        return [Part(self.to_arrow(), told=[*failed, *said])]
 
 
 def relate(

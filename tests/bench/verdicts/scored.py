@@ -142,8 +142,8 @@ def _is_there(place: str, layer: str) -> bool:
 class Relations:
     """Pairs by what is true and by what was said. false: claims about pairs that share nothing, or that are not close.
 
-    verdicts: for each truth, how often each relation was said; grades: and how well. by_word: for each relation that was
-    said, how well. wanted: how often each was the one that says most; found: and was said then.
+    verdicts: for each truth, how often each relation was said; grades: and how well. by_word: for each relation that
+    was said, how well. wanted: how often each was the one that says most; found: and was said then.
     """
 
     verdicts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
