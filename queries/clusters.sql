@@ -17,7 +17,8 @@
 --   worst_slot                    the tensor in which they differ most
 --   worst_relative_l2 [fraction]  by how much
 --   changed [tensors]             tensors in which they differ by more than rounding
---   differs                       the first three of them
+--   lacking [tensors]             tensors of either that have no partner in the other
+--   differs                       the first three that differ; of models that are same_but, then those that one lacks
 --   typical                       median similarity to the comparable models
 --   compared_with [models]        how many models it could be compared with
 --   reason                        the verdict in words
@@ -132,19 +133,20 @@ judged AS (
 )
 SELECT
     model, verdict, represented_by, group_size, family, family_size, other AS nearest, similarity AS nearest_similarity,
-    null_similarity, CASE WHEN worst_relative_l2 > 0 THEN worst_slot END AS worst_slot, worst_relative_l2, changed, differs,
+    null_similarity, CASE WHEN worst_relative_l2 > 0 OR worst_relative_l2 IS NULL THEN worst_slot END AS worst_slot, worst_relative_l2, changed, lacking, differs,
     typical, compared_with, CASE verdict
-        WHEN 'not_comparable' THEN 'no other model with enough matching tensors'
+        WHEN 'not_comparable' THEN 'no other model with enough matching tensors that tell anything'
         WHEN 'identical' THEN 'equal to ' || other || ' in every value'
         WHEN 'rounded' THEN other || ' in another type'
         WHEN 'same_but' THEN other || ' but for ' || CASE WHEN len(differs) = 0 THEN 'tensors that one of them lacks'
             ELSE array_to_string(differs, ', ')
-                || CASE WHEN changed > len(differs) THEN ' and ' || (changed - len(differs)) || ' more' ELSE '' END END
+                || CASE WHEN changed + lacking > len(differs) THEN ' and ' || (changed + lacking - len(differs)) || ' more'
+                    ELSE '' END END
         WHEN 'same_run' THEN 'a checkpoint of the run of ' || other
         WHEN 'close' THEN 'close to ' || other || ' in every tensor; ' || worst_slot || ' differs by '
             || figure_text(worst_relative_l2) || ' at most'
-        WHEN 'related' THEN 'alike in direction, and not close: ' || worst_slot || ' differs by '
-            || figure_text(worst_relative_l2)
+        WHEN 'related' THEN 'alike in direction, and not close: ' || worst_slot
+            || coalesce(' differs by ' || figure_text(worst_relative_l2), ' has values that are not finite')
         WHEN 'odd one out' THEN 'as unalike to the others as independent trainings, which they are not to each other'
         ELSE CASE WHEN null_similarity IS NULL THEN 'no matrix to compare'
             ELSE 'correlation at most ' || printf('%.2f', correlation) || ', where independent trainings have up to '

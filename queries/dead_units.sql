@@ -19,8 +19,8 @@
 --   outputs of most layers, have one of about 1. Where all weights of a unit and its bias are at most 0, it is off for
 --   every input without negative values, such as images and outputs of a ReLU; only units of 16 weights or more are
 --   judged so. A unit that is off gives 0 and gets no gradient: it stays so. Units of layers whose activation is ReLU,
---   GELU, SiLU or alike are judged; of layers without a config only by their bias, not the last of them, and not in
---   models with normalisations, which shift what a bias was. Units of zeros are `health`'s.
+--   GELU, SiLU or alike are judged; of layers without a config only by their bias, not the last of them, and not
+--   where the model has a normalisation of as many channels, which shifts what a bias was. Units of zeros are `health`'s.
 -- What it does not prove
 --   Inputs that are larger, or have negative values, may wake a unit. Units that are not named may be dead all the same:
 --   that depends on the inputs (see `outputs`).
@@ -50,7 +50,9 @@ biases AS (
 ),
 
 models AS (
-    SELECT model, max(tensor_index) FILTER (role = 'kernel') AS last, bool_or(role = 'moving_variance') AS normalised
+    SELECT
+        model, max(tensor_index) FILTER (role = 'kernel') AS last,
+        list(value_count) FILTER (role = 'moving_variance') AS normalised
     FROM weights GROUP BY model
 ),
 
@@ -61,7 +63,7 @@ judged AS MATERIALIZED (
             AS rectified
     FROM kernels JOIN biases USING (model, kind, layer, unit_count) JOIN models USING (model)
     WHERE kernels.direction IS NOT DISTINCT FROM biases.direction AND asked_for(slot, coalesce(getvariable('slot'), '*'))
-        AND (rectified OR activation IS NULL AND NOT coalesce(normalised, false) AND tensor_index < last)
+        AND (rectified OR activation IS NULL AND NOT coalesce(list_contains(normalised, kernels.unit_count), false) AND tensor_index < last)
 ),
 
 found AS (

@@ -44,9 +44,7 @@ WITH listed AS MATERIALIZED (
     SELECT
         tensor_id(model, kind, slot) AS id, model, kind, slot, role, canonical_shape AS shape,
         tensor_index, has_order(layer_index) AS ordered, run, step, value_count, content_hash, std, l2_norm
-    FROM weights
-    WHERE asked_for(slot, coalesce(getvariable('slot'), '*'))
-        OR coalesce(getvariable('reference'), '') <> ''  -- by order, another name may be the one
+    FROM weights  -- of all slots: where models are aligned, another name may be the one
 ),
 models AS (
     SELECT model, any_value(run) AS run, any_value(step) AS step FROM listed GROUP BY model
@@ -78,14 +76,15 @@ wanted AS (
     FROM steps WHERE asked_for(model, coalesce(getvariable('model'), '*'))
 ),
 -- <matched>
--- Against a reference, wexport itself aligns the models by all evidence instead.
+-- wexport itself aligns models by all evidence instead: with a reference, and where a run changes its architecture.
 by_slot AS (
     SELECT new.id, old.id AS old_id, new.model, wanted.against, 'slot' AS match_method
     FROM wanted
     JOIN listed AS new ON new.model = wanted.model
     JOIN listed AS old ON old.id = tensor_id(wanted.against, new.kind, new.slot)
     -- In this form it is not a condition to join by: there are few shapes, and many tensors of each.
-    WHERE coalesce(old.shape = new.shape, false)
+    WHERE coalesce(old.shape = new.shape, false) AND (asked_for(new.slot, coalesce(getvariable('slot'), '*'))
+        OR wanted.run IS NULL)  -- of what is left the rest may be
 ),
 rest AS (
     -- What has no partner of its slot, in the model and in the reference; counted and numbered by role and shape.

@@ -25,7 +25,8 @@
 --   data pass in training mode: that alone is information. With a reference, the two models are aligned by all
 --   evidence, as `diff` does; in plain SQL by slot and shape, then by order among those of equal shape and role, if both
 --   files have an order or there is one only. relative_l2 is there
---   for layers with a finding.
+--   for layers with a finding. Where a run changes its architecture, its checkpoints are aligned in the same way; in
+--   plain SQL, cannot tell.
 -- What it does not prove
 --   Marks are those at the time of saving. Files of weights alone have none: cannot tell. A layer may have been frozen
 --   after it trained.
@@ -52,16 +53,33 @@ ends AS (
     HAVING count(*) > 1 AND asked_for(last_model, coalesce(getvariable('model'), '*'))
 ),
 
+-- <tracks>
+-- Which tensors of a run's checkpoints are one. wexport itself aligns checkpoints where a run changes its architecture.
+tracks AS (
+    SELECT model, slot, slot AS track, 'slot' AS match_method FROM kept SEMI JOIN steps USING (run, step, model)
+),
+-- </tracks>
+
+-- A layer that was put in shifts the ordinals of others, so that slots tell nothing where the architecture changes.
+shapes AS (
+    SELECT model, hash(list(slot || canonical_shape::VARCHAR ORDER BY slot)) AS architecture
+    FROM kept SEMI JOIN steps USING (run, step, model) GROUP BY model
+),
+
 along_runs AS (
     SELECT
-        last_model AS model, first_model AS reference, layer, role, trainable, step, 'slot' AS match_method, slot,
-        slot AS slot_before,
-        canonical_shape = lag(canonical_shape) OVER along AS comparable,
-        content_hash <> lag(content_hash) OVER along AS changed,
+        last_model AS model, first_model AS reference,
+        last_value(layer) OVER whole AS layer, role, trainable, step, match_method, last_value(slot) OVER whole AS slot,
+        first_value(slot) OVER whole AS slot_before,
+        canonical_shape = lag(canonical_shape) OVER along
+            AND (architecture = lag(architecture) OVER along OR starts_with(track, 'aligned ')) AS comparable,
+        CASE WHEN comparable THEN content_hash <> lag(content_hash) OVER along END AS changed,
         lag(step) OVER along AS step_before,
         lag(trainable) OVER along AS trainable_before
-    FROM kept SEMI JOIN steps USING (run, step, model) JOIN ends USING (run)
-    WINDOW along AS (PARTITION BY run, slot ORDER BY step)
+    FROM kept SEMI JOIN steps USING (run, step, model) JOIN ends USING (run) JOIN tracks USING (model, slot)
+    JOIN shapes USING (model)
+    WINDOW along AS (PARTITION BY run, track ORDER BY step),
+        whole AS (PARTITION BY run, track ORDER BY step ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 ),
 
 -- Against a reference: by slot and shape, and by order among what is left.

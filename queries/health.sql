@@ -44,6 +44,13 @@ judged AS MATERIALIZED (
         AND asked_for(slot, coalesce(getvariable('slot'), '*'))
 ),
 
+-- Kernels with zero units: the inputs that the next one has of them are rightly zero.
+producers AS (
+    SELECT model, kind, list({'units': unit_count, 'zeros': zero_unit_count}) AS producers
+    FROM weights SEMI JOIN judged USING (model, kind)
+    WHERE is_kernel(role) AND zero_unit_count > 0 AND unit_count > 0 GROUP BY model, kind
+),
+
 -- A row a finding.
 found AS MATERIALIZED (
     SELECT
@@ -52,8 +59,21 @@ found AS MATERIALIZED (
         inf_count, zero_fraction, min, q50, abs_max, unit_count, zero_unit_count, zero_input_count, units, sample, gates,
         trainable, format, one_norm(units) AS worked_out,
         input_count(layer_class, role, canonical_shape) AS inputs,
+        -- All 0 to the bit, and next to nothing else: neither decay nor pruning by magnitude does that.
+        zero_input_count >= greatest(2, 0.1 * inputs) AND zero_fraction >= zero_input_count / inputs - 1e-9
+            AND zero_fraction < zero_input_count / inputs + 0.02
+            AND role <> 'embeddings' AND trainable IS DISTINCT FROM false
+            AND coalesce(len(list_filter(producers, lambda each: inputs % each.units = 0
+                AND zero_input_count <= each.zeros * (inputs // each.units))), 0) = 0 AS inputs_lost,
         initializer_class(initializer(layer_config, layer_class, role)) AS begins
     FROM weights JOIN (SELECT model, slot, kind, unnest(findings) AS finding FROM judged) USING (model, slot, kind)
+    LEFT JOIN producers USING (model, kind)
+),
+
+-- Where the model begins: inputs that are always zero leave the weights of its first kernel where decay takes them.
+first_kernels AS (
+    SELECT model, kind, min(tensor_index) AS first_index FROM weights SEMI JOIN found USING (model, kind)
+    WHERE is_kernel(role) GROUP BY model, kind
 ),
 
 -- The units that the finding is about, from 0. A list of norms is made once, and not for each unit; the choice comes
@@ -170,7 +190,7 @@ SELECT
         -- Raw arrays may be data.
         WHEN kind = 'array' AND role = 'unknown' AND starts_with(format, 'hdf5') THEN 'info'
         WHEN finding = 'constant' AND role = 'unknown' THEN 'info'
-        WHEN finding = 'zero_inputs' THEN 'info'
+        WHEN finding = 'zero_inputs' AND NOT coalesce(inputs_lost AND tensor_index > first_index, false) THEN 'info'
         WHEN finding IN ('zero_units', 'collapsed_units') AND worked_out AND unit_count >= 8 THEN 'info'
         WHEN finding IN ('zero_units', 'collapsed_units') AND trainable = false THEN 'info'
         ELSE 'warning' END AS severity,
@@ -193,7 +213,7 @@ SELECT
         WHEN finding = 'twin_units' THEN found_count || ' of ' || counts(found_of, 'unit') || ' are copies of others'
         WHEN finding = 'rank_one' THEN 'all ' || counts(unit_count, 'unit') || ' have one profile, scaled'
         WHEN finding = 'ordered_kernel' THEN 'values and their places correlate by '
-            || printf('%.2f', order_correlation(sample, q50))
+            || printf('%.2f', order_correlation(sample, q50, units))
         WHEN finding = 'constant' THEN 'all ' || counts(value_count, 'value') || ' are ' || figure_text(min)
         ELSE found_count || ' of ' || counts(found_of, CASE finding WHEN 'zero_inputs' THEN 'input' ELSE 'unit' END)
             || CASE WHEN which IS NOT NULL THEN ': ' || array_to_string(which[:8], ', ')
@@ -249,5 +269,6 @@ FROM biased
 LEFT JOIN next_kernel USING (model, slot, finding)
 LEFT JOIN proved USING (model, slot, finding)
 LEFT JOIN any_bias USING (model, layer, kind)
+LEFT JOIN first_kernels USING (model, kind)
 ORDER BY
     CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, finding, model, slot;

@@ -14,8 +14,7 @@
 --   bytes [bytes]                  size of the file
 --   zero_fraction [fraction]       share of values that are exactly zero
 --   findings [findings]            defects that the tensors show by themselves
---   found                          of which kinds: nan, inf, zero_tensor, near_zero_tensor, constant, zero_units,
---                                  collapsed_units; NULL for none
+--   found                          of which kinds, as `health` names them; NULL for none
 -- How to read it
 --   Models of one architecture have the same layers, tensors and parameters (`architectures` says which do). A share of
 --   zeros far from that of its siblings was pruned, regularised away or never trained: `sparsity` says where. What

@@ -16,7 +16,8 @@
 --   A batch normalisation begins with moving means of 0, variances of 1 and a gamma of 1. Where gamma trained and the
 --   statistics are as they began, no batch was ever counted: the layer does something else in use than in training. A
 --   variance that is the same for all channels comes of a momentum so near 1 that it hardly moved, or of a file that was
---   filled in. A negative variance gives NaN. A gamma next to 0 beside the others switches its channel off: where that
+--   filled in; variances of 0 throughout mean that one value alone ever came in, or that they were lost. A negative
+--   variance gives NaN. A gamma next to 0 beside the others switches its channel off: where that
 --   is a twentieth of the channels, it is a warning.
 -- What it does not prove
 --   Models whose normalisations were folded into their neighbours may rightly have statistics as they begin. Weight decay
@@ -49,6 +50,16 @@ gammas AS (
     FROM asked WHERE role = 'gamma' AND len(sample.value) = value_count AND value_count >= 4 AND abs_max > 0
 ),
 
+-- A gamma of zeros, which lets nothing through but beta; some residual branches begin so on purpose.
+shut AS (
+    SELECT
+        CASE WHEN initializer_class(initializer(layer_config, layer_class, role)) IN ('zeros', 'zero') THEN 'info'
+            ELSE 'warning' END AS severity,
+        model, slot, value_count,
+        CASE value_count WHEN 1 THEN 'gamma is 0' ELSE 'gamma is 0 in all ' || value_count || ' channels' END AS seen
+    FROM asked WHERE role = 'gamma' AND abs_max = 0
+),
+
 found AS (
     SELECT
         'error' AS severity, 'negative_variance' AS finding, model, slot,
@@ -73,6 +84,15 @@ found AS (
         AND NOT coalesce(mean_began AND variance_began, false)
     UNION ALL
     SELECT 'warning', 'vanishing_gamma', model, slot, seen, vanished, threshold, advice FROM gammas WHERE many
+    UNION ALL
+    SELECT severity, 'vanishing_gamma', model, slot, seen, value_count, 'all 0', 'see whether it was loaded, and how it began'
+    FROM shut
+    UNION ALL
+    SELECT
+        'warning', 'statistics_uniform', model, slot,
+        CASE value_count WHEN 1 THEN 'the variance is 0' ELSE 'all ' || value_count || ' variances are 0' END,
+        value_count, 'all 0', 'see whether the file was written whole, and what comes into the layer'
+    FROM asked WHERE role = 'moving_variance' AND min = 0 AND max = 0
     UNION ALL
     SELECT 'info', 'vanishing_gamma', model, slot, seen, vanished, threshold, advice FROM gammas
     WHERE vanished > 0 AND NOT many

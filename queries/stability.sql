@@ -6,7 +6,7 @@
 --   largest_value      DOUBLE = 1e3   weights are larger than this in no sound model
 --   largest_scale      DOUBLE = 4     nor is the root mean square of a kernel
 --   diverged_scale     DOUBLE = 100   nor that of several tensors of a model whose training did not diverge
---   largest_statistic  DOUBLE = 1e6   nor moving statistics than this
+--   largest_statistic  DOUBLE = 1e6   nor moving statistics and biases than this
 --   outlier_deviations DOUBLE = 60    a value this many standard deviations from 0 is an outlier
 --   jump_factor        DOUBLE = 5     a jump is a change this many times that of the two steps before
 --   jump_change        DOUBLE = 0.1   and at least this large beside the norm of the tensor
@@ -85,10 +85,13 @@ large AS (
         CASE WHEN is_statistic(role) THEN 'scale the inputs, or lower the learning rate'
             ELSE 'lower the learning rate, or clip gradients' END AS advice
     FROM (
-        SELECT *, CASE WHEN is_statistic(role) THEN coalesce(getvariable('largest_statistic'), 1e6)
+        -- The bias of an output is as large as what it predicts.
+        SELECT *, CASE WHEN is_statistic(role) OR role IN ('bias', 'recurrent_bias')
+            THEN coalesce(getvariable('largest_statistic'), 1e6)
             ELSE coalesce(getvariable('largest_value'), 1e3) END AS limit_
         FROM sized
-        WHERE is_kernel(role) OR role IN ('gamma', 'beta', 'alpha', 'moving_mean', 'moving_variance')
+        WHERE is_kernel(role)
+            OR role IN ('bias', 'recurrent_bias', 'gamma', 'beta', 'alpha', 'moving_mean', 'moving_variance')
     )
     WHERE abs_max > limit_ OR wide AND scale > coalesce(getvariable('largest_scale'), 4)
 ),
@@ -114,30 +117,36 @@ steps AS (
     QUALIFY count(*) OVER (PARTITION BY run) > 2
 ),
 
+-- A layer that was put in shifts the ordinals of others: what stands in a slot before and after is not one tensor.
+architectures AS (
+    SELECT model, hash(list(slot || canonical_shape::VARCHAR ORDER BY slot)) AS architecture
+    FROM weights SEMI JOIN steps USING (run, step, model) WHERE kind = 'weight' GROUP BY model
+),
+
 -- Statistics follow the data, not the optimiser, and are left out.
 points AS (
     SELECT
-        run, step, model, slot, canonical_shape,
+        architecture, run, step, model, slot, canonical_shape,
         sample.value[1:-1:greatest(1, len(sample.value) // 256)]::FLOAT[] AS points
-    FROM weights SEMI JOIN steps USING (run, step, model)
+    FROM weights SEMI JOIN steps USING (run, step, model) JOIN architectures USING (model)
     WHERE asked_for(slot, coalesce(getvariable('slot'), '*')) AND kind = 'weight' AND sample IS NOT NULL
         AND NOT is_statistic(role)
 ),
 
 pairs AS (
     SELECT
-        run, step, model, slot, canonical_shape, points,
+        run, architecture, step, model, slot, canonical_shape, points,
         step - lag(step) OVER along AS gap,
         lag(points) OVER along AS before,
         lag(canonical_shape) OVER along AS shape_before
     FROM points
-    WINDOW along AS (PARTITION BY run, slot ORDER BY step)
+    WINDOW along AS (PARTITION BY run, architecture, slot ORDER BY step)
 ),
 
 -- Made once, since it reads all samples and several parts below ask for it.
 changes AS MATERIALIZED (
     SELECT
-        run, step, model, slot,
+        run, architecture, step, model, slot,
         CASE WHEN canonical_shape = shape_before AND len(points) = len(before) AND isfinite(l2) AND l2 > 0
             THEN list_distance(points, before) / l2 / gap END AS change
     FROM (SELECT *, sqrt(list_inner_product(before, before)) AS l2 FROM pairs WHERE before IS NOT NULL)
@@ -150,7 +159,7 @@ rises AS (
         greatest(lag(change, 1) OVER along, lag(change, 2) OVER along) AS usual,
         CASE WHEN change > 0 AND usual > 0 THEN ln(change / usual) END AS rise
     FROM changes WHERE isfinite(change)
-    WINDOW along AS (PARTITION BY run, slot ORDER BY step)
+    WINDOW along AS (PARTITION BY run, architecture, slot ORDER BY step)
 ),
 
 -- What three quarters of the tensors do at a step is the model's doing; what is left over belongs to the tensor.

@@ -24,7 +24,7 @@
 --   layer's config, each within four standard errors. A truncated normal is out of range when more values are beyond its
 --   bound than a backend's rounding brings there (4.3e-6 of all, Poisson). Layers of constants alone (normalisations) are
 --   untrained when none of them moved. PyTorch draws biases as it draws kernels: there one has moved that is beyond
---   1 / sqrt(inputs). In layers whose roles nobody tells, a vector of different values that are not in order has moved.
+--   1 / sqrt(inputs), and a Linear or convolution is untrained that has the shape of that draw. In layers whose roles nobody tells, a vector of different values that are not in order has moved.
 --   Hardly trained is a layer whose constants moved while a kernel of 2,000 values or more kept the shape of its
 --   initialiser, or a deep net of sigmoids whose kernels kept their scale within a tenth. Rows of an embedding are untouched that still lie
 --   within the bounds of the uniform distribution that they were drawn from: their share is told from the step of the
@@ -66,8 +66,11 @@ named AS (
     SELECT
         *, json_extract(start, '$.config') AS given,
         -- Keras' own choice, where a file of weights alone does not tell: it may prove a layer untrained, never trained.
-        start IS NULL AND role = 'kernel' AND (format LIKE '%h5%' OR format LIKE 'keras%') AS guessed,
-        CASE WHEN guessed THEN 'glorotuniform' ELSE coalesce(initializer_class(start), '') END AS begins
+        start IS NULL AND role = 'kernel' AND (drawn_bias OR format LIKE '%h5%' OR format LIKE 'keras%') AS guessed,
+        -- PyTorch draws the kernels of Linear and of convolutions between -1 and 1 by the root of the inputs.
+        guessed AND drawn_bias AND (layer_class = 'Dense' OR layer_class LIKE 'Conv_D') AS as_torch,
+        CASE WHEN as_torch THEN 'torchuniform' WHEN guessed AND NOT drawn_bias THEN 'glorotuniform'
+            ELSE coalesce(initializer_class(start), '') END AS begins
     FROM kept
 ),
 
@@ -104,7 +107,8 @@ fans AS (
         CASE
             WHEN begins = 'variancescaling' THEN CASE json_extract_string(given, '$.distribution')
                 WHEN 'uniform' THEN 'uniform' WHEN 'untruncated_normal' THEN 'normal' ELSE 'truncated_normal' END
-            WHEN begins IN ('heuniform', 'glorotuniform', 'lecununiform', 'randomuniform', 'uniform') THEN 'uniform'
+            WHEN begins IN ('heuniform', 'glorotuniform', 'lecununiform', 'randomuniform', 'uniform', 'torchuniform')
+                THEN 'uniform'
             WHEN begins IN ('henormal', 'glorotnormal', 'lecunnormal', 'truncatednormal') THEN 'truncated_normal'
             WHEN begins IN ('randomnormal', 'normal') THEN 'normal' END AS family_name
     FROM constants
@@ -128,6 +132,7 @@ drawn AS (
             WHEN begins IN ('randomnormal', 'normal') THEN coalesce(json_extract(given, '$.stddev')::DOUBLE, 0.05)
             WHEN begins = 'truncatednormal' THEN coalesce(json_extract(given, '$.stddev')::DOUBLE,
                 0.05) * 0.87962566103423978
+            WHEN begins = 'torchuniform' THEN 1 / sqrt(3 * value_count / nullif(canonical_shape[-1], 0))
             WHEN any_scale THEN std
             ELSE sqrt(scale / CASE mode WHEN 'fan_in' THEN fan_in WHEN 'fan_out'
                 THEN fan_out ELSE (fan_in + fan_out) / 2 END)
@@ -137,7 +142,9 @@ drawn AS (
 
 -- What the largest kernel of a layer takes in.
 inputs AS (
-    SELECT model, layer, max(value_count / nullif(canonical_shape[-1], 0)) AS taken_in
+    SELECT
+        model, layer, max(value_count / nullif(canonical_shape[-1], 0)) AS taken_in,
+        max(canonical_shape[1]) FILTER (role = 'recurrent_kernel') AS state
     FROM kept WHERE is_kernel(role) OR role = 'unknown' AND len(shape) >= 2 GROUP BY model, layer
 ),
 
@@ -150,7 +157,8 @@ measured AS (
         bound * std_drawn AS edge,
         4.3e-6 * value_count AS stray,
         greatest(abs(max - mean_drawn), abs(min - mean_drawn)) AS farthest,
-        coalesce(taken_in, 1) AS fan
+        -- PyTorch draws the two biases of a recurrent layer by the size of its state, and they count as one.
+        coalesce(state / 4, taken_in, 1) AS fan
     FROM drawn LEFT JOIN family ON family.name = drawn.family_name LEFT JOIN inputs USING (model, layer)
     WHERE lost = 0 AND value_count > 0 AND rounding IS NOT NULL
 ),
@@ -224,9 +232,10 @@ layers AS (
         -- Kernels that are large enough to judge.
         count(*) FILTER (is_kernel(role) AND moved IS NULL) AS kernels,
         bool_and(NOT trainable) AS frozen,
-        bool_and(fits) FILTER (fits IS NOT NULL AND powerful AND NOT guessed) AS fits,
+        bool_and(fits) FILTER (fits IS NOT NULL AND powerful AND (as_torch OR NOT guessed)) AS fits,
         any_value(role || ' has not the shape of ' || begins) FILTER (NOT fits AND powerful AND NOT guessed) AS misfit,
-        any_value(role || ' has the shape of ' || begins) FILTER (fits AND powerful AND NOT guessed) AS fit,
+        any_value(role || ' has the shape of ' || CASE WHEN as_torch THEN 'PyTorch''s own start' ELSE begins END)
+            FILTER (fits AND powerful AND (as_torch OR NOT guessed)) AS fit,
         bool_and(coalesce(fits, false)) FILTER (family_name IS NOT NULL AND is_kernel(role) AND value_count >= 50) AS fits_roughly,
         any_value(role || ' has the shape of ' || begins) FILTER (fits AND value_count >= 50) AS rough_fit,
         max(value_count) FILTER (fits AND value_count >= 2000 AND NOT any_scale AND NOT guessed) AS fitting_values,
@@ -327,8 +336,10 @@ answer AS (
         'see whether it was loaded or converted whole'
     FROM beside
     WHERE zero_bias AND moved IS NULL AND moved_biases >= 2 AND moved_biases > zero_biases
-        AND (norm_off IS NOT NULL OR out_of_range IS NOT NULL OR misfit IS NOT NULL)
-        AND NOT coalesce(frozen, false) AND verdict = 'trained'
+        AND NOT coalesce(frozen, false)
+        AND (verdict = 'trained' AND (norm_off IS NOT NULL OR out_of_range IS NOT NULL OR misfit IS NOT NULL)
+            -- Of a kernel whose initialiser nobody tells the others' biases must say it by themselves.
+            OR verdict = 'cannot tell' AND begins IS NULL AND "values" >= 64 AND moved_biases >= 3 * zero_biases)
     UNION ALL
     SELECT
         'warning', 'untouched rows', model, layer, place,

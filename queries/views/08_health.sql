@@ -32,11 +32,20 @@ CREATE OR REPLACE MACRO twin_count(units) AS
         {'norm': printf('%.4e', unit.l2_norm), 'largest': printf('%.4e', unit.abs_max)}
         for unit in units if unit.l2_norm > 0]);
 
--- Whether the values that one input has for all units are equal, as far as the sample tells.
-CREATE OR REPLACE MACRO same_for_all_units(sample, canonical_shape, abs_max) AS
-    list_unique([place // canonical_shape[-1] for place in sample.index])
-    = list_unique([{'input': sample.index[i] // canonical_shape[-1], 'value': round(value / abs_max, 4)}
-        for value, i in sample.value]);
+-- What units that are copies have in common: norm and largest value, to five digits.
+CREATE OR REPLACE MACRO unit_marks(units) AS [printf('%.4e %.4e', unit.l2_norm, unit.abs_max) for unit in units];
+
+-- Whether units of one norm and one largest value have the same values, too, up to the sign, as far as the sample tells:
+-- for every input one value a mark. NULL where it holds less than eight values of an input beside another of that mark.
+CREATE OR REPLACE MACRO copies_agree(sample, marks, abs_max) AS CASE
+    WHEN len(sample.value) - list_unique([
+        {'input': place // len(marks), 'mark': marks[place % len(marks) + 1]} for place in sample.index]) >= 8
+    THEN list_unique([
+            {'input': sample.index[i] // len(marks), 'mark': marks[sample.index[i] % len(marks) + 1],
+                'value': round(abs(value) / abs_max, 4)}
+            for value, i in sample.value])
+        <= 1.02 * list_unique([
+            {'input': place // len(marks), 'mark': marks[place % len(marks) + 1]} for place in sample.index]) END;
 
 -- Whether every unit has the same profile but for a factor: norm over largest value are then all one.
 CREATE OR REPLACE MACRO one_profile(units) AS coalesce(
@@ -44,13 +53,18 @@ CREATE OR REPLACE MACRO one_profile(units) AS coalesce(
     <= 1.0001 * list_min([unit.l2_norm / unit.abs_max for unit in units if unit.abs_max > 0]), false);
 
 -- Pearson's correlation of the values with their places in the canonical layout, of a kernel that begins with one half
--- of its values and ends with the other; NULL of others, which are nearly all.
-CREATE OR REPLACE MACRO order_correlation(sample, q50) AS
+-- of its values and ends with the other; else with their units, of one whose first unit has nothing of one half, or whose
+-- last has; NULL of others, which are nearly all.
+CREATE OR REPLACE MACRO order_correlation(sample, q50, units) AS
     CASE WHEN len(sample.value) >= 64 AND (
             list_max(sample.value[1:8]) < q50 AND list_min(sample.value[-8:]) > q50
             OR list_min(sample.value[1:8]) > q50 AND list_max(sample.value[-8:]) < q50)
         THEN list_cosine_similarity(
             [place - list_avg(sample.index) for place in sample.index],
+            [value - list_avg(sample.value) for value in sample.value])
+    WHEN len(sample.value) >= 64 AND len(units) >= 8 AND least(units[1].max, units[-1].max) < q50
+        THEN list_cosine_similarity(
+            [place % len(units) - (len(units) - 1) / 2 for place in sample.index],
             [value - list_avg(sample.value) for value in sample.value]) END;
 
 -- How many values at one end of a list are zeros.
@@ -93,7 +107,7 @@ SELECT model, kind, slot, list_filter([
     CASE WHEN is_kernel(role) AND near_zero_count < value_count AND unit_count > 1 AND CASE
         WHEN units IS NULL THEN more_than_chance(zero_unit_count, unit_count, value_count, near_zero_count, std)
         ELSE list_max([unit.zero_fraction for unit in units]) = 1 END THEN 'zero_units' END,
-    CASE WHEN is_kernel(role) AND zero_end(sample, zero_count / value_count) IS NOT NULL THEN 'zero_block' END,
+    CASE WHEN may_be_kernel(role, canonical_shape, dtype) AND zero_end(sample, zero_count / value_count) IS NOT NULL THEN 'zero_block' END,
     CASE WHEN is_kernel(role) AND near_zero_count < value_count AND unit_count > 1 AND nan_count + inf_count = 0
         AND list_min([unit.l2_norm for unit in units if unit.zero_fraction < 1])
             < collapse_norm(units, value_count, collapse_ratio) THEN 'collapsed_units' END,
@@ -101,11 +115,11 @@ SELECT model, kind, slot, list_filter([
     CASE WHEN is_kernel(role) AND std > 0 AND nan_count + inf_count = 0 AND unit_count > 2
         AND value_count >= 4 * unit_count AND twin_count(units) >= greatest(2, 0.05 * unit_count)
         AND list_unique(sample.value) > 16
-        AND (NOT one_norm(units) OR same_for_all_units(sample, canonical_shape, abs_max)) THEN 'twin_units' END,
+        AND coalesce(copies_agree(sample, unit_marks(units), abs_max), NOT one_norm(units)) THEN 'twin_units' END,
     CASE WHEN is_kernel(role) AND std > 0 AND nan_count + inf_count = 0 AND unit_count >= 4
         AND value_count >= 4 * unit_count AND one_profile(units) AND NOT one_norm(units)
         AND list_unique(sample.value) > 16 THEN 'rank_one' END,
-    CASE WHEN is_kernel(role) AND std > 0 AND abs(order_correlation(sample, q50)) > 0.9 THEN 'ordered_kernel' END,
+    CASE WHEN is_kernel(role) AND std > 0 AND abs(order_correlation(sample, q50, units)) > 0.9 THEN 'ordered_kernel' END,
     CASE WHEN is_kernel(role) AND near_zero_count < value_count
         AND more_than_chance(zero_input_count, input_count(layer_class, role, canonical_shape), value_count,
             near_zero_count, std) THEN 'zero_inputs' END

@@ -24,7 +24,7 @@ WITH trained AS MATERIALIZED (
     SELECT
         tensor_id(model, kind, slot) AS id, model, kind, slot, role, canonical_shape AS shape,
         tensor_index, has_order(layer_index) AS ordered, value_count, content_hash, l2_norm, dtype,
-        shape AS stored_shape, run, is_statistic(role) AS statistic,
+        shape AS stored_shape, run, nan_count + inf_count > 0 AS lost, is_statistic(role) AS statistic,
         is_evidence(value_count, std, histogram) AS evidence, sample_print(canonical_shape, sample) AS content
     FROM weights
     -- Counters and the vectors of a power iteration say nothing of what a model has learnt.
@@ -127,7 +127,9 @@ measured AS (
     SELECT
         model_a, model_b, match_method, a.slot, a.tensor_index, a.statistic, a.evidence, a.value_count AS size,
         a.dtype <> b.dtype AS cast_, a.dtype <> b.dtype OR a.stored_shape <> b.stored_shape AS laid_out, len(a.shape) > 1 AS matrix,
-        coalesce(a.content_hash = b.content_hash, false) AS same, kept, draws, a.l2_norm = 0 OR b.l2_norm = 0 AS either_zero,
+        coalesce(a.content_hash = b.content_hash, false) AS same,
+        -- What is left of a tensor with NaN or infinities is not the tensor.
+        NOT same AND (a.lost OR b.lost) AS broken, kept, draws, a.l2_norm = 0 OR b.l2_norm = 0 AS either_zero,
         coalesce(a.l2_norm, 0) ** 2 / 2 + coalesce(b.l2_norm, 0) ** 2 / 2 AS square,
         greatest(a.l2_norm, b.l2_norm) AS longest,
         -- A tensor of zeros is far from one that has values.
@@ -149,16 +151,26 @@ measured AS (
 changes AS (
     SELECT
         *,
-        CASE WHEN same OR longest = 0 THEN 0 ELSE coalesce(sqrt(mean_square * size) / longest, 'infinity'::DOUBLE) END AS apart,
-        same OR laid_out AND mean_square = 0 AS equal
+        CASE WHEN broken THEN 'infinity'::DOUBLE WHEN same OR longest = 0 THEN 0 ELSE coalesce(sqrt(mean_square * size) / longest, 'infinity'::DOUBLE) END AS apart,
+        same OR NOT broken AND laid_out AND mean_square = 0 AS equal
     FROM measured
-    WHERE mean_square IS NOT NULL
+    WHERE mean_square IS NOT NULL OR broken
 ),
 counted AS (
     SELECT
         *, NOT equal AND cast_ AND apart <= 0.01 AS rounded, NOT equal AND NOT rounded AS changed,
         matrix AND kept >= 3 AND NOT statistic AND r IS NOT NULL AND NOT either_zero AS tells
     FROM changes
+),
+-- What is left on either side.
+alone AS (
+    SELECT model_a, model_b, list(slot ORDER BY side, tensor_index, slot)[:3] AS slots, count(*) AS lacking
+    FROM rest
+    ANTI JOIN (
+        SELECT model_a, model_b, id_a AS id FROM by_order UNION ALL SELECT model_a, model_b, id_b FROM by_order
+        UNION ALL SELECT model_a, model_b, id_a FROM by_content UNION ALL SELECT model_a, model_b, id_b FROM by_content
+    ) AS paired USING (model_a, model_b, id)
+    GROUP BY model_a, model_b
 ),
 totals AS (
     SELECT
@@ -179,6 +191,7 @@ totals AS (
         count(*) FILTER (changed) AS changed, count(*) FILTER (rounded) AS rounded,
         coalesce(list(slot ORDER BY tensor_index, slot) FILTER (changed), [])[:3] AS differs,
         coalesce(sum(size) FILTER (NOT changed AND evidence AND NOT statistic), 0) AS equal_size,
+        count(*) FILTER (NOT changed AND evidence AND NOT statistic) AS equal_tensors,
         string_agg(DISTINCT match_method, ', ' ORDER BY match_method DESC) AS match_method,
         min(CASE match_method WHEN 'slot' THEN 0.999 WHEN 'order' THEN 0.982 ELSE 1 END::DOUBLE) AS confidence
     FROM counted
@@ -186,28 +199,33 @@ totals AS (
 ),
 judged AS (
     SELECT
-        * EXCLUDE (tensors, changed, differs), coalesce(matched_size, 0) / parameters AS coverage,
+        * EXCLUDE (tensors, changed, differs, lacking), coalesce(lacking, 0) AS lacking, coalesce(matched_size, 0) / parameters AS coverage,
         coalesce(tensors, 0) AS tensors, coalesce(changed, 0) AS changed, coalesce(differs, []) AS differs,
         coalesce(matched_size, 0) / parameters >= min_coverage AND similarity IS NOT NULL AS comparable,
         coalesce(all_tensors >= most_tensors AND matched_size >= parameters, false) AS whole
-    FROM pairs LEFT JOIN totals USING (model_a, model_b)
+    FROM pairs LEFT JOIN totals USING (model_a, model_b) LEFT JOIN alone USING (model_a, model_b)
 )
 SELECT
     model_a, model_b,
     CASE
         WHEN whole AND changed = 0 AND rounded = 0 THEN 'identical'
         WHEN whole AND changed = 0 THEN 'rounded'
-        WHEN equal_size >= 0.5 * parameters OR (2 * changed <= all_tensors AND equal_size >= 0.1 * parameters) THEN 'same_but'
+        WHEN equal_size >= 0.5 * parameters OR (2 * changed <= all_tensors AND equal_size >= 0.1 * parameters)
+            OR (equal_tensors >= 2 AND equal_tensors >= changed + most_tensors - all_tensors) THEN 'same_but'
         WHEN NOT comparable THEN 'not_comparable'
         WHEN one_run THEN 'same_run'
         WHEN whole AND worst_relative_l2 <= close THEN 'close'
         WHEN correlation > null_similarity THEN 'related'
+        WHEN correlation IS NULL THEN 'not_comparable'
         ELSE 'strangers' END AS relation,
     CASE WHEN comparable THEN similarity END AS similarity,
     CASE WHEN comparable THEN standard_error END AS standard_error, correlation, null_similarity,
-    CASE WHEN comparable THEN relative_l2 END AS relative_l2, worst_relative_l2, worst_slot, changed, differs, coverage,
+    CASE WHEN comparable THEN relative_l2 END AS relative_l2, 
+    CASE WHEN isfinite(worst_relative_l2) THEN worst_relative_l2 END AS worst_relative_l2, worst_slot, changed,
+    lacking, CASE WHEN relation = 'same_but' THEN (differs || coalesce(slots, []))[:3] ELSE differs END AS differs, coverage,
     tensors, match_method, confidence,
     CASE
+        WHEN relation = 'not_comparable' AND comparable THEN 'no matrix whose values tell anything'
         WHEN comparable THEN NULL
         WHEN coverage = 0 THEN 'no tensor in common, or no samples of it'
         WHEN relation = 'identical' THEN 'equal, and nothing but zeros'

@@ -77,6 +77,8 @@ def judged(folder: Path, half: str, entries: list[Entry], keep: Path | None) -> 
         yield f"\n### Relations, by {by}\n"
         yield page.relations(found)
         yield from _figures(entries, said[by])
+        yield f"\n### Verdicts, by {by}\n"
+        yield page.verdicts(found)
         yield f"\n### False claims, by {by}\n"
         yield page.false_claims(found)
 

@@ -76,6 +76,9 @@ def test_siblings_that_differ_in_the_number_are_a_series(models: list[str], run:
         ["customer_0001", "customer_0002"],
         ["model-5", "model-10"],
         ["model-005", "other-006"],
+        ["epochs_10_lr_0.1", "epochs_20_lr_0.1"],
+        ["cnn-16-dropout0.5", "cnn-32-dropout0.5"],
+        ["hidden_64_0.50", "hidden_128_0.52"],
     ],
 )
 def test_hyperparameters_dates_and_folds_are_no_steps(models: list[str]) -> None:

@@ -49,6 +49,19 @@ def test_the_blocks(models: Path, tmp_path: Path) -> None:
     assert found.ingested is not None
 
 
+def test_the_models_are_told_with_all_that_is_wrong_with_them(tmp_path: Path) -> None:
+    rows = [
+        {"model": model, "layer": layer, "layer_class": "Dense", "role": "kernel", "values": values}
+        for model, values in (("diverged", [[3e5, -2e5], [1e6, 4e5]]), ("sound", [[1, 2], [3, -4], [0.5, 1]]))
+        for layer in ("one", "two")
+    ]
+    models = compare([write_table(tmp_path / "weights.parquet", rows)]).models.to_pylist()
+    assert [(row["model"], row["findings"], row["found"]) for row in models] == [
+        ("diverged", 1, "diverged"),
+        ("sound", 0, None),
+    ]
+
+
 def test_a_table_that_is_up_to_date_is_used_again(models: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights.parquet"
     assert compare(models, out=out).ingested is not None

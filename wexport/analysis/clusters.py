@@ -79,6 +79,7 @@ def judge(found: Similarity, sick: Collection[str] = ()) -> pa.Table:
                 "worst_slot": None if nearest is None else _slot(found, row, nearest),
                 "worst_relative_l2": _figure(found.worst_relative_l2, row, nearest),
                 "changed": None if nearest is None else int(found.changed[row, nearest]),
+                "lacking": None if nearest is None else int(found.lacking[row, nearest]),
                 "differs": None if nearest is None else found.named(row, nearest),
                 "typical": float(np.nanmedian(compared)) if np.isfinite(compared).any() else None,
                 "compared_with": int(comparable[row].sum()),
@@ -145,7 +146,7 @@ def _odd(family: NDArray[np.intp], comparable: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _figure(matrix: NDArray[np.float64], row: int, nearest: int | None) -> float | None:
-    return None if nearest is None or np.isnan(matrix[row, nearest]) else float(matrix[row, nearest])
+    return None if nearest is None or not np.isfinite(matrix[row, nearest]) else float(matrix[row, nearest])
 
 
 def _slot(found: Similarity, row: int, nearest: int) -> str | None:
@@ -155,16 +156,18 @@ def _slot(found: Similarity, row: int, nearest: int) -> str | None:
 
 def _reason(found: Similarity, verdict: str, row: int, nearest: int | None) -> str:
     if nearest is None:
-        return "no other model with enough matching tensors"
+        return "no other model with enough matching tensors that tell anything"
     other, worst = found.models[nearest], found.worst_relative_l2[row, nearest]
-    where = f"{_slot(found, row, nearest)} differs by {worst:.3g}"
+    where = f"{_slot(found, row, nearest)} " + (
+        f"differs by {worst:.3g}" if np.isfinite(worst) else "has values that are not finite"
+    )
     match verdict:
         case "identical":
             return f"equal to {other} in every value"
         case "rounded":
             return f"{other} in another type"
         case "same_but":
-            return f"{other} but for {listed(found.named(row, nearest), int(found.changed[row, nearest]))}"
+            return f"{other} but for {_listed(found, row, nearest)}"
         case "same_run":
             return f"a checkpoint of the run of {other}"
         case "close":
@@ -176,6 +179,10 @@ def _reason(found: Similarity, verdict: str, row: int, nearest: int | None) -> s
     null = found.null[row, nearest]
     chance = "" if np.isnan(null) else f", where independent trainings have up to {null:.2f}"
     return f"correlation at most {found.correlation[row, nearest]:.2f}{chance}" if chance else "no matrix to compare"
+
+
+def _listed(found: Similarity, row: int, nearest: int) -> str:
+    return listed(found.named(row, nearest), int(found.changed[row, nearest] + found.lacking[row, nearest]))
 
 
 def listed(slots: Sequence[str], count: int) -> str:
@@ -197,6 +204,7 @@ _SCHEMA = pa.schema(
         ("worst_slot", pa.string()),
         ("worst_relative_l2", pa.float64()),
         ("changed", pa.int64()),
+        ("lacking", pa.int64()),
         ("differs", pa.list_(pa.string())),
         ("typical", pa.float64()),
         ("compared_with", pa.int64()),

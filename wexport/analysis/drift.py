@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from wexport.analysis.pairing import tensor_pairs, without_pairs
@@ -24,7 +25,14 @@ from wexport.stats import SAMPLE_SIZE
 
 _MARKS = re.compile("-- (?:<matched>|<sums>|</sums>)")
 _PAIRS = "SELECT matched.*, value_count FROM matched JOIN listed USING (id)"
-_WANTED = "SELECT DISTINCT model FROM wanted WHERE against IN (SELECT model FROM models) ORDER BY model"
+_WANTED = """
+, signs AS (SELECT model, hash(list(mark ORDER BY mark)) AS sign
+    FROM (SELECT model, concat_ws(' ', kind, slot, shape::VARCHAR) AS mark FROM listed) GROUP BY model)
+SELECT DISTINCT wanted.model, wanted.against
+FROM wanted JOIN signs AS new ON new.model = wanted.model JOIN signs AS old ON old.model = wanted.against
+WHERE wanted.run IS NULL OR new.sign <> old.sign
+ORDER BY ALL
+"""
 _IDS = """
 SELECT
     tensor_id(model, kind, slot) AS id, tensor_id(against, kind_before, slot_before) AS old_id, model, against,
@@ -54,10 +62,11 @@ def drift(connection: Connection, text: str, parameters: Mapping[str, Any], memo
     text: of drift.sql. parameters: those that are given. memory: bytes for the samples that are read at once.
     """
     head, matching, _, rest = _MARKS.split(text)
-    if parameters.get("reference"):
-        pairs = _aligned(connection, head, parameters)
-    else:
-        pairs = connection.ask((head + matching).rstrip().removesuffix(",") + _PAIRS, parameters)
+    wanted = connection.ask(head.rstrip().removesuffix(",") + _WANTED, parameters)
+    pairs = _aligned(connection, list(zip(*(wanted[name].to_pylist() for name in ("model", "against")), strict=True)))
+    if not parameters.get("reference"):
+        by_slot = connection.ask((head + matching).rstrip().removesuffix(",") + _PAIRS, parameters)
+        pairs = pa.concat_tables([_without(by_slot, wanted), pairs.select(by_slot.column_names).cast(by_slot.schema)])
     most = max(min(memory // 8, _MOST_VALUES), 1)
     parts = [_summed(connection, part) for part in _portions(pairs, most)]
     sums = pa.concat_tables(parts) if parts else _table(np.empty(0, np.uint64), _Sums.empty(0))
@@ -65,12 +74,17 @@ def drift(connection: Connection, text: str, parameters: Mapping[str, Any], memo
     return connection.batches(head + _GIVEN + rest, parameters, tables=given)
 
 
-def _aligned(connection: Connection, head: str, parameters: Mapping[str, Any]) -> pa.Table:
-    """The pairs of each model that is asked for and the reference."""
-    text = head.rstrip().removesuffix(",") + _WANTED
-    models = connection.ask(text, parameters)["model"].to_pylist()
-    found = tensor_pairs(connection, models, str(parameters["reference"])) if models else None
-    return connection.batches(_IDS, tables={"aligned": without_pairs() if found is None else found}).read_all()
+def _aligned(connection: Connection, models: Sequence[tuple[str, str]]) -> pa.Table:
+    """The pairs of tensors of models and what each is compared with, by all evidence."""
+    found = tensor_pairs(connection, models) if models else without_pairs()
+    return connection.batches(_IDS, tables={"aligned": found}).read_all()
+
+
+def _without(pairs: pa.Table, models: pa.Table) -> pa.Table:
+    """The pairs of tensors of other models than these, of which all tensors are aligned by themselves."""
+    if not len(models):
+        return pairs
+    return pairs.filter(pc.invert(pc.is_in(pairs["model"], models["model"].combine_chunks())))
 
 
 def _portions(pairs: pa.Table, most: int) -> Iterator[pa.Table]:

@@ -34,7 +34,6 @@ LIKE = 12.0
 _LEAST_VALUES, _LEAST_Z, _LEAST_CORRELATION = 32, 5.0, 0.1
 _GRAIN = 64
 """Scores are multiples of 1 / 64, so that sums are exact and the same in any order."""
-_LEAVES = {"parametrizations/weight/original0": "weight_g", "parametrizations/weight/original1": "weight_v"}
 
 
 def size(place: Place) -> int:
@@ -62,7 +61,7 @@ class Unit:
         members = sorted(numbers, key=lambda number: (-size(places[number]), places[number].index))
         first = places[members[0]]
         of_layer = len(numbers) > 1 or isinstance(key, tuple)
-        slot = first.layer[1] if of_layer and first.layer is not None else first.slot
+        slot = first.layer[1] if of_layer and first.layer is not None else first.path
         return cls(
             key,
             first.family,

@@ -113,7 +113,7 @@ class _Pairs:
         one, other = self.places[0][left], self.places[1][right]
         del self._free[0][left], self._free[1][right]
         method: Method = "content" if by_content else "order"
-        if one.slot == other.slot and one.kind == other.kind:
+        if one.path == other.path and one.kind == other.kind:
             method = "slot"
         elif one.given_name is not None and one.given_name == other.given_name:
             method = "name"
@@ -158,7 +158,7 @@ class _Pairs:
 def _by_architecture(pairs: _Pairs) -> bool:
     """Pair by slot if both models have the same tensors, and no content stands in another place."""
     left, right = pairs.places
-    by_slot = [{(p.kind, p.slot): number for number, p in enumerate(places)} for places in pairs.places]
+    by_slot = [{(p.kind, p.path): number for number, p in enumerate(places)} for places in pairs.places]
     if by_slot[0].keys() != by_slot[1].keys() or not len(left) == len(by_slot[0]) == len(right):
         return False
     both = [(number, by_slot[1][key]) for key, number in by_slot[0].items()]
@@ -220,7 +220,7 @@ def _by_content(pairs: _Pairs) -> None:
 
 
 def _slot_key(place: Place) -> Hashable:
-    return place.family, place.slot
+    return place.family, place.path
 
 
 def _name_key(place: Place) -> Hashable:

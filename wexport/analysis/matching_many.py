@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from wexport.analysis import fingerprints
 from wexport.analysis.matching import Alignment, Method, Place, align
 
+MOST_LOOKED_AT = 5_000_000
+"""Parts that are looked through for pairs of models of which tensors are alone, at most: some seconds."""
 MOST_TENSORS = 200_000
 """So many tensors are aligned, counted in each pair of models: some seconds."""
 
@@ -76,6 +78,29 @@ def partners(models: Sequence[Model], samples: Samples) -> list[Partners]:
         for a, b in product(one, other):
             found += _as_matches(models[a], [a], models[b], [b], align(whole[a], whole[b]))
     return _gathered(found, groups)
+
+
+def unpaired(
+    models: Sequence[Model], parts: Sequence[Partners], pairs: Sequence[tuple[int, int]], most: int
+) -> dict[tuple[int, int], list[int]]:
+    """For pairs of models, the first tensors of either that have no partner in the other, one's before the other's.
+
+    Of too many pairs, only the first are looked at.
+    """
+    found: dict[tuple[int, int], list[int]] = {}
+    sides = [(set(part.left_models), set(part.right_models or part.left_models)) for part in parts]
+    for a, b in pairs[: MOST_LOOKED_AT // max(1, len(parts))]:
+        held: tuple[set[int], set[int]] = (set(), set())
+        for part, (left, right) in zip(parts, sides, strict=True):
+            if a in left and b in right:
+                held[0].add(part.left)
+                held[1].add(part.right)
+            if b in left and a in right:
+                held[0].add(part.right)
+                held[1].add(part.left)
+        alone = [key for side, model in enumerate((a, b)) for key, _ in models[model] if key not in held[side]]
+        found[a, b] = alone[:most]
+    return found
 
 
 def _architectures(models: Sequence[Model]) -> dict[Hashable, list[int]]:

@@ -6,6 +6,7 @@ wexport and against a reference, what stands there between two marks is replaced
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,16 @@ from wexport.analysis.places import Place
 from wexport.sessions.connection import Connection
 
 _MARKS = re.compile("-- </?matched>")
+_TRACK_MARKS = re.compile("-- </?tracks>")
+_ALONG = """
+WITH signed AS (
+    SELECT run, step, model, hash(list(concat_ws(' ', slot, canonical_shape::VARCHAR) ORDER BY slot)) AS sign
+    FROM weights WHERE kind = 'weight' AND run IS NOT NULL AND step IS NOT NULL GROUP BY run, step, model
+    QUALIFY row_number() OVER (PARTITION BY run, step ORDER BY model) = 1
+)
+FROM signed QUALIFY min(sign) OVER (PARTITION BY run) <> max(sign) OVER (PARTITION BY run) ORDER BY run, step
+"""
+_TRACK_SCHEMA = pa.schema([(name, pa.string()) for name in ("model", "slot", "track", "match_method")])
 _LIST = """
 SELECT
     model, kind, slot, role, canonical_shape, tensor_index, has_order(layer_index) AS ordered, value_count, layer,
@@ -34,16 +45,20 @@ _SCHEMA = pa.schema(
 )
 
 
-def tensor_pairs(connection: Connection, models: Sequence[str], reference: str) -> pa.Table:
-    """A row a tensor of each model that has its partner in the reference."""
-    plain = _places(connection, [*models, reference], with_values=False)
-    before = plain[reference]
+def tensor_pairs(connection: Connection, wanted: Sequence[tuple[str, str]]) -> pa.Table:
+    """A row a tensor of a model that has its partner in the model that it is compared with.
+
+    wanted: pairs of models, the one and what it is compared with.
+    """
+    plain = _places(connection, list(dict.fromkeys(name for pair in wanted for name in pair)), with_values=False)
     # Only where the architectures differ do values tell more than slots.
-    others = [model for model in models if _signs(plain[model]) != _signs(before)]
-    valued = _places(connection, [*others, reference], with_values=True) if others else {}
+    signs = {name: _signs(places) for name, places in plain.items()}
+    others = dict.fromkeys(name for pair in wanted if signs[pair[0]] != signs[pair[1]] for name in pair)
+    valued = _places(connection, list(others), with_values=True) if others else {}
     rows = []
-    for model in models:
-        left, right = (valued[model], valued[reference]) if model in valued else (plain[model], before)
+    for model, against in wanted:
+        places = plain if signs[model] == signs[against] else valued
+        left, right = places[model], places[against]
         found = align([place for place, _ in left], [place for place, _ in right])
         taken: set[int] = set()
         for pair in [*found.pairs, *found.repeats]:
@@ -51,7 +66,7 @@ def tensor_pairs(connection: Connection, models: Sequence[str], reference: str) 
                 continue
             taken.add(pair.left)
             (one, count), (other, _) = left[pair.left], right[pair.right]
-            names = (model, one.kind, one.slot, reference, other.kind, other.slot)
+            names = (model, one.kind, one.slot, against, other.kind, other.slot)
             rows.append((*names, pair.method, pair.confidence, count))
     if not rows:
         return without_pairs()
@@ -98,13 +113,51 @@ def freeze(connection: Connection, text: str, parameters: Mapping[str, Any], mem
     del memory
     reference = parameters.get("reference") or ""
     if not reference:
-        return connection.batches(text, parameters)
+        return _along_runs(connection, text, parameters)
     asked = "SELECT DISTINCT model FROM weights WHERE kind = 'weight' AND {} ORDER BY model"
     models = connection.ask(asked.format("asked_for(model, coalesce(getvariable('model'), '*'))"), parameters)
     names = [name for name in models["model"].to_pylist() if name != reference]
     if connection.ask(asked.format("model = getvariable('reference')"), parameters).num_rows == 0:
         return connection.batches(text, parameters)
     head, _, rest = _MARKS.split(text)
-    given = tensor_pairs(connection, names, reference)
+    given = tensor_pairs(connection, [(name, reference) for name in names])
     matched = "matched AS (SELECT model, slot, slot_before, match_method FROM freeze_pairs WHERE kind = 'weight'),"
     return connection.batches(head + matched + rest, parameters, tables={"freeze_pairs": given})
+
+
+def _along_runs(connection: Connection, text: str, parameters: Mapping[str, Any]) -> pa.RecordBatchReader:
+    """Runs whose architecture changes are followed tensor by tensor, all others by slot."""
+    changing = connection.ask(_ALONG)
+    if not changing.num_rows:
+        return connection.batches(text, parameters)
+    checkpoints: dict[str, list[str]] = {}
+    for run, model in zip(changing["run"].to_pylist(), changing["model"].to_pylist(), strict=True):
+        checkpoints.setdefault(run, []).append(model)
+    head, by_slot, rest = _TRACK_MARKS.split(text)
+    given = (
+        by_slot.replace("tracks AS", "tracks_by_slot AS")
+        + "tracks AS (FROM freeze_tracks UNION ALL FROM tracks_by_slot "
+        + "WHERE model NOT IN (SELECT model FROM freeze_tracks)),"
+    )
+    tables = {"freeze_tracks": _tracks(connection, list(checkpoints.values()))}
+    return connection.batches(head + given + rest, parameters, tables=tables)
+
+
+def _tracks(connection: Connection, runs: Sequence[Sequence[str]]) -> pa.Table:
+    """For each tensor of the checkpoints of runs, a name that its partners along the run have too."""
+    wanted = [(new, old) for run in runs for old, new in itertools.pairwise(run)]
+    pairs = tensor_pairs(connection, wanted).to_pylist()
+    before = {(row["model"], row["slot"]): row for row in pairs if row["kind"] == row["kind_before"] == "weight"}
+    listed = _places(connection, [model for run in runs for model in run], with_values=False)
+    rows: list[tuple[str, str, str, str]] = []
+    for run in runs:
+        tracks: dict[tuple[str, str], str] = {}
+        for model in run:
+            for place, _ in listed[model]:
+                row = before.get((model, place.slot)) if place.kind == "weight" else None
+                known = None if row is None else tracks.get((row["against"], row["slot_before"]))
+                tracks[model, place.slot] = known or f"aligned {model}: {place.slot}"
+                rows.append((model, place.slot, tracks[model, place.slot], row["match_method"] if row else "slot"))
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, _TRACK_SCHEMA, strict=True)]
+    return pa.table(arrays, schema=_TRACK_SCHEMA)

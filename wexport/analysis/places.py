@@ -16,6 +16,8 @@ _SIDES = frozenset({"forward", "backward", "query", "key", "value", "attention_o
 _NUMBER = re.compile(r"_?\d+$")
 _CONTAINERS = frozenset({"model", "functional", "sequential", "layers", "time_distributed", "bidirectional", "module"})
 """Names that a framework gives a nested model, or a list of layers, by itself."""
+_PARAMETRIZED = re.compile(r"(^|/)parametrizations/([^/]+)/original([01])$")
+_PARAMETRIZED_LAYER = re.compile(r"/parametrizations/[^/]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +50,26 @@ class Place:
         return "weight" if self.kind == "array" else self.kind
 
     @property
+    def path(self) -> str:
+        """The slot, where a framework has two ways to write one thing the older: `weight_g` and `weight_v`."""
+        if "parametrizations" not in self.slot:
+            return self.slot
+        return _PARAMETRIZED.sub(lambda found: f"{found[1]}{found[2]}_{'gv'[int(found[3])]}", self.slot)
+
+    @property
     def layer(self) -> tuple[str, str] | None:
         """The layer, by its family and slot; None in a file without groups."""
-        layer, slash, _ = self.slot.rpartition("/")
+        layer, slash, _ = self.path.rpartition("/")
         return (self.family, layer) if slash else None
 
     @property
     def leaf(self) -> str:
-        return self.slot.rpartition("/")[2]
+        return self.path.rpartition("/")[2]
 
     @property
     def sides(self) -> tuple[str, ...]:
         """The words of the slot that say which side of a layer it is, such as `forward`."""
-        return tuple(part for part in self.slot.split("/")[:-1] if part in _SIDES)
+        return tuple(part for part in self.path.split("/")[:-1] if part in _SIDES)
 
     @property
     def word(self) -> str:
@@ -75,10 +84,11 @@ class Place:
         """The layer's name in the file if somebody chose it; None for one that is class and number."""
         if not self.name:
             return None
-        *outer, last = self.name.split("/")
+        name = _PARAMETRIZED_LAYER.sub("", self.name)
+        *outer, last = name.split("/")
         of_class = {snake_case(self.layer_class)} if self.layer_class else set()
         automatic = any(_is_automatic(part, _CONTAINERS) for part in outer)
-        return None if automatic or _is_automatic(last, _CONTAINERS | of_class) else self.name
+        return None if automatic or _is_automatic(last, _CONTAINERS | of_class) else name
 
 
 def _is_automatic(part: str, words: frozenset[str] | set[str]) -> bool:

@@ -53,7 +53,8 @@ RELATIONS = (
     Relation(
         "rounded",
         "the same after casting to another type",
-        "types differ, and no tensor by more than 1 %; from files, one is the other's cast to a smaller type, value "
+        "types differ, and no tensor by more than 1 %, or one has the values of the other in float16 or bfloat16; from "
+        "files, one is the other's cast to a smaller type, value "
         "for value",
         "never",
         _BOTH,
@@ -76,7 +77,7 @@ RELATIONS = (
         "same_but",
         "the same but for the tensors that are named",
         "at least half of the parameters are equal bit for bit, or half of the tensors with a tenth of the parameters, "
-        "which no two trainings give; constants do not count",
+        "or as many tensors as differ or are missing, and two, which no two trainings give; constants do not count",
         "none equal but constants",
         _BOTH,
     ),
@@ -137,7 +138,7 @@ RELATIONS = (
     Relation(
         "not_comparable",
         "too little in common",
-        "less than the least share of parameters has a partner",
+        "less than the least share of parameters has a partner, or none of the matrices has values that tell anything",
         "",
         _BOTH,
     ),
@@ -178,8 +179,10 @@ def judged(
     tensors: NDArray[np.integer],
     changed: NDArray[np.integer],
     rounded: NDArray[np.integer],
+    missing: NDArray[np.integer],
     comparable: NDArray[np.bool_],
     equal_share: Floats,
+    equal_tensors: Floats,
     one_run: NDArray[np.bool_],
     worst: Floats,
     correlation: Floats,
@@ -189,18 +192,21 @@ def judged(
     """The relation of each pair, as its place in `RELATIONS`; all arguments have one shape.
 
     whole: whether all tensors of both have a partner. tensors: pairs of tensors. changed, rounded: how many of them
-    differ by more than rounding, and by no more. comparable: whether enough has a partner. equal_share: of the
-    parameters that are equal or rounded, and no constants.
+    differ by more than rounding, and by no more. missing: tensors of the larger without a partner. comparable: whether
+    enough has a partner. equal_share: of the parameters that are equal or rounded, and no constants; equal_tensors: so
+    many tensors are. correlation: NaN where no matrix tells anything.
     """
     with np.errstate(invalid="ignore"):
         conditions = {
             "identical": whole & (changed == 0) & (rounded == 0),
             "rounded": whole & (changed == 0),
-            "same_but": (equal_share >= SAME_SHARE) | ((2 * changed <= tensors) & (equal_share >= SAME_LEAST)),
+            "same_but": (equal_share >= SAME_SHARE)
+            | ((2 * changed <= tensors) & (equal_share >= SAME_LEAST))
+            | ((equal_tensors >= 2) & (equal_tensors >= changed + missing)),
             "same_run": comparable & one_run,
             "close": comparable & whole & (worst <= close),
             "related": comparable & (correlation > null),
-            "strangers": comparable,
+            "strangers": comparable & ~np.isnan(correlation),
         }
     places = [WORDS.index(word) for word in conditions]
     return np.select(list(conditions.values()), places, WORDS.index("not_comparable")).astype(np.int8)

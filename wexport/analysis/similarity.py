@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,11 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from wexport.analysis import relations, similarity_sums
+from wexport.analysis import matching_many, relations, similarity_sums
 from wexport.analysis.cosines import Floats, Rows
 from wexport.analysis.matching import METHODS, Place
 from wexport.analysis.matching_many import Partners, partners
-from wexport.analysis.similarity_sums import PairSums
+from wexport.analysis.rounding import Casts
+from wexport.analysis.similarity_sums import NAMED, PairSums
 from wexport.answers.tabular import Tabular
 from wexport.compatibility import renamed
 from wexport.errors import UsageError
@@ -43,7 +44,7 @@ _LIST = f"""
 SELECT
     model, kind, slot, role, canonical_shape, tensor_index, has_order(layer_index) AS ordered, value_count,
     is_evidence(value_count, std, histogram) AS is_evidence, content_hash, l2_norm, layer, layer_class, dtype, shape,
-    is_statistic(role) AS statistic, run
+    is_statistic(role) AS statistic, run, nan_count + inf_count > 0 AS lost
 FROM weights WHERE asked_for(model, getvariable('model')) AND {_COMPARED}
 ORDER BY model, tensor_index, slot, kind
 """
@@ -68,7 +69,9 @@ class Similarity(Tabular):
     square of the two lengths. tensors: how many were matched. methods: how, as bits in the order of `matching.METHODS`.
     confidence: of the least sure of these pairs.
     worst_relative_l2: of the tensor that differs most, moving statistics included. worst: its number in `slots`, -1 for
-    none. changed: tensors that differ by more than rounding; differing: the first of them, as numbers in `slots`.
+    none; infinite where a tensor has values that are not finite. changed: tensors that differ by more than rounding;
+    differing: the first of them, as numbers in `slots`. lacking: tensors of either model without a partner; unpaired:
+    the first of them, of some pairs of models that are the same but for these.
     correlation: of the values of matrices, weighted by size. null: the upper end of what independent models give.
     relation: the place in `relations.RELATIONS`.
     """
@@ -85,11 +88,13 @@ class Similarity(Tabular):
     worst_relative_l2: Floats
     worst: NDArray[np.int32]
     changed: NDArray[np.int32]
+    lacking: NDArray[np.int32]
     differing: NDArray[np.int32]
     correlation: Floats
     null: Floats
     relation: NDArray[np.int8]
     min_coverage: float = MIN_COVERAGE
+    unpaired: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict)
 
     def pairs(self) -> pa.Table:
         """A row a pair, the most similar first, as the query `similarity` answers."""
@@ -101,8 +106,10 @@ class Similarity(Tabular):
         some = self.tensors[i, j] > 0
         column = {
             name: _column(getattr(self, name)[i, j])
-            for name in ("matrix", "standard_error", "relative_l2", "coverage", "worst_relative_l2", "null")
+            for name in ("matrix", "standard_error", "relative_l2", "coverage", "null")
         }
+        farthest = self.worst_relative_l2[i, j]
+        column["worst_relative_l2"] = _column(np.where(np.isinf(farthest), np.nan, farthest))
         worst = self.worst[i, j]
         return pa.table(
             {
@@ -117,6 +124,7 @@ class Similarity(Tabular):
                 "worst_relative_l2": column["worst_relative_l2"],
                 "worst_slot": slots.take(pa.array(np.where(worst < 0, len(self.slots), worst))),
                 "changed": pa.array(self.changed[i, j].astype(np.int64)),
+                "lacking": pa.array(self.lacking[i, j].astype(np.int64)),
                 "differs": pa.array(
                     [self.named(a, b) for a, b in zip(i.tolist(), j.tolist(), strict=True)], pa.list_(pa.string())
                 ),
@@ -133,11 +141,15 @@ class Similarity(Tabular):
         return self.pairs()
 
     def named(self, a: int, b: int) -> list[str]:
-        """The first slots that differ by more than rounding."""
-        return [self.slots[key] for key in self.differing[:, a, b] if key >= 0]
+        """The first slots that differ by more than rounding, and then those that one of the two models lacks."""
+        keys = [key for key in self.differing[:, a, b] if key >= 0]
+        keys += self.unpaired.get((min(a, b), max(a, b)), ())
+        return [self.slots[key] for key in keys[:NAMED]]
 
     def _reasons(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> _Texts:
         reasons: _Texts = [None] * len(i)
+        for place in np.flatnonzero(self.relation[i, j] == relations.WORDS.index("not_comparable")):
+            reasons[place] = "no matrix whose values tell anything"
         for place in np.flatnonzero(np.isnan(self.matrix[i, j])):
             coverage = self.coverage[i[place], j[place]]
             if coverage == 0:
@@ -199,7 +211,9 @@ def measure(session: Session, model: str, min_coverage: float, close: float = re
             del samples
     counts = np.array([len(places) for places in listing.places], np.int64)
     figures = sums.figures(listing.parameters, counts, listing.runs, min_coverage, close)
-    return Similarity(listing.models, [slot for _, slot, _ in listing.keys], *figures, min_coverage)
+    wanted = np.argwhere(np.triu(figures.relation == relations.WORDS.index("same_but")) & (figures.lacking > 0))
+    unpaired = matching_many.unpaired(listing.places, matched, [(int(a), int(b)) for a, b in wanted], NAMED)
+    return Similarity(listing.models, [slot for _, slot, _ in listing.keys], *figures, min_coverage, unpaired)
 
 
 class _Tensor(NamedTuple):
@@ -210,6 +224,7 @@ class _Tensor(NamedTuple):
     dtype: int
     layout: int
     evidence: bool
+    lost: bool
 
 
 class _Listing:
@@ -244,6 +259,7 @@ class _Listing:
                 codes.setdefault(("dtype", row["dtype"]), len(codes)),
                 codes.setdefault(("shape", tuple(row["shape"] or ())), len(codes)),
                 row["is_evidence"] or False,
+                row["lost"] or False,
             )
             if not row["statistic"]:
                 self.parameters[model] += row["value_count"]
@@ -381,12 +397,11 @@ def _side(
         np.array([getattr(each, name) for each in known], np.int64) for name in ("content", "dtype", "layout")
     )
     norms = np.array([each.norm for each in known])
-    evidence = np.array([each.evidence for each in known])
+    evidence, lost = (np.array([getattr(each, name) for each in known]) for name in ("evidence", "lost"))
     rows = Rows.of(values, listing.size[key])
     matrix, statistic = len(listing.keys[key][2]) > 1, listing.statistic[key]
-    return similarity_sums.Side(
-        key, models, rows, hashes, norms, dtypes, layouts, _distinct(rows.values), evidence, matrix, statistic
-    )
+    told = (hashes, norms, dtypes, layouts, _distinct(rows.values), evidence, lost, Casts.of(rows.values))
+    return similarity_sums.Side(key, models, rows, *told, matrix, statistic)
 
 
 def _distinct(values: Floats) -> NDArray[np.int64]:

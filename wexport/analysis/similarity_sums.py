@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from wexport.analysis import relations
 from wexport.analysis.cosines import Block, Floats, Rows, correlations, pairwise_cosines
 from wexport.analysis.matching import METHODS, Method
+from wexport.analysis.rounding import Casts, cast_of
 
 NAMED = 3
 """Slots that differ, of which this many are named."""
@@ -25,8 +26,8 @@ class Side:
     in one order.
 
     distinct: how many values of the sample are different, at least 1. evidence: whether equal values tell anything,
-    which constants do not. key: the tensor's number. matrix: whether it has two axes or more. statistic: whether it is
-    counted and not trained.
+    which constants do not. lost: whether values are not finite. casts: see `rounding.Casts`. key: the tensor's number.
+    matrix: whether it has two axes or more. statistic: whether it is counted and not trained.
     """
 
     key: int
@@ -38,6 +39,8 @@ class Side:
     layouts: NDArray[np.int64]
     distinct: NDArray[np.int64]
     evidence: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
+    casts: Casts
     matrix: bool
     statistic: bool
 
@@ -50,6 +53,8 @@ class Side:
             self.layouts[models],
             self.distinct[models],
             self.evidence[models],
+            self.lost[models],
+            self.casts.part(models),
         )
         return Side(self.key, self.models[models], self.rows.part(models), *arrays, self.matrix, self.statistic)
 
@@ -67,6 +72,7 @@ class PairFigures(NamedTuple):
     worst_relative_l2: Floats
     worst_key: NDArray[np.int32]
     changed: NDArray[np.int32]
+    lacking: NDArray[np.int32]
     differing: NDArray[np.int32]
     correlation: Floats
     null: Floats
@@ -78,9 +84,9 @@ class PairSums:
 
     def __init__(self, models: int) -> None:
         shape = models, models
-        self._sums = np.zeros((8, *shape))
+        self._sums = np.zeros((9, *shape))
         self._weight, self._cosine, self._variance, self._matched, self._square, self._norms = self._sums[:6]
-        self._tensors, self._equal = self._sums[6:]
+        self._tensors, self._equal, self._equal_tensors = self._sums[6:]
         self._counts = np.zeros((3, *shape), np.int32)
         self._all, self._changed, self._rounded = self._counts
         self._correlation, self._matrices, self._chance = self._kernels = np.zeros((3, *shape))
@@ -101,13 +107,14 @@ class PairSums:
         figures.cosine[zeros[0] ^ zeros[1]] = 0.0
         figures.variance[same | (zeros[0] ^ zeros[1])] = 0.0
         figures.mean_square[same] = 0.0
+        broken = ~same & (left.lost[:, None] | right.lost[None, :])
         one, other = np.asarray(left.models)[:, None], np.asarray(right.models)[None, :]
         new = one < other if _overlap(left.models, right.models) else one != other
-        matched = new & ~np.isnan(figures.mean_square)
+        matched = new & (broken | ~np.isnan(figures.mean_square))
         where: Any = _place(left.models, right.models)
         if not (one < other)[matched].all():
             where = np.minimum(one, other), np.maximum(one, other)
-        self._add_change(left, right, figures, same, matched, where)
+        self._add_change(left, right, figures, same, broken, matched, where)
         self._methods[where] |= np.where(matched, np.int8(1 << METHODS.index(method)), np.int8(0))
         self._confidence[where] = np.minimum(self._confidence[where], np.where(matched, confidence, 1.0))
         if left.statistic:
@@ -118,7 +125,7 @@ class PairSums:
         self._cosine[where] += np.where(defined, size * figures.cosine, 0)
         self._variance[where] += np.where(defined, size**2 * np.nan_to_num(figures.variance), 0)
         self._matched[where] += size * matched
-        self._square[where] += np.where(matched, size * figures.mean_square, 0)
+        self._square[where] += np.where(matched, size * np.nan_to_num(figures.mean_square), 0)
         self._norms[where] += np.where(matched, (squares[:, None] + others[None, :]) / 2, 0)
         self._tensors[where] += matched
         if left.matrix and left.rows.values.shape[1] >= _LEAST_VALUES:
@@ -133,7 +140,14 @@ class PairSums:
             self._chance[where] += np.where(known, size**2 / draws, 0)
 
     def _add_change(
-        self, left: Side, right: Side, figures: Block, same: NDArray[np.bool_], matched: NDArray[np.bool_], where: Any
+        self,
+        left: Side,
+        right: Side,
+        figures: Block,
+        same: NDArray[np.bool_],
+        broken: NDArray[np.bool_],
+        matched: NDArray[np.bool_],
+        where: Any,
     ) -> None:
         """What is equal, what is rounded, and what differs most."""
         size = left.rows.value_count
@@ -141,15 +155,19 @@ class PairSums:
             longest = np.fmax(left.norms[:, None], right.norms[None, :])
             distance = np.sqrt(figures.mean_square * size) / longest
         distance = np.where(same | (longest == 0), 0.0, np.where(np.isnan(distance), np.inf, distance))
+        # What is left of a tensor with NaN or infinities is not the tensor.
+        distance[broken] = np.inf
         stored = left.dtypes[:, None] != right.dtypes[None, :]
         laid_out = stored | (left.layouts[:, None] != right.layouts[None, :])
-        equal = same | (laid_out & (figures.mean_square == 0))
-        rounded = ~equal & stored & (distance <= relations.ROUNDING)
+        equal = same | (laid_out & (figures.mean_square == 0) & ~broken)
+        rounded = ~equal & ~broken & (stored & (distance <= relations.ROUNDING) | cast_of(left.casts, right.casts))
         changed = matched & ~equal & ~rounded
         self._all[where] += matched
         self._rounded[where] += matched & rounded
         if not left.statistic:
-            self._equal[where] += np.where(matched & (equal | rounded) & left.evidence[:, None], size, 0)
+            told = matched & (equal | rounded) & left.evidence[:, None]
+            self._equal[where] += np.where(told, size, 0)
+            self._equal_tensors[where] += told
         keys = np.where(np.asarray(left.models)[:, None] < np.asarray(right.models)[None, :], left.key, right.key)
         counts = self._changed[where]
         for number in range(NAMED):
@@ -187,16 +205,18 @@ class PairSums:
             equal_share = np.minimum(self._equal / most, 1.0)
         null = relations.null_similarity(self._matrices, self._chance)
         worst = np.where(self._worst >= 0, self._worst.astype(np.float64), np.nan)
+        alone = np.maximum(tensors[:, None] - self._all, 0) + np.maximum(tensors[None, :] - self._all, 0)
         relation = relations.judged(
             whole=(self._all >= np.maximum(tensors[:, None], tensors[None, :])) & (coverage > 0.999999),
             tensors=self._all,
             changed=self._changed,
             rounded=self._rounded,
+            missing=np.maximum(np.maximum(tensors[:, None], tensors[None, :]) - self._all, 0),
             comparable=comparable,
             equal_share=equal_share,
+            equal_tensors=self._equal_tensors,
             one_run=(runs[:, None] == runs[None, :]) & (runs >= 0)[:, None],
             worst=worst,
-            # Where there is no matrix of enough values, chance explains any likeness of directions.
             correlation=correlation,
             null=null,
             close=close,
@@ -204,6 +224,7 @@ class PairSums:
         for figure, value in ((similarity, 1.0), (error, 0.0), (coverage, 1.0), (distance, 0.0), (worst, 0.0)):
             np.fill_diagonal(figure, value)
         np.fill_diagonal(relation, 0)
+        np.fill_diagonal(alone, 0)
         return PairFigures(
             similarity,
             error,
@@ -215,6 +236,7 @@ class PairSums:
             worst,
             self._worst_key,
             self._changed,
+            alone.astype(np.int32),
             self._differing,
             correlation,
             null,

@@ -12,7 +12,9 @@ from wexport.findings.finding import Finding
 EVERYTHING: Final = frozenset({"*"})
 MODEL_CAUSES: Mapping[str, Collection[str]] = {
     "diverged": EVERYTHING,
-    "fresh model": ("far_from_siblings", "trainable but unchanged", "partly unchanged", "bias never moved"),
+    "fresh model": (
+        *("far_from_siblings", "trainable but unchanged", "partly unchanged", "bias never moved", "vanishing_gamma"),
+    ),
 }
 """By a finding about a whole model: which findings anywhere in it follow from it; "*" are all."""
 SLOT_CAUSES: Mapping[str, Collection[str]] = {

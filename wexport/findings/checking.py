@@ -102,7 +102,8 @@ def _asked(
         raise UsageError(f"a session over {' and '.join(session.kinds)} rows cannot be checked", hint="open another")
     for query, wanted in asked:
         statement = query.sql.rstrip().removesuffix(";")
-        answer = session.ask(f"SELECT * FROM (\n{statement}\n) WHERE severity IS NOT NULL", wanted)
+        found_by = asking.INNER_FORMS.get(query.name)
+        answer = session.ask(f"SELECT * FROM (\n{statement}\n) WHERE severity IS NOT NULL", wanted, found_by)
         found += _findings(answer, query.name)
     for rule in own:
         if rule.sql is not None:

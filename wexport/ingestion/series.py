@@ -41,6 +41,13 @@ _WEAK = (
         re.I,
     ),
 )
+_HYPERPARAMETER = (
+    r"epochs|steps|units?|hidden|layers?|blocks?|batch(?:[-_]?size)?|bs|size|dim|width|depth|heads?|filters?|channels?|"
+    r"window|look_?back|horizon|seed|fold|cv|trial|lr|rate|decay|wd|dropout|momentum|alpha|beta|gamma|lambda|temperature"
+)
+_OF_HYPERPARAMETER = re.compile(rf"(?<![A-Za-z])(?:{_HYPERPARAMETER})[-_=.]?$", re.IGNORECASE)
+_THEN_HYPERPARAMETER = re.compile(rf"[-_](?:{_HYPERPARAMETER})[-_=]?\d", re.IGNORECASE)
+"""Before the number, and behind it: `epochs_10_lr_0.1` is a setting, not a place in a run."""
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?|(19|20)\d\d(?=[-_.]\d)")
 # What changes from checkpoint to checkpoint: the value of a metric, a date or a time, with the word before it.
 _CHANGING = re.compile(
@@ -122,6 +129,8 @@ def _by_number(model: str) -> _Found | None:
     for pattern in _WEAK:
         found = pattern.fullmatch(name)
         if found is None or _DATE.match(found["step"] + name[found.end("step") :]):
+            continue
+        if _OF_HYPERPARAMETER.search(found["stem"]) or _THEN_HYPERPARAMETER.match(name[found.end("step") :]):
             continue
         padded = found.groupdict().get("padded")
         run = _run([folder] if folder else [], found["stem"], [])

@@ -89,7 +89,9 @@ _ALL = (
         "see how it was loaded or converted",
     ),
     FindingKind(
-        "health", "zero_inputs", "info", "inputs that the layer ignores", "all outgoing weights are below 2^-10",
+        "health", "zero_inputs", "warning", "inputs that the layer ignores",
+        "all outgoing weights are below 2^-10; a warning where they are 0 in a tenth of the inputs, behind the first "
+        "kernel",
         "see what feeds them",
     ),
     FindingKind(
@@ -114,13 +116,13 @@ _ALL = (
     FindingKind(
         "normalisation", "statistics_uniform", "warning",
         "a normalisation whose variances are all but equal: they hardly followed the data",
-        "standard deviation of the variances below 1e-3 of their mean",
+        "standard deviation of the variances below 1e-3 of their mean, or all 0",
         "lower the momentum, or count the statistics once over the data",
     ),
     FindingKind(
         "normalisation", "vanishing_gamma", "warning",
         "channels that their normalisation switches off",
-        "gamma below 1e-2 of the median, in a twentieth of the channels and two",
+        "gamma below 1e-2 of the median, in a twentieth of the channels and two, or 0 throughout",
         "cut them out, or decay gamma less",
     ),
     FindingKind(
@@ -162,8 +164,8 @@ _ALL = (
     ),
     FindingKind(
         "stability", "exploding", "warning", "very large values",
-        "a weight above `largest_value`, a moving statistic above `largest_statistic`, a kernel's root mean square "
-        "above `largest_scale`",
+        "a weight above `largest_value`, a moving statistic or bias above `largest_statistic`, a kernel's root mean "
+        "square above `largest_scale`",
         "lower the learning rate, or clip gradients",
     ),
     FindingKind(

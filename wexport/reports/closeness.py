@@ -53,7 +53,7 @@ def _same_but(rows: Rows) -> list[str]:
     ordered = list(pairs.values())[::-1]
     found = [
         f"{text.safe(row['model'])} is the same as {text.safe(row['nearest'])} but for "
-        f"{text.safe(listed(row['differs'] or [], row['changed'] or 0))}."
+        f"{text.safe(listed(row['differs'] or [], (row['changed'] or 0) + (row['lacking'] or 0)))}."
         for row in ordered[:SHOWN]
     ]
     if len(ordered) > SHOWN:
@@ -107,14 +107,19 @@ def _related(clusters: Rows, rows: Rows) -> list[str]:
         found.append(
             f"{names(everybody)} are related{alike if figures else ''}, as by a common start. Of these, "
             f"{names([row['model'] for row in members])} {'is' if len(members) == 1 else 'are'} not close to any: "
-            f"{text.safe(least['worst_slot'])} differs by {100 * least['worst_relative_l2']:.0f} % or more."
+            f"{text.safe(least['worst_slot'])} {_apart(least)}."
             if len(members) < len(everybody)
             else f"{names(everybody)} are related{alike if figures else ''}, as by a common start, and not close: the "
-            f"tensor that differs most differs by {100 * least['worst_relative_l2']:.0f} % or more."
+            f"tensor that differs most {_apart(least)}."
         )
     if len(families) > SHOWN:
         found.append(f"{_count(len(families) - SHOWN, 'more family', 'more families')} of related models.")
     return found
+
+
+def _apart(row: Mapping[str, Any]) -> str:
+    worst = row["worst_relative_l2"]
+    return "has values that are not finite" if worst is None else f"differs by {100 * worst:.0f} % or more"
 
 
 def _strangers(rows: Rows) -> list[str]:

@@ -34,9 +34,9 @@ class Comparison(Tabular):
     """What `compare` found: the answers of the queries `models`, `clusters` and `rank`, and what `check` finds.
 
     table: the file or folder asked, by its path or URI. ingested: how each model file ended; None where nothing had to
-    be read.
-    models: a row a model. findings: the worst first, information too. clusters: which models are close, which stands
-    apart. rank: the order by the user's metric; None without metrics.
+    be read. models: a row a model, in which `findings` and `found` are the errors and warnings of `check`. findings: the
+    worst first, information too. clusters: which models are close, which stands apart. rank: the order by the user's
+    metric; None without metrics.
     """
 
     table: Path | str
@@ -113,7 +113,23 @@ def compare(
         clusters = asking.ask(session, "clusters")
         findings = check(session)
     rank = _rank(table, files, by or {}, limits) if files else None
-    return Comparison(table, ingested, Answer(models), findings, Answer(clusters), rank)
+    return Comparison(table, ingested, Answer(_with_findings(models, findings)), findings, Answer(clusters), rank)
+
+
+def _with_findings(models: pa.Table, findings: Findings) -> pa.Table:
+    """`models` with all that is wrong with each, in place of what its tensors show by themselves."""
+    import pyarrow as pa
+
+    told: dict[str, list[str]] = {}
+    for each in findings:  # the worst first
+        if each.severity != "info":
+            told.setdefault(each.model, []).append(each.finding)
+    mine = [told.get(model, []) for model in models["model"].to_pylist()]
+    counts = pa.array([len(names) for names in mine], models.schema.field("findings").type)
+    words = pa.array([", ".join(dict.fromkeys(names)) or None for names in mine], pa.string())
+    for name, column in (("findings", counts), ("found", words)):
+        models = models.set_column(models.column_names.index(name), name, column)
+    return models
 
 
 def _table(

@@ -108,6 +108,22 @@ def relations(found: Relations) -> str:
     return table(("true", "pairs", "right", "near", "nothing claimed", "false", "said"), rows)
 
 
+def verdicts(found: Relations) -> str:
+    """Each relation that was said, or should have been: how often it was right, and how many it found."""
+    rows = []
+    for word in sorted({*found.by_word, *found.wanted}):
+        grades = found.by_word[word]
+        said = grades.total()
+        true = grades["right"] + grades["near"]
+        rows.append(
+            (
+                word, said, grades["right"], grades["near"], grades["missed"], grades["false"],
+                _share(true / said if said else None), f"{found.found[word]} of {found.wanted[word]}",
+            )
+        )  # fmt: skip
+    return table(("said", "pairs", "right", "near", "too little", "false", "precision", "recall"), rows)
+
+
 def false_claims(found: Relations) -> str:
     lines = [f"{len(found.false)} false claims."]
     if found.false:

@@ -142,11 +142,15 @@ def _is_there(place: str, layer: str) -> bool:
 class Relations:
     """Pairs by what is true and by what was said. false: claims about pairs that share nothing, or that are not close.
 
-    verdicts: for each truth, how often each relation was said. right, near, wrong: how often each was.
+    verdicts: for each truth, how often each relation was said; grades: and how well. by_word: for each relation that
+    was said, how well. wanted: how often each was the one that says most; found: and was said then.
     """
 
     verdicts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     grades: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    by_word: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    wanted: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
     false: list[tuple[str, Pair, Related]] = field(default_factory=list)
     missed: list[tuple[str, Pair, Related]] = field(default_factory=list)
 
@@ -165,6 +169,11 @@ def relations(entries: Sequence[Entry], said: Mapping[Pair, Related], expected: 
             grade = _grade(kind, told.relation, expected)
             found.verdicts[row][told.relation] += 1
             found.grades[row][grade] += 1
+            found.by_word[told.relation][grade] += 1
+            best = expected.relations[kind]["right"][0]
+            if kind != "one_family":  # of which several words may be the best
+                found.wanted[best] += 1
+                found.found[best] += told.relation == best
             if grade == "false":
                 found.false.append((row, key, told))
             elif grade == "missed":
