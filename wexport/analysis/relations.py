@@ -54,8 +54,7 @@ RELATIONS = (
         "rounded",
         "the same after casting to another type",
         "types differ, and no tensor by more than 1 %, or one has the values of the other in float16 or bfloat16; from "
-        "files, one is the other's cast to a smaller type, value "
-        "for value",
+        "files, one is the other's cast to a smaller type, value for value",
         "never",
         _BOTH,
     ),

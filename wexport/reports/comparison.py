@@ -34,9 +34,9 @@ class Comparison(Tabular):
     """What `compare` found: the answers of the queries `models`, `clusters` and `rank`, and what `check` finds.
 
     table: the file or folder asked, by its path or URI. ingested: how each model file ended; None where nothing had to
-    be read. models: a row a model, in which `findings` and `found` are the errors and warnings of `check`. findings: the
-    worst first, information too. clusters: which models are close, which stands apart. rank: the order by the user's
-    metric; None without metrics.
+    be read. models: a row a model, in which `findings` and `found` are the errors and warnings of `check`. findings:
+    the worst first, information too. clusters: which models are close, which stands apart. rank: the order by the
+    user's metric; None without metrics.
     """
 
     table: Path | str
