@@ -155,7 +155,7 @@ def cli() -> None:
 
 for _command in (
     *(ingest, compare, query, check, diff, plot, relate, report, notebook, browse),
-    *(inspect, schema, plugins, new_plugin, demo),
+    *(inspect, compact, schema, plugins, new_plugin, demo),
 ):
     cli.add_command(_command)
 
