@@ -19,6 +19,7 @@ import click
 from wexport.commands.browse import browse
 from wexport.commands.check import check
 from wexport.commands.common import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_USAGE, say
+from wexport.commands.compact import compact
 from wexport.commands.compare import compare
 from wexport.commands.demo import demo
 from wexport.commands.diff import diff
