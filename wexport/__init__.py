@@ -32,6 +32,7 @@ from wexport.version import __version__
 _LAZY = {
     "averages": "wexport.relating.averaging",
     "check": "wexport.findings.checking",
+    "compact": "wexport.ingestion.compaction",
     "compare": "wexport.reports.comparison",
     "connect": "wexport.sessions.connection",
     "diff": "wexport.differences.diff",
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from wexport.findings.checking import check
     from wexport.findings.finding import Finding, Findings
     from wexport.hookspecs import hookimpl
+    from wexport.ingestion.compaction import compact
     from wexport.ingestion.inspection import Inspection, inspect
     from wexport.ingestion.left_overs import LeftOver
     from wexport.ingestion.pipeline import IngestResult, ingest, ingest_model
@@ -173,6 +175,7 @@ __all__ = [
     "__version__",
     "averages",
     "check",
+    "compact",
     "compare",
     "connect",
     "diff",

@@ -20,6 +20,7 @@ import click
 from wexport.commands.browse import browse
 from wexport.commands.check import check
 from wexport.commands.common import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_USAGE, say
+from wexport.commands.compact import compact
 from wexport.commands.compare import compare
 from wexport.commands.demo import demo
 from wexport.commands.diff import diff
@@ -158,7 +159,7 @@ def cli() -> None:
 
 for _command in (
     *(ingest, compare, query, check, diff, plot, relate, report, notebook, browse),
-    *(inspect, schema, plugins, new_plugin, demo),
+    *(inspect, compact, schema, plugins, new_plugin, demo),
 ):
     cli.add_command(_command)
 

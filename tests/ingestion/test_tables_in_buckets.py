@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,3 +157,45 @@ def test_the_cache_forgets_what_nobody_reads(
     wexport.ingest(model(write_h5, 2), out, overwrite=True)
     models(out)
     assert len(list((tmp_path / "cache" / "wexport" / "files").iterdir())) <= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_killed_job_loses_and_repeats_nothing(store: Bucket, write_h5: Write, tmp_path: Path, at: int) -> None:
+    for number in range(5):
+        store.put(f"runs/{number}.h5", model(write_h5, number))
+    out = f"{store.uri}/parts/"
+    command = [sys.executable, "-m", "wexport", "ingest", f"{store.uri}/runs/", "--out", out, "--jobs", "1"]
+    started: list[subprocess.Popen[bytes]] = []
+    puts: list[str] = []
+
+    def kill(method: str, path: str, wanted: str | None) -> int | None:
+        if method != "PUT":
+            return None
+        puts.append(path)
+        if len(puts) < at:
+            return None
+        started[0].kill()
+        return 503  # this one does not arrive either
+
+    store.way.fail = kill
+    started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    assert started[0].wait(120) == -signal.SIGKILL
+    store.way.fail = None
+    assert len(store.keys("parts/")) < 5
+    subprocess.run(command, check=True, capture_output=True)
+    assert models(out) == [str(number) for number in range(5)]
+
+
+def test_parts_are_joined_where_they_are(store: Bucket, write_h5: Write, tmp_path: Path) -> None:
+    for number in range(2):
+        model(write_h5, number)
+    out = f"{store.uri}/weights.parquet"
+    wexport.ingest(tmp_path / "m", f"{store.uri}/parts/")
+    assert wexport.compact(f"{store.uri}/parts/", out) == out
+    assert models(out) == ["0", "1"]
+    with pytest.raises(wexport.TableError, match=f"{out}: exists already"):
+        wexport.compact(f"{store.uri}/parts/", out)
+    assert wexport.compact(f"{store.uri}/parts/*.parquet", out, overwrite=True) == out
+    with pytest.raises(wexport.TableError, match="is a folder, and parts are joined into one file"):
+        wexport.compact(f"{store.uri}/parts/", f"{store.uri}/parts/")

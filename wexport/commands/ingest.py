@@ -53,6 +53,7 @@ SHOWN_RUNS = 6
 @click.option("--name", metavar="PATTERN", help="Names models; may use {stem} {name} {parent} {path}.")
 @click.option("--root", metavar="FOLDER", help="Models are named by their paths from here; the table remembers it.")
 @click.option("--series", metavar="REGEX", help="Reads run and step from names; groups (?P<step>) and (?P<run>).")
+@click.option("--shard", metavar="I/N", help="Only this part of the models: 1/8 to 8/8 are all, each once.")
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes; one per core by default.")
 @click.option(
     "--memory",

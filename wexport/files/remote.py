@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wexport.errors import MissingFileError, OutputError, ReadError, UsageError, WexportError
 
@@ -223,18 +223,17 @@ def fetch(file: RemoteFile, into: Path) -> None:
 
     Raises ChangedError if it is another file by now, ReadError if it cannot be read, or stops in the middle.
     """
-    with into.open("xb") as out:
-        if file.size <= SMALL_BYTES:
-            _fetch_range(file, out, 0, file.size, whole=True)
-            return
-        starts = range(0, file.size, RANGE_BYTES)
-        with ThreadPoolExecutor(RANGES) as pool:
-            ends = [(start, min(start + RANGE_BYTES, file.size)) for start in starts]
-            for _ in pool.map(lambda ends: _fetch_range(file, out, *ends), ends):
-                pass
+    into.open("xb").close()
+    if file.size <= SMALL_BYTES:
+        _fetch_range(file, into, 0, file.size, whole=True)
+        return
+    ends = [(start, min(start + RANGE_BYTES, file.size)) for start in range(0, file.size, RANGE_BYTES)]
+    with ThreadPoolExecutor(RANGES) as pool:
+        for _ in pool.map(lambda ends: _fetch_range(file, into, *ends), ends):
+            pass
 
 
-def _fetch_range(file: RemoteFile, out: IO[bytes], start: int, end: int, *, whole: bool = False) -> None:
+def _fetch_range(file: RemoteFile, into: Path, start: int, end: int, *, whole: bool = False) -> None:
     """The bytes from `start` to `end`, written where they belong."""
     obstore = _obstore()
     base, path = _split(file.uri)
@@ -247,11 +246,12 @@ def _fetch_range(file: RemoteFile, out: IO[bytes], start: int, end: int, *, whol
             answer = _asked(file.uri, lambda: obstore.get(_store(base), path, options=options))
             if answer.meta["size"] != file.size:
                 raise ChangedError(f"{file}: was changed since it was listed")
-            for piece in _pieces(file.uri, answer):
-                if done + len(piece) > end:
-                    raise ChangedError(f"{file}: is longer than its store says")
-                os.pwrite(out.fileno(), piece, done)
-                done += len(piece)
+            with into.open("r+b", buffering=0) as out:
+                out.seek(start)
+                for piece in _pieces(file.uri, answer):
+                    if done + len(piece) > end:
+                        raise ChangedError(f"{file}: is longer than its store says")
+                    done += out.write(piece)
             if done == end:
                 return
             raise ReadError(f"{file}: stopped after {done - start:,} of {end - start:,} bytes", hint=_TRY_AGAIN)

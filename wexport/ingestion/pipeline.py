@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 import warnings
@@ -83,6 +84,7 @@ def ingest(
     series: str | None = None,
     reader: str | None = None,
     plugins: Sequence[PathLike] = (),
+    shard: str | None = None,
     jobs: int | None = None,
     timeout: float | None = None,
     memory: int | None = None,
@@ -107,6 +109,7 @@ def ingest(
         it again. By default it is what all files of a call have in common.
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file. plugins: paths of Python files with plugins.
+    shard: "i/n": of all models this part alone, for n jobs that write into one folder side by side; see `compact`.
     jobs: child processes; None is one per core, fewer if memory is short.
     timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
         its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
@@ -128,6 +131,7 @@ def ingest(
         series=series,
         reader=reader,
         plugins=absolute(plugins),
+        shard=shard,
         jobs=jobs,
         timeout=timeout,
         memory=memory,
@@ -195,6 +199,12 @@ def _ingest_files(
     known = left_overs.known_names(target) if folder or chosen.append else {}
     names = inputs.model_names([item.called for item in found], chosen.name, known, chosen.root)
     steps = series.series(names, None if chosen.series is None else series.series_pattern(chosen.series))
+    if chosen.shard is not None:
+        if not folder:
+            raise UsageError(f"{out}: shards are written into a folder", hint="--out table/, then wexport compact")
+        mine = [chosen.takes(name) for name in names]
+        names, found = list(itertools.compress(names, mine)), list(itertools.compress(found, mine))
+        steps = list(itertools.compress(steps, mine))
     results = [ModelResult(name, item.origin, *step) for name, item, step in zip(names, found, steps, strict=True)]
     local = (item.path for item in found if item.remote is None)
     files = (file for path in local for file in (path, *shards.parts(path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -55,6 +56,7 @@ class Options:
     series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
     reader: the reader to use for every file.
     plugins: paths of Python files with plugins.
+    shard: "i/n": of all models this part alone, chosen by their names.
     jobs: child processes; None is one per core, fewer if memory is short.
     timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
         its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
@@ -71,12 +73,14 @@ class Options:
     series: str | None = None
     reader: str | None = None
     plugins: tuple[str, ...] = ()
+    shard: str | None = None
     jobs: int | None = None
     timeout: float | None = None
     memory: int | None = None
 
     def checked(self) -> Options:
         """Itself. Raises UsageError for a value that makes no sense."""
+        self.takes("")
         if self.detail not in ("full", "summary"):
             raise UsageError(f"detail {self.detail!r} is neither 'full' nor 'summary'")
         if self.jobs is not None and self.jobs < 1:
@@ -86,6 +90,21 @@ class Options:
         if self.timeout is not None and not self.timeout > 0:
             raise UsageError(f"timeout {self.timeout} is not a positive number of seconds")
         return self
+
+    def takes(self, model: str) -> bool:
+        """Whether a model is of this shard: always the same one of n, whatever other models there are.
+
+        Raises UsageError for a shard that is not "i/n".
+        """
+        if self.shard is None:
+            return True
+        first, slash, last = self.shard.partition("/")
+        number, count = (int(text) if text.isascii() and text.isdigit() else 0 for text in (first, last))
+        if not slash or not 1 <= number <= count:
+            raise UsageError(
+                f"shard {self.shard!r} is not one of several, such as 1/8", hint="--shard 1/8 to --shard 8/8"
+            )
+        return zlib.crc32(model.encode("utf-8", "surrogateescape")) % count == number - 1
 
 
 @dataclass(slots=True)
