@@ -365,3 +365,25 @@ def test_an_index_of_too_many_files_is_refused_at_once(tmp_path: Path) -> None:
     assert shards.parts(index) == []
     with pytest.raises(wexport.BudgetError, match="names 20,000 files"):
         shards.read_index(index)
+
+
+def test_a_folder_whose_name_is_too_long_is_refused(tmp_path: Path, write_h5: WriteH5) -> None:
+    file = write_h5("a.h5", w=np.ones(3))
+    with pytest.raises(wexport.TableError, match="the name is too long"):
+        wexport.ingest(file, f"{tmp_path / ('x' * 300)}/")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8")
+@pytest.mark.parametrize("out", [b"caf\xe9.parquet", b"caf\xe9/"])
+def test_a_place_that_could_not_be_read_is_refused_before_any_work(
+    tmp_path: Path, write_h5: WriteH5, monkeypatch: pytest.MonkeyPatch, out: bytes
+) -> None:
+    write_h5("a.h5", w=np.ones(3))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(wexport.TableError, match="not UTF-8"):
+        wexport.ingest("a.h5", os.fsdecode(out))
+    assert os.listdir(tmp_path) == ["a.h5"]  # noqa: PTH208
+    wexport.ingest("a.h5", "t.parquet")
+    Path("t.parquet").rename(os.fsdecode(b"caf\xe9.parquet"))
+    with pytest.raises(wexport.TableError, match="not UTF-8"):
+        wexport.connect(os.fsdecode(b"caf\xe9.parquet"))

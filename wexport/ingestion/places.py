@@ -10,6 +10,9 @@ from wexport.errors import TableError
 from wexport.files import outputs
 from wexport.files.outputs import TABLE, PathLike
 
+NAME_BYTES = 255
+"""What a name may have on the file systems that people have."""
+
 
 def is_folder(out: PathLike) -> bool:
     """Whether an output is a folder of parts: one that is there, or a path that ends in a slash.
@@ -19,6 +22,15 @@ def is_folder(out: PathLike) -> bool:
     text = os.fspath(out)
     if "\0" in text:
         raise TableError(f"{text}: cannot be written: no name holds a NUL", hint="name another --out")
+    try:
+        os.path.realpath(text).encode()
+        if len(os.fsencode(Path(text).name)) > NAME_BYTES:
+            raise TableError(f"{text[:300]}: cannot be written: the name is too long", hint="name another --out")
+    except UnicodeEncodeError:
+        raise TableError(
+            f"{text}: cannot be written: the name is not UTF-8, and DuckDB reads no such files",
+            hint="name another --out",
+        ) from None
     return bool(text) and (text.endswith(("/", os.sep)) or os.path.isdir(text))  # noqa: PTH112  none too long
 
 

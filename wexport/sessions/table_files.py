@@ -45,7 +45,11 @@ def table_files(table: str | os.PathLike[str]) -> list[Path]:
         if not file.is_file():
             raise TableError(f"{file}: is not a regular file", hint=_AGAIN)
     # A file that is reached by two names is read once.
-    return list({os.path.realpath(file): file for file in reversed(found)}.values())[::-1]
+    names = {os.path.realpath(file): file for file in reversed(found)}
+    for name, file in names.items():
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise TableError(f"{file}: its name is not UTF-8, and DuckDB reads no such files", hint="rename it")
+    return list(names.values())[::-1]
 
 
 def as_pattern(path: str) -> str:

@@ -8,10 +8,10 @@ import unicodedata
 _STEERING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode's categories of control, direction and format characters, separators of lines, and what is no character."""
 _FORMULA = re.compile(
-    "[=@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH COMMERCIAL AT}]|[-+](?!\\.?\\d[^|!(]*$)|"
+    "[=@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH COMMERCIAL AT}]|[-+](?![\\w.,% ]*(?: [-+][\\w.,% ]*)*$)|"
     "[\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}]"
 )
-"""How a text begins that a spreadsheet takes for a formula; a number with words behind it cannot do anything."""
+"""How a text begins that a spreadsheet takes for a formula; a number with words behind it does nothing."""
 
 
 def safe(text: object) -> str:
