@@ -192,7 +192,8 @@ class PairSums:
     ) -> PairFigures:
         """The figures of every pair, once all tensors are added.
 
-        parameters, tensors, matrices: of each model, the former trained ones, the second all. runs: as numbers, -1 for none.
+        parameters, tensors, matrices: of each model; parameters and matrices that are trained, tensors all. runs: as
+        numbers, -1 for none.
         """
         one_by_one = (self._methods, self._worst, self._worst_key, self._confidence)
         for total in (*self._sums, *self._counts, *self._kernels, *self._differing, *one_by_one):
