@@ -2,9 +2,9 @@
 
     python tests/bench/bench_verdicts.py [--models FOLDER] [--half development|held-out|both] [-o PAGE.md]
 
-Prints a page of Markdown; `--help` has more options. The models are trained once, in about twenty minutes and an environment of their own, into
-FOLDER, by default wexport-bench/models in the user's cache folder. Tune rules on the development half and report the
-held-out one. Needs wexport in the environment that runs it.
+Prints a page of Markdown; `--help` has more options. The models are trained once, in about twenty minutes and an
+environment of their own, into FOLDER, by default wexport-bench/models in the user's cache folder. Tune rules on the
+development half and report the held-out one. Needs wexport in the environment that runs it.
 """
 
 from __future__ import annotations
