@@ -28,7 +28,7 @@
 --   The closest pairs come first, those that cannot be compared last, with the reason. A relation is the first of these
 --   that holds. identical: every tensor has its equal. rounded: the same cast to another type, in which it may be stored or not. same_but: at least half
 --   of the parameters are equal bit for bit (or at least half of the tensors with a tenth of the parameters, or as many
---   tensors as differ or are missing, and two); `differs` tells which are not. same_run: checkpoints of one run. close: one architecture, and no tensor differs by
+--   of the matrices as differ or are missing); `differs` tells which are not. same_run: checkpoints of one run. close: one architecture, and no tensor differs by
 --   more than `close`, moving statistics included; of 28 pairs so close, 86 % agreed on 95 % of inputs. related: the
 --   matrices correlate above what independent trainings give (null_similarity: 0.15, and 4.5 standard deviations of
 --   chance). strangers: they do not; independent trainings of one architecture are near 0, however alike they behave,

@@ -32,14 +32,16 @@ WITH trained AS MATERIALIZED (
 ),
 sizes AS (
     SELECT
-        model, coalesce(sum(value_count) FILTER (NOT statistic), 0) AS parameters, count(*) AS tensors, any_value(run) AS run,
+        model, coalesce(sum(value_count) FILTER (NOT statistic), 0) AS parameters, count(*) AS tensors,
+        count(*) FILTER (len(shape) > 1 AND NOT statistic) AS matrices, any_value(run) AS run,
         CASE WHEN count(*) OVER () > 50 THEN error('similarity in SQL compares at most 50 models: choose by model') END
     FROM trained GROUP BY model
 ),
 pairs AS (
     SELECT
         a.model AS model_a, b.model AS model_b, greatest(a.parameters, b.parameters) AS parameters,
-        greatest(a.tensors, b.tensors) AS most_tensors, coalesce(a.run = b.run, false) AS one_run
+        greatest(a.tensors, b.tensors) AS most_tensors, greatest(a.matrices, b.matrices) AS most_matrices,
+        coalesce(a.run = b.run, false) AS one_run
     FROM sizes AS a JOIN sizes AS b ON a.model < b.model
 ),
 by_slot AS (
@@ -191,7 +193,8 @@ totals AS (
         count(*) FILTER (changed) AS changed, count(*) FILTER (rounded) AS rounded,
         coalesce(list(slot ORDER BY tensor_index, slot) FILTER (changed), [])[:3] AS differs,
         coalesce(sum(size) FILTER (NOT changed AND evidence AND NOT statistic), 0) AS equal_size,
-        count(*) FILTER (NOT changed AND evidence AND NOT statistic) AS equal_tensors,
+        count(*) FILTER (NOT changed AND evidence AND matrix AND NOT statistic) AS equal_matrices,
+        count(*) FILTER (NOT changed AND matrix AND NOT statistic) AS same_matrices,
         string_agg(DISTINCT match_method, ', ' ORDER BY match_method DESC) AS match_method,
         min(CASE match_method WHEN 'slot' THEN 0.999 WHEN 'order' THEN 0.982 ELSE 1 END::DOUBLE) AS confidence
     FROM counted
@@ -211,7 +214,7 @@ SELECT
         WHEN whole AND changed = 0 AND rounded = 0 THEN 'identical'
         WHEN whole AND changed = 0 THEN 'rounded'
         WHEN equal_size >= 0.5 * parameters OR (2 * changed <= all_tensors AND equal_size >= 0.1 * parameters)
-            OR (equal_tensors >= 2 AND equal_tensors >= changed + most_tensors - all_tensors) THEN 'same_but'
+            OR (equal_matrices >= 1 AND equal_matrices >= most_matrices - same_matrices) THEN 'same_but'
         WHEN NOT comparable THEN 'not_comparable'
         WHEN one_run THEN 'same_run'
         WHEN whole AND worst_relative_l2 <= close THEN 'close'

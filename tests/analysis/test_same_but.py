@@ -56,6 +56,11 @@ def test_a_small_backbone_below_a_large_new_head(tmp_path: Path) -> None:
     assert (found["relation"], found["differs"]) == ("same_but", ["head/kernel", "head/bias"])
 
 
+def test_biases_alone_are_no_backbone(tmp_path: Path) -> None:
+    pruned = {slot: np.where(abs(v) < 0.07, 0, v).astype("f4") if v.ndim > 1 else v for slot, v in model().items()}
+    assert told(tmp_path, model(), pruned)["relation"] == "related"
+
+
 def test_one_fixed_table_makes_strangers_no_relatives(tmp_path: Path) -> None:
     one, other = model(0), model(1)
     other["dense_1/bias"] = one["dense_1/bias"]

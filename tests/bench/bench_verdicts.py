@@ -2,9 +2,9 @@
 
     python tests/bench/bench_verdicts.py [--models FOLDER] [--half development|held-out|both] [-o PAGE.md]
 
-Prints a page of Markdown. The models are trained once, in about twenty minutes and an environment of their own, into
-FOLDER, by default wexport-bench/models in the user's cache folder. Tune rules on the development half and report the
-held-out one. Needs wexport in the environment that runs it.
+Prints a page of Markdown; `--help` has more options. The models are trained once, in about twenty minutes and an
+environment of their own, into FOLDER, by default wexport-bench/models in the user's cache folder. Tune rules on the
+development half and report the held-out one. Needs wexport in the environment that runs it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ PACKAGES = ("keras==3.15.1", "jax==0.10.2", "h5py", "ml_dtypes")
 HERE = Path(__file__).parent
 INTRODUCTION = """# How often is what wexport concludes true?
 
-Made by `python tests/bench/bench_verdicts.py` with wexport {version}, on models whose state and origin are known.
+Made by `python tests/bench/bench_verdicts.py{options}` with wexport {version},
+on models whose state and origin are known.
 `tests/bench/verdicts/README.md` says how they are made, what the columns mean, and what this does not prove."""
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wexport-bench")
 
@@ -50,14 +51,16 @@ def train(folder: Path, python: Path) -> None:
     subprocess.run(call, cwd=HERE, env=os.environ | alone, check=True, stdout=sys.stderr)
 
 
-def judged(folder: Path, half: str, entries: list[Entry], keep: Path | None) -> Iterator[str]:
+def judged(
+    folder: Path, half: str, entries: list[Entry], keep: Path | None, *, with_relate: bool = True
+) -> Iterator[str]:
     """The page's parts about one half."""
     expected, healthy = scored.Expected.read(), [entry.model for entry in entries if entry.illness is None]
     with tempfile.TemporaryDirectory() as temporary:
         table = asked.ingest(folder, entries, (keep or Path(temporary)) / f"{half}.parquet")
         told, odd = asked.findings(table, entries), asked.odd_ones(table)
         said = {"the table alone": asked.by_queries(table)}
-    if asked.has_relate():
+    if with_relate and asked.has_relate():
         said["`relate`"] = asked.by_relate(folder, entries)
     sick, loud = scored.sicknesses(entries, told, expected), scored.alarms(entries, told)
     pairs = {by: scored.relations(entries, rows, expected) for by, rows in said.items()}
@@ -103,16 +106,19 @@ def main() -> None:
     parser.add_argument("--python", type=Path, help="a Python with Keras and JAX, in place of an environment made here")
     parser.add_argument("--half", choices=(*HALVES, "both"), default="both")
     parser.add_argument("--architecture", nargs="*", help="only these")
+    parser.add_argument("--without-relate", action="store_true", help="ask the table alone, in minutes")
     parser.add_argument("--tables", type=Path, metavar="FOLDER", help="keep the tables of the models here")
     parser.add_argument("-o", "--out", type=Path, metavar="PAGE.md")
     options = parser.parse_args()
     if not (options.models / MANIFEST).exists():
         train(options.models, options.python or environment(CACHE / "environment"))
     entries = collection.read(options.models / MANIFEST)
-    lines = [INTRODUCTION.format(version=wexport.__version__)]
+    given = f" --half {options.half}" if options.half != "both" else ""
+    given += " --without-relate" if options.without_relate else ""
+    lines = [INTRODUCTION.format(version=wexport.__version__, options=given)]
     for half in HALVES if options.half == "both" else (options.half,):
         mine = [e for e in entries if e.half == half and e.architecture in (options.architecture or {e.architecture})]
-        lines += judged(options.models, half, mine, options.tables)
+        lines += judged(options.models, half, mine, options.tables, with_relate=not options.without_relate)
     text = "\n".join(lines) + "\n"
     if options.out:
         options.out.write_text(text, "utf-8")

@@ -63,10 +63,13 @@ def drift(connection: Connection, text: str, parameters: Mapping[str, Any], memo
     """
     head, matching, _, rest = _MARKS.split(text)
     wanted = connection.ask(head.rstrip().removesuffix(",") + _WANTED, parameters)
-    pairs = _aligned(connection, list(zip(*(wanted[name].to_pylist() for name in ("model", "against")), strict=True)))
-    if not parameters.get("reference"):
-        by_slot = connection.ask((head + matching).rstrip().removesuffix(",") + _PAIRS, parameters)
-        pairs = pa.concat_tables([_without(by_slot, wanted), pairs.select(by_slot.column_names).cast(by_slot.schema)])
+    models = list(zip(*(wanted[name].to_pylist() for name in ("model", "against")), strict=True))
+    if parameters.get("reference"):
+        pairs = _aligned(connection, models)
+    else:
+        pairs = connection.ask((head + matching).rstrip().removesuffix(",") + _PAIRS, parameters)
+        if models:
+            pairs = _joined(pairs, _aligned(connection, models), wanted["model"])
     most = max(min(memory // 8, _MOST_VALUES), 1)
     parts = [_summed(connection, part) for part in _portions(pairs, most)]
     sums = pa.concat_tables(parts) if parts else _table(np.empty(0, np.uint64), _Sums.empty(0))
@@ -80,11 +83,10 @@ def _aligned(connection: Connection, models: Sequence[tuple[str, str]]) -> pa.Ta
     return connection.batches(_IDS, tables={"aligned": found}).read_all()
 
 
-def _without(pairs: pa.Table, models: pa.Table) -> pa.Table:
-    """The pairs of tensors of other models than these, of which all tensors are aligned by themselves."""
-    if not len(models):
-        return pairs
-    return pairs.filter(pc.invert(pc.is_in(pairs["model"], models["model"].combine_chunks())))
+def _joined(by_slot: pa.Table, aligned: pa.Table, models: pa.ChunkedArray) -> pa.Table:
+    """The pairs of these models as they are aligned, and those of all others by slot."""
+    others = by_slot.filter(pc.invert(pc.is_in(by_slot["model"], models.combine_chunks())))
+    return pa.concat_tables([others, aligned.select(by_slot.column_names).cast(by_slot.schema)]).combine_chunks()
 
 
 def _portions(pairs: pa.Table, most: int) -> Iterator[pa.Table]:

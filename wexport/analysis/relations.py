@@ -53,8 +53,8 @@ RELATIONS = (
     Relation(
         "rounded",
         "the same after casting to another type",
-        "types differ, and no tensor by more than 1 %, or one has the values of the other in float16 or bfloat16; from "
-        "files, one is the other's cast to a smaller type, value for value",
+        "types differ, and no tensor by more than 1 %; or one has the values of the other in float16 or bfloat16; from "
+        "files, value for value",
         "never",
         _BOTH,
     ),
@@ -76,7 +76,7 @@ RELATIONS = (
         "same_but",
         "the same but for the tensors that are named",
         "at least half of the parameters are equal bit for bit, or half of the tensors with a tenth of the parameters, "
-        "or as many tensors as differ or are missing, and two, which no two trainings give; constants do not count",
+        "or as many of the matrices as differ or are missing, which no two trainings give; constants do not count",
         "none equal but constants",
         _BOTH,
     ),
@@ -137,7 +137,7 @@ RELATIONS = (
     Relation(
         "not_comparable",
         "too little in common",
-        "less than the least share of parameters has a partner, or none of the matrices has values that tell anything",
+        "less than the least share of parameters has a partner, or no matrix has values that tell anything",
         "",
         _BOTH,
     ),
@@ -178,10 +178,10 @@ def judged(
     tensors: NDArray[np.integer],
     changed: NDArray[np.integer],
     rounded: NDArray[np.integer],
-    missing: NDArray[np.integer],
     comparable: NDArray[np.bool_],
     equal_share: Floats,
-    equal_tensors: Floats,
+    equal_matrices: Floats,
+    other_matrices: Floats,
     one_run: NDArray[np.bool_],
     worst: Floats,
     correlation: Floats,
@@ -191,9 +191,9 @@ def judged(
     """The relation of each pair, as its place in `RELATIONS`; all arguments have one shape.
 
     whole: whether all tensors of both have a partner. tensors: pairs of tensors. changed, rounded: how many of them
-    differ by more than rounding, and by no more. missing: tensors of the larger without a partner. comparable: whether
-    enough has a partner. equal_share: of the parameters that are equal or rounded, and no constants; equal_tensors: so
-    many tensors are. correlation: NaN where no matrix tells anything.
+    differ by more than rounding, and by no more. comparable: whether enough has a partner. equal_share: of the
+    parameters that are equal or rounded, and no constants; equal_matrices: so many matrices are, and other_matrices
+    differ or are missing. correlation: NaN where no matrix tells anything.
     """
     with np.errstate(invalid="ignore"):
         conditions = {
@@ -201,7 +201,7 @@ def judged(
             "rounded": whole & (changed == 0),
             "same_but": (equal_share >= SAME_SHARE)
             | ((2 * changed <= tensors) & (equal_share >= SAME_LEAST))
-            | ((equal_tensors >= 2) & (equal_tensors >= changed + missing)),
+            | ((equal_matrices >= 1) & (equal_matrices >= other_matrices)),
             "same_run": comparable & one_run,
             "close": comparable & whole & (worst <= close),
             "related": comparable & (correlation > null),

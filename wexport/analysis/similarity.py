@@ -210,7 +210,7 @@ def measure(session: Session, model: str, min_coverage: float, close: float = re
                     each.result()
             del samples
     counts = np.array([len(places) for places in listing.places], np.int64)
-    figures = sums.figures(listing.parameters, counts, listing.runs, min_coverage, close)
+    figures = sums.figures(listing.parameters, counts, listing.matrices, listing.runs, min_coverage, close)
     wanted = np.argwhere(np.triu(figures.relation == relations.WORDS.index("same_but")) & (figures.lacking > 0))
     unpaired = matching_many.unpaired(listing.places, matched, [(int(a), int(b)) for a, b in wanted], NAMED)
     return Similarity(listing.models, [slot for _, slot, _ in listing.keys], *figures, min_coverage, unpaired)
@@ -246,6 +246,7 @@ class _Listing:
         self.tensors: list[dict[int, _Tensor]] = []
         """For each key, what is known of the tensor of each model."""
         self.parameters = np.zeros(len(self.models))
+        self.matrices = np.zeros(len(self.models), np.int64)
         self.runs = np.full(len(self.models), -1, np.int64)
         self._key_numbers: dict[_Key, int] = {}
         self.places: list[list[tuple[int, Place]]] = [[] for _ in self.models]
@@ -263,6 +264,7 @@ class _Listing:
             )
             if not row["statistic"]:
                 self.parameters[model] += row["value_count"]
+                self.matrices[model] += len(shape) > 1
             if row["run"] is not None:
                 self.runs[model] = codes.setdefault(("run", row["run"]), len(codes))
             place = Place(

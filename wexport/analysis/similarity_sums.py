@@ -84,9 +84,9 @@ class PairSums:
 
     def __init__(self, models: int) -> None:
         shape = models, models
-        self._sums = np.zeros((9, *shape))
+        self._sums = np.zeros((10, *shape))
         self._weight, self._cosine, self._variance, self._matched, self._square, self._norms = self._sums[:6]
-        self._tensors, self._equal, self._equal_tensors = self._sums[6:]
+        self._tensors, self._equal, self._equal_matrices, self._matrices_matched = self._sums[6:]
         self._counts = np.zeros((3, *shape), np.int32)
         self._all, self._changed, self._rounded = self._counts
         self._correlation, self._matrices, self._chance = self._kernels = np.zeros((3, *shape))
@@ -167,7 +167,9 @@ class PairSums:
         if not left.statistic:
             told = matched & (equal | rounded) & left.evidence[:, None]
             self._equal[where] += np.where(told, size, 0)
-            self._equal_tensors[where] += told
+            if left.matrix:
+                self._equal_matrices[where] += told
+                self._matrices_matched[where] += matched & ~changed
         keys = np.where(np.asarray(left.models)[:, None] < np.asarray(right.models)[None, :], left.key, right.key)
         counts = self._changed[where]
         for number in range(NAMED):
@@ -183,13 +185,15 @@ class PairSums:
         self,
         parameters: Floats,
         tensors: NDArray[np.int64],
+        matrices: NDArray[np.int64],
         runs: NDArray[np.int64],
         min_coverage: float,
         close: float = relations.CLOSE,
     ) -> PairFigures:
         """The figures of every pair, once all tensors are added.
 
-        parameters, tensors: of each model, the former trained ones, the latter all. runs: as numbers, -1 for none.
+        parameters, tensors, matrices: of each model; parameters and matrices that are trained, tensors all. runs: as
+        numbers, -1 for none.
         """
         one_by_one = (self._methods, self._worst, self._worst_key, self._confidence)
         for total in (*self._sums, *self._counts, *self._kernels, *self._differing, *one_by_one):
@@ -211,10 +215,10 @@ class PairSums:
             tensors=self._all,
             changed=self._changed,
             rounded=self._rounded,
-            missing=np.maximum(np.maximum(tensors[:, None], tensors[None, :]) - self._all, 0),
             comparable=comparable,
             equal_share=equal_share,
-            equal_tensors=self._equal_tensors,
+            equal_matrices=self._equal_matrices,
+            other_matrices=np.maximum(matrices[:, None], matrices[None, :]) - self._matrices_matched,
             one_run=(runs[:, None] == runs[None, :]) & (runs >= 0)[:, None],
             worst=worst,
             correlation=correlation,
