@@ -1,9 +1,10 @@
 """The two forms of the one pass, side by side, and whole commands: `python tests/bench/bench_speed.py [--runs 7]`.
 
-In the first part each line is of one kind of tensor: ns of processor time per value in the compiled form and in NumPy's,
-which take turns so that other work on the machine hits both alike, and the ratio of their minima; then stored bytes a
-second of the compiled form, beside the machine's own for copying and for hashing the same bytes. Processor time leaves
-out what others take, but not the caches and the memory that they fill: compare ratios, and figures of one run alone.
+In the first part each line is of one kind of tensor: ns of processor time per value in the compiled form and in
+NumPy's; they take turns so that other work on the machine hits both alike, and the ratio of their minima; then stored
+bytes a second of the compiled form, beside the machine's own for copying and for hashing the same bytes. Processor time
+leaves out what others take, but not the caches and the memory that they fill: compare ratios, and figures of one run
+alone.
 
 `bench_work` says what the second part is. `--part kernels` or `--part work` prints one of them; `--whole` takes a
 thousand models, a tensor of 4 GiB and the like, and its time.
