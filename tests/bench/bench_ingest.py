@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-_READ = """
+READ = """
 import sys, h5py
 def visit(name, item):
     if isinstance(item, h5py.Dataset):
@@ -31,7 +31,7 @@ for path in sys.argv[1:]:
         file.visititems(visit)
 """
 
-_NOTEBOOK = """
+NOTEBOOK = """
 import sys, h5py, numpy as np
 rows = []
 def visit(name, item):
@@ -90,8 +90,8 @@ def main() -> None:
             str(arguments.jobs),
         ]
         commands = {
-            "(a) h5py, read only": [sys.executable, "-c", _READ, *files],
-            "(b) notebook loop": [sys.executable, "-c", _NOTEBOOK, *files],
+            "(a) h5py, read only": [sys.executable, "-c", READ, *files],
+            "(b) notebook loop": [sys.executable, "-c", NOTEBOOK, *files],
             "(c) wexport ingest": [*wexport, *files, "--out", f"{folder}/weights.parquet"],
         }
         found: dict[str, list[float]] = {name: [] for name in commands}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from bench_ingest import _READ, peak, timed
+from bench_ingest import READ, peak, timed
 
 EXAMPLE = Path(__file__).parents[2] / "wexport" / "examples" / "cnn_seed_1.h5"
 WEXPORT = [sys.executable, "-m", "wexport"]
@@ -42,7 +42,7 @@ def main() -> None:
         print(f"wexport --help                {median([*WEXPORT, '--help']):7.3f} s")
         one = [*WEXPORT, "ingest", files[0], *out]
         print(f"ingest of one small model     {median(one):7.3f} s   peak {peak(one):.0f} MiB")
-        plain = median([sys.executable, "-c", _READ, *files])
+        plain = median([sys.executable, "-c", READ, *files])
         many = [*WEXPORT, "ingest", str(folder / "models"), *out]
         seconds = median(many)
         print(f"h5py loop over {arguments.count:5} models   {plain:7.2f} s")

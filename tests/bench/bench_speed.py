@@ -1,9 +1,13 @@
-"""The two forms of the one pass, side by side: `python tests/bench/bench_speed.py [--runs 7]`.
+"""The two forms of the one pass, side by side, and whole commands: `python tests/bench/bench_speed.py [--runs 7]`.
 
-Each line is of one kind of tensor: ns of processor time per value in the compiled form and in NumPy's, which take turns
-so that other work on the machine hits both alike, and the ratio of their minima; then stored bytes a second of the
-compiled form, beside the machine's own for copying and for hashing the same bytes. Processor time leaves out what
-others take, but not the caches and the memory that they fill: compare ratios, and figures of one run alone.
+In the first part each line is of one kind of tensor: ns of processor time per value in the compiled form and in
+NumPy's; they take turns so that other work on the machine hits both alike, and the ratio of their minima; then stored
+bytes a second of the compiled form, beside the machine's own for copying and for hashing the same bytes. Processor time
+leaves out what others take, but not the caches and the memory that they fill: compare ratios, and figures of one run
+alone.
+
+`bench_work` says what the second part is. `--part kernels` or `--part work` prints one of them; `--whole` takes a
+thousand models, a tensor of 4 GiB and the like, and its time.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import xxhash
 from bench_kernels import DENSE, LARGE, SMALL, weights
+from bench_work import work
 
 from wexport.model.tensors import Tensor
 from wexport.stats import form, measure
@@ -51,9 +56,20 @@ def main() -> None:
     """Parse, run in turn, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
-    runs = parser.parse_args().runs
+    parser.add_argument("--part", choices=["kernels", "work"])
+    parser.add_argument("--whole", action="store_true")
+    arguments = parser.parse_args()
     if form.module is None:
-        raise SystemExit(form.FORM)
+        print(form.FORM)
+    elif arguments.part != "work":
+        kernels(arguments.runs)
+        print()
+    if arguments.part != "kernels":
+        work(max(1, arguments.runs // 3), whole=arguments.whole)
+
+
+def kernels(runs: int) -> None:
+    """The first part."""
     array = weights(LARGE["dense 2048x4096"][0], "float32")
     copy = np.empty_like(array)
     rates = taking_turns([lambda: np.copyto(copy, array), lambda: xxhash.xxh3_128(array)], runs)

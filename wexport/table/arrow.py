@@ -110,7 +110,8 @@ def _offsets(lengths: Any) -> pa.Buffer:
 
 def _bitmap(valid: Sequence[bool] | NDArray[np.bool_]) -> pa.Buffer | None:
     """Arrow's validity bitmap; None if all are valid."""
-    return None if np.all(valid) else _bits(valid)
+    whole = valid.all() if isinstance(valid, np.ndarray) else all(valid)  # of a list, NumPy would make an array first
+    return None if whole else _bits(valid)
 
 
 def _bits(flags: Any) -> pa.Buffer:

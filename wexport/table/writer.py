@@ -11,6 +11,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +43,7 @@ def _leaves(name: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
         yield name, kind
 
 
+@cache
 def _encodings() -> tuple[list[str], dict[str, str]]:
     """Leaves with a dictionary (words, and the bins' edges, which repeat), and the encoding of all others."""
     words, encoded = [], {}
