@@ -39,10 +39,12 @@ _LAZY = {
     "ingest": "wexport.ingestion.pipeline",
     "ingest_model": "wexport.ingestion.pipeline",
     "inspect": "wexport.ingestion.inspection",
+    "notebook": "wexport.reports.notebook",
     "query": "wexport.queries.asking",
     "relate": "wexport.relating.relate",
     "report": "wexport.reports.report",
     "similarity": "wexport.analysis.similarity",
+    "Answer": "wexport.answers.tabular",
     "Average": "wexport.analysis.averages",
     "Averages": "wexport.relating.averaging",
     "Change": "wexport.differences.results",
@@ -52,6 +54,7 @@ _LAZY = {
     "Diff": "wexport.differences.diff",
     "FileSide": "wexport.differences.results",
     "Finding": "wexport.findings.finding",
+    "Findings": "wexport.findings.finding",
     "Kinship": "wexport.relating.results",
     "IngestResult": "wexport.ingestion.pipeline",
     "LeftOver": "wexport.ingestion.left_overs",
@@ -80,11 +83,12 @@ if TYPE_CHECKING:
     from wexport import plot
     from wexport.analysis.averages import Average
     from wexport.analysis.similarity import Similarity, similarity
+    from wexport.answers.tabular import Answer
     from wexport.differences.diff import Diff, diff
     from wexport.differences.results import Change, FileSide, TensorDiff, TensorSide
     from wexport.files.source import Source
     from wexport.findings.checking import check
-    from wexport.findings.finding import Finding
+    from wexport.findings.finding import Finding, Findings
     from wexport.hookspecs import hookimpl
     from wexport.ingestion.inspection import Inspection, inspect
     from wexport.ingestion.left_overs import LeftOver
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
     from wexport.relating.relate import Related, relate
     from wexport.relating.results import Kinship
     from wexport.reports.comparison import Comparison, compare
+    from wexport.reports.notebook import notebook
     from wexport.reports.report import report
     from wexport.sessions.connection import Connection, connect
 
@@ -120,6 +125,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Answer",
     "Average",
     "Averages",
     "BudgetError",
@@ -130,6 +136,7 @@ __all__ = [
     "Diff",
     "FileSide",
     "Finding",
+    "Findings",
     "HostileFileError",
     "IngestResult",
     "Inspection",
@@ -173,6 +180,7 @@ __all__ = [
     "ingest",
     "ingest_model",
     "inspect",
+    "notebook",
     "plot",
     "query",
     "relate",

@@ -24,6 +24,7 @@ from wexport.commands.diff import diff
 from wexport.commands.ingest import ingest
 from wexport.commands.inspect import inspect
 from wexport.commands.new_plugin import new_plugin
+from wexport.commands.notebook import notebook
 from wexport.commands.plot import plot
 from wexport.commands.plugins import plugins
 from wexport.commands.query import query
@@ -151,7 +152,10 @@ def cli() -> None:
     """
 
 
-for _command in (ingest, compare, query, check, diff, plot, relate, report, inspect, schema, plugins, new_plugin, demo):
+for _command in (
+    *(ingest, compare, query, check, diff, plot, relate, report, notebook),
+    *(inspect, schema, plugins, new_plugin, demo),
+):
     cli.add_command(_command)
 
 

@@ -20,6 +20,7 @@ from wexport.analysis.cosines import Floats, Rows
 from wexport.analysis.matching import METHODS, Place
 from wexport.analysis.matching_many import Partners, partners
 from wexport.analysis.similarity_sums import PairSums
+from wexport.answers.tabular import Tabular
 from wexport.compatibility import renamed
 from wexport.errors import UsageError
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
@@ -58,7 +59,7 @@ _Texts = list[str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Similarity:
+class Similarity(Tabular):
     """Models by models; each matrix is float64, symmetric, and in the order of `models` (names, sorted).
 
     matrix: mean of the cosines of matched tensors, weighted by their sizes; 1 on the diagonal, NaN where a pair cannot
@@ -126,6 +127,10 @@ class Similarity:
                 "reason": pa.array(self._reasons(i, j), pa.string()),
             }
         )
+
+    def to_arrow(self) -> pa.Table:
+        """The same as `pairs`."""
+        return self.pairs()
 
     def named(self, a: int, b: int) -> list[str]:
         """The first slots that differ by more than rounding."""

@@ -59,12 +59,12 @@ def diff(
 
 
 def _print(found: Diff, shown: list[TensorDiff], form: str, rows: int) -> None:
+    from wexport.differences.rows import COLUMNS, flat
     from wexport.terminal import tables
     from wexport.terminal.text import safe
 
     if form == "csv":
-        flat = [_flat(each) for each in shown]
-        tables.show(_COLUMNS, [list(row.values()) for row in flat], form)
+        tables.show(COLUMNS, [list(flat(each).values()) for each in shown], form)
     else:
         cut = shown[:rows] if rows and form == "table" else shown
         if cut:
@@ -168,30 +168,10 @@ def _cosine(distance: float) -> str:
 
 # -- for programs ------------------------------------------------------------------------------------------------------
 
-_SIDE_COLUMNS = ("name", "tensor", "slot", "layer", "role", "kind", "shape", "canonical_shape", "dtype")
-_COLUMNS = [
-    *("status", "matched_by", "confidence"),
-    *(f"{name}_{which}" for name in _SIDE_COLUMNS for which in "ab"),
-    *("value_count", "changed_count", "changed_fraction", "max_abs_difference", "relative_l2", "cosine"),
-    *("cosine_distance", "nonfinite_count", "detail"),
-]
-
-
-def _flat(each: TensorDiff) -> dict[str, Any]:
-    """A row; None where the file has no such tensor, and where no values were compared."""
-    row: dict[str, Any] = {"status": each.status, "matched_by": each.method, "confidence": each.confidence}
-    for name in _SIDE_COLUMNS:
-        for which, side in (("a", each.a), ("b", each.b)):
-            row[f"{name}_{which}"] = None if side is None else getattr(side, name)
-    figures = each.figures()
-    changed, total = figures["changed_count"], each.side.value_count
-    figures["changed_fraction"] = None if changed is None or not total else changed / total
-    row["value_count"] = total
-    row |= {name: figures[name] for name in _COLUMNS if name in figures}
-    return {**row, "detail": each.detail or None}
-
 
 def _as_json(found: Diff, shown: list[TensorDiff]) -> dict[str, Any]:
+    from wexport.differences.rows import flat
+
     def file(side: FileSide) -> dict[str, Any]:
         names = ("reader", "format", "framework", "framework_version", "backend", "tensor_count", "value_count")
         problems = [{"name": each.name, "what": each.what, "detail": each.detail} for each in side.problems]
@@ -205,5 +185,5 @@ def _as_json(found: Diff, shown: list[TensorDiff]) -> dict[str, Any]:
         "b": file(found.b),
         "edits": list(found.edits),
         "notes": list(found.notes),
-        "tensors": [_flat(each) for each in shown],
+        "tensors": [flat(each) for each in shown],
     }

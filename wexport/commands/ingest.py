@@ -50,6 +50,11 @@ SHOWN_RUNS = 6
     show_default=True,
     help="summary leaves out sample, grid and units.",
 )
+@click.option(
+    "--spectral",
+    is_flag=True,
+    help="Singular values of kernels too: norms, ranks, tails, in the column extra; takes its time.",
+)
 @click.option("--name", metavar="PATTERN", help="Names models; may use {stem} {name} {parent} {path}.")
 @click.option("--series", metavar="REGEX", help="Reads run and step from names; groups (?P<step>) and (?P<run>).")
 @click.option("--jobs", "-j", type=int, metavar="N", help="Child processes; one per core by default.")
@@ -112,10 +117,10 @@ def _summary(result: IngestResult) -> None:
     counts = {
         status: len(result.with_status(status)) for status in ("failed", "partial", "empty", "unchanged", "skipped")
     }
-    told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    statuses = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
     read = len(result.with_status("ok", "partial", "empty"))
-    print(f"{read:,} of {len(models):,} models read in {result.seconds:.1f} s{f' ({told})' if told else ''}")
-    runs = series.told([(model.run, model.step) for model in models if model.status != "failed"])
+    print(f"{read:,} of {len(models):,} models read in {result.seconds:.1f} s{f' ({statuses})' if statuses else ''}")
+    runs = series.describe([(model.run, model.step) for model in models if model.status != "failed"])
     for run in runs[:SHOWN_RUNS]:
         print(f"run {text.safe(run)}")
     if len(runs) > SHOWN_RUNS:

@@ -48,7 +48,7 @@ def _draw(
 
     metrics = [options["metrics"]] if options.get("metrics") else []
     place(out, [*table_inputs(table), *metrics], overwrite=overwrite)
-    save(figure(kind, table, size=size, told=say, **options), out, overwrite=overwrite, dpi=dpi)
+    save(figure(kind, table, size=size, notify=say, **options), out, overwrite=overwrite, dpi=dpi)
     say(f"wrote {out}")
 
 

@@ -6,10 +6,12 @@ import contextlib
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wexport.answers.tabular import Part, Tabular
+from wexport.differences import rows
 from wexport.differences.results import (
     AMBIGUOUS,
     CHANGED,
@@ -41,6 +43,9 @@ from wexport.plugins.messages import Setup
 from wexport.processes.child import Work
 from wexport.processes.pool import MEMORY_BYTES, Done, Pool
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _WORDS = {
     IDENTICAL: "identical",
     OTHER_DTYPE: "equal but for their dtype",
@@ -54,6 +59,13 @@ _WORDS = {
     AMBIGUOUS: "that may be one of several",
     NOT_COMPARED: "not compared",
 }
+_SHOWN = [
+    *("status", "name_a", "name_b", "canonical_shape_a", "canonical_shape_b", "changed_fraction", "max_abs_difference"),
+    *("relative_l2", "cosine", "matched_by", "detail"),
+]
+"""The columns that a page shows."""
+_TOLD = 20
+"""How many layers and notes a page tells."""
 _HINTS = {
     "timed out": "give it longer with --timeout SECONDS",
     "memory": "a file asks for more than any of its tensors should; it may be damaged or hostile",
@@ -62,7 +74,7 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Tabular):
     """How two model files differ.
 
     tensors: every tensor of either file, what needs looking at first; in the model's order within one status.
@@ -95,16 +107,28 @@ class Diff:
     def summary(self) -> str:
         """One sentence, such as "different: 12 tensors identical, 3 changed, 1 only in b"."""
         counts = self.counts
-        told = [f"{counts[status]:,} {words}" for status, words in _WORDS.items() if counts[status]]
-        count, _, rest = (told or ["0 compared"])[0].partition(" ")
-        told[:1] = [f"{count} {'tensor' if count == '1' else 'tensors'} {rest}"]
+        parts = [f"{counts[status]:,} {words}" for status, words in _WORDS.items() if counts[status]]
+        count, _, rest = (parts or ["0 compared"])[0].partition(" ")
+        parts[:1] = [f"{count} {'tensor' if count == '1' else 'tensors'} {rest}"]
         if problems := len(self.a.problems) + len(self.b.problems):
-            told.append(f"{problems:,} that could not be read")
+            parts.append(f"{problems:,} that could not be read")
         methods = Counter(each.method for each in self.tensors if each.method)
         by = [f"{methods[key]:,} by {words}" for key, words in _METHODS.items() if methods[key]]
-        return f"{'same' if self.same else 'different'}: {', '.join(told)}" + (
+        return f"{'same' if self.same else 'different'}: {', '.join(parts)}" + (
             f" (matched {', '.join(by)})" if by else ""
         )
+
+    def to_arrow(self) -> pa.Table:
+        """A row a tensor of either file, or a pair, with the columns of `wexport diff --format csv`."""
+        return rows.to_arrow(self.tensors)
+
+    def _parts(self) -> Iterable[Part]:
+        files = [f"{which}: {side.path} ({side.format})" for which, side in (("a", self.a), ("b", self.b))]
+        notes = [*self.edits[:_TOLD], *(f"note: {note}" for note in self.notes[:_TOLD])]
+        shown = [each for each in self.tensors if each.status != IDENTICAL]
+        table = rows.to_arrow(shown).select(_SHOWN)
+        empty = [name for name in _SHOWN if table[name].null_count == table.num_rows]
+        return [Part(table, told=[*files, *notes, self.summary()], left_out=empty)]
 
 
 def _no_difference(each: TensorDiff) -> bool:
@@ -202,7 +226,7 @@ def _collected(
             elif isinstance(event.value, FilesOpened):
                 opened = event.value
             elif isinstance(event.value, Edits):
-                edits = event.value.told
+                edits = event.value.described
             else:
                 tensors.append(event.value)
     assert opened is not None

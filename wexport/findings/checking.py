@@ -13,7 +13,7 @@ from wexport.compatibility import renamed
 from wexport.errors import QueryError, UsageError
 from wexport.findings import rules
 from wexport.findings.causes import MODEL_CAUSES, folded
-from wexport.findings.finding import Finding
+from wexport.findings.finding import Finding, Findings
 from wexport.library.findings import FINDINGS, QUERIES, SEVERITIES
 from wexport.queries import asking
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
@@ -47,7 +47,7 @@ def check(
     every: bool = False,
     timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
-) -> list[Finding]:
+) -> Findings:
     """All findings of the library's queries and of your own rules, the worst first, and then those that explain most.
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives.
@@ -81,13 +81,13 @@ def check(
         )  # fmt: skip
         found = _new(found, before)
     order = {name: place for place, name in enumerate((*QUERIES, *rows))}
-    return sorted(
+    return Findings(sorted(
         found,
         key=lambda each: (
             SEVERITIES.index(each.severity), each.finding not in MODEL_CAUSES, -each.explains, order[each.query],
             each.finding, each.model, each.place or "", each.seen
         ),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _asked(
@@ -209,7 +209,7 @@ def _findings(answer: pa.Table, query: str) -> list[Finding]:
             continue
         if row["severity"] not in SEVERITIES:
             raise UsageError(
-                f"{query}: {row['severity']!r} is no severity",
+                f"{query}: {row['severity']!r} is not a severity",
                 hint=f"there are {', '.join(SEVERITIES)}, and NULL for none",
             )
         place = row.get("slot") if row.get("slot") is not None else row.get("layer")

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wexport.answers.tabular import Part, Tabular
 from wexport.errors import ReadError
 from wexport.ingestion import series
 from wexport.ingestion.folders import one_model
 from wexport.ingestion.inputs import model_names
 from wexport.ingestion.reading import ModelResult, Options, Readers
 from wexport.plugins.catalog import absolute
+from wexport.terminal.tables import spark
+from wexport.terminal.text import counted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SHOWN = ["layer", "layer_class", "role", "shape", "dtype", "value_count", "mean", "std", "abs_max", "zero_fraction"]
+"""What a page shows of each tensor."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Tabular):
     """A file's rows, as the table would hold them, and how reading it ended."""
 
     result: ModelResult
@@ -33,6 +42,31 @@ class Inspection:
             group.append(row)
         if group:
             yield group[0]["layer"] or "", group[0]["layer_class"], group
+
+    def to_arrow(self) -> pa.Table:
+        """A row a tensor, with the columns of the table."""
+        from wexport.table.arrow import to_table
+        from wexport.table.schema import arrow_schema
+
+        schema = arrow_schema()
+        return to_table({name: [row.get(name) for row in self.rows] for name in schema.names}, schema)
+
+    def _parts(self) -> Iterable[Part]:
+        result, table = self.result, self.to_arrow()
+        bars = [_bars(row["histogram"]) for row in self.rows]
+        told = [
+            f"{result.source}: {result.format}, {counted(result.tensors, 'tensor')}, {result.parameters:,} parameters",
+            *(f"not read: {each.name}: {each.what}" for each in result.problems),
+        ]
+        return [Part(table.select(_SHOWN).append_column("histogram", [bars]), told=told)]
+
+
+def _bars(histogram: Any) -> str:
+    """A histogram as one line; empty where there is none."""
+    if histogram is None:
+        return ""
+    lower, upper, count = (histogram[name].tolist() for name in ("lower", "upper", "count"))
+    return spark(lower, upper, count)
 
 
 def _place(file: Path) -> series.Place:

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.errors import UsageError
 from wexport.files import shards
 from wexport.files.locks import locked
@@ -21,12 +22,18 @@ from wexport.ingestion.left_overs import LeftOver
 from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
 from wexport.plugins.catalog import absolute
 from wexport.plugins.messages import PluginSummary
+from wexport.terminal.text import counted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PathLike = str | os.PathLike[str]
+_SHOWN = ["model", "status", "reason", "format", "run", "step", "tensors", "parameters"]
+"""What a page shows of each file."""
 
 
 @dataclass(frozen=True, slots=True)
-class IngestResult:
+class IngestResult(Tabular):
     """What an ingest did.
 
     out: the table or folder. models: how each model ended. rows: of the table. seconds: what it took. written: whether
@@ -46,6 +53,17 @@ class IngestResult:
         """The models that ended so."""
         return [model for model in self.models if model.status in status]
 
+    def to_arrow(self) -> pa.Table:
+        """A row a model file, with the plain fields of `ModelResult` as columns."""
+        return table_of(ModelResult, self.models)
+
+    def _parts(self) -> Iterable[Part]:
+        table = self.to_arrow().select(_SHOWN)
+        empty = [name for name in ("run", "step", "reason") if not any(table[name].to_pylist())]
+        did = "wrote" if self.written else "left as it was:"
+        told = f"{did} {self.out}, {counted(self.rows, 'row')}, in {self.seconds:.1f} seconds"
+        return [Part(table, told=[told], left_out=empty)]
+
 
 Progress = Callable[[ModelResult, int, int], None]
 """Called as files end: the result, how many have ended, how many there are."""
@@ -56,6 +74,7 @@ def ingest(
     out: PathLike,
     *,
     detail: str = "full",
+    spectral: bool = False,
     optimizer: bool = False,
     external_data: bool = False,
     append: bool = False,
@@ -77,6 +96,7 @@ def ingest(
         version it is taken here too, with a DeprecationWarning.
     out: a Parquet file, or a folder (an existing one, or a path that ends in "/") for one part per model.
     detail: "full", or "summary" without sample, grid and units, for mailing.
+    spectral: singular values of kernels and what follows from them, in the column `extra`; takes its time.
     optimizer: rows for the optimizer's state too.
     external_data: read values that a file says stand in others, if these lie in its own folder.
     append: add to the table, replacing models that were read from the same file before.
@@ -88,7 +108,7 @@ def ingest(
     timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
         its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
     memory: bytes that reading one file may take; None is 112 MiB, and 16 for each of its own, up to 256 MiB more.
-    overwrite: replace a file at `out` that is no table of wexport's, too; never one that is read.
+    overwrite: replace a file at `out` that is not a table of wexport's, too; never one that is read.
     progress: called as each file ends.
 
     Returns how each file ended. A file that cannot be read costs nothing else. If none can be read, nothing is
@@ -96,6 +116,7 @@ def ingest(
     """
     options = Options(
         detail=detail,
+        spectral=spectral,
         optimizer=optimizer,
         external_data=external_data,
         append=append,
@@ -133,6 +154,7 @@ def ingest_model(
     step: int | None = None,
     source: PathLike | None = None,
     detail: str = "full",
+    spectral: bool = False,
     append: bool = False,
     series: str | None = None,
     plugins: Sequence[PathLike] = (),
@@ -145,12 +167,14 @@ def ingest_model(
     name: what the model is called; by default as its framework calls it.
     run, step: the series that it is a checkpoint of; by default as its name tells, read by `series` if that is given.
     source: the file that it was loaded from.
-    out, detail, append, plugins, progress, overwrite: as for `ingest`.
+    out, detail, spectral, append, plugins, progress, overwrite: as for `ingest`.
 
     Raises UsageError for arguments that make no sense, or if no plugin knows such a model; PluginError, which names the
     tensor, if it cannot be read: nothing is written then; TableError if the table cannot be written or added to.
     """
-    options = Options(detail=detail, append=append, name=name, series=series, plugins=absolute(plugins))
+    options = Options(
+        detail=detail, spectral=spectral, append=append, name=name, series=series, plugins=absolute(plugins)
+    )
     return _ingest_model(model, out, options, progress, overwrite, run=run, step=step, source=source)
 
 
@@ -231,7 +255,7 @@ def _ingest_model(
 
 
 def _is_output(item: Input, target: Path, folder: bool) -> bool:
-    """The table itself, met again in the folder that is read, is no input."""
+    """The table itself, met again in the folder that is read, is not an input."""
     if item.named:
         return False
     path = Path(os.path.realpath(item.path))

@@ -30,13 +30,16 @@ MORE_MEMORY, MOST_MEMORY = 16, 256 << 20
 """Bytes that reading a file may take for each of its own, besides what any may, and at the most: a header of tens of
 thousands of tensors takes many times its length as objects.
 """
+SPECTRAL_SECONDS, SPECTRAL_BYTES, SPECTRAL_MEMORY = 300.0, 200_000, 1 << 30
+"""What spectral statistics may take besides: seconds for the largest tensor, one more for each so many bytes of a file,
+and memory for a tensor, its Gram matrix and what is worked out of it."""
 MAX_SHARES = 16
 BASE_SECONDS, SECOND_BYTES = 30.0, 10_000_000
-"""What a file may take by default: so many seconds, and one more for each so many bytes on disk."""
+"""What a file may take by default: this many seconds, and one more for each this many bytes on disk."""
 DENSE_BYTES, DENSE_SECOND_BYTES = 32 << 20, 40_000
-"""Of its first so many bytes, one more second for each so many: they may be tens of thousands of tensors."""
+"""Of its first this many bytes, one more second for each this many: they may be tens of thousands of tensors."""
 QUIET_SECONDS, QUIET_BYTES = 5.0, 1_000_000
-"""How long a child may work without a word, and one more second for each so many of a file's first bytes."""
+"""How long a child may work without a word, and one more second for each this many of a file's first bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class Options:
     """How to ingest.
 
     detail: "full", or "summary" without sample, grid and units, for mailing.
+    spectral: singular values of kernels and what follows from them, in the column `extra`.
     optimizer: rows for the optimizer's state too.
     external_data: read values that a file says stand in others, if these lie in its own folder.
     append: add to the table, replacing models that were read from the same file before.
@@ -59,6 +63,7 @@ class Options:
     """
 
     detail: str = "full"
+    spectral: bool = False
     optimizer: bool = False
     external_data: bool = False
     append: bool = False
@@ -92,7 +97,7 @@ class ModelResult:
         part is up to date); "skipped" (met in a folder, and no model).
         aliases: tensors that are second names of others, and the first names.
     failure: "crashed", "killed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
-    problems: what could not be read though it should be. left_out: the names of what is no tensor of the model, by what
+    problems: what could not be read though it should be. left_out: the names of what is no part of the model, by what
         it is; left_out_bytes: of the numbers in these, as far as known.
     run, step: the series that it is a checkpoint of, and its place there, see `ingestion.series`.
     stamp: its files as they were before it was read. changed: whether they were others afterwards.
@@ -143,7 +148,7 @@ class ModelResult:
 
 OPTIMIZER = "optimizer state"
 RUN_STATES = frozenset({OPTIMIZER, "state of random generators", "state of a scheduler", "arguments of a training run"})
-"""What readers call what a training run leaves beside its models, and what is no model on its own."""
+"""What readers call what a training run leaves beside its models, and what is not a model on its own."""
 
 Work = list[tuple[Input, ModelResult]]
 
@@ -187,7 +192,7 @@ class Readers:
         self._options = options
         self._jobs = _job_count(options.jobs)
         self._pool = self._new_pool()
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
         self._pool.warm(files)
 
     def _new_pool(self) -> pool.Pool:
@@ -201,13 +206,17 @@ class Readers:
                 optimizer=options.optimizer,
                 detail=options.detail,
                 external_data=options.external_data,
+                spectral=options.spectral,
             ),
             budget_of=self._budget,
             quiet_of=self._quiet,
             memory=pool.MEMORY_BYTES if options.memory is None else options.memory,
-            more=more_memory if options.memory is None else None,
+            more=self._more_memory if options.memory is None else None,
             spare=blame_plugins(),
         )
+
+    def _more_memory(self, task: FileTask) -> int:
+        return more_memory(task) + (SPECTRAL_MEMORY if self._options.spectral else 0)
 
     def __enter__(self) -> Readers:
         return self
@@ -283,8 +292,8 @@ class Readers:
 
     def _first_time(self, notes: Sequence[str]) -> list[str]:
         """Those of which nothing alike was told in this run: what stands before the colon says whose fault it is."""
-        new = {note.partition(":")[0]: note for note in notes if note.partition(":")[0] not in self._told}
-        self._told |= new.keys()
+        new = {note.partition(":")[0]: note for note in notes if note.partition(":")[0] not in self._noted}
+        self._noted |= new.keys()
         return list(new.values())
 
     def _budget(self, task: FileTask) -> tuple[Path, float]:
@@ -292,14 +301,16 @@ class Readers:
         if self._options.timeout is not None:
             return task.path, self._options.timeout
         there = _size(task.path, on_disk=True)
-        return task.path, BASE_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // DENSE_SECOND_BYTES
+        seconds = BASE_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // DENSE_SECOND_BYTES
+        return task.path, seconds + (SPECTRAL_SECONDS + there // SPECTRAL_BYTES if self._options.spectral else 0)
 
     def _quiet(self, task: FileTask) -> float | None:
         """What it may work without a word; as long as it likes where the user has said how long it may take."""
         if self._options.timeout is not None:
             return None
         there = _size(task.path, on_disk=True)
-        return QUIET_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // QUIET_BYTES
+        seconds = QUIET_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // QUIET_BYTES
+        return seconds + (SPECTRAL_SECONDS if self._options.spectral else 0)
 
     def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[FileTask], list[int]]:
         """The tasks in the order to hand them out, and which file of `work` each belongs to."""

@@ -75,6 +75,8 @@ class FileWorker:
             try:
                 with foreign_code(passing=(ReadError, MemoryError)):
                     row = row_of(tensor, opened.slots[index], index, model, detail=whole, extra=self._extra)
+                    if self._setup.spectral:
+                        add_spectral(row, tensor)
             except (ReadError, ForeignError) as error:  # the others are still worth having
                 problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
                 continue
@@ -130,9 +132,9 @@ def row_of(
         "kind": tensor.kind,
         "tensor": printable(tensor.name),
         "format": model.format,
-        "framework": _said(model.framework),
-        "framework_version": _said(model.framework_version),
-        "backend": _said(model.backend),
+        "framework": _or_none(model.framework),
+        "framework_version": _or_none(model.framework_version),
+        "backend": _or_none(model.backend),
         "unit_axes": layout.unit_axes if layout and layout.unit_axes else None,
         **{name: getattr(figures, name) for name in figures.__dataclass_fields__},
     }
@@ -144,6 +146,15 @@ def row_of(
     for fraction in FRACTIONS:
         row[fraction.name] = row[fraction.of] / figures.value_count if figures.value_count else None
     return row
+
+
+def add_spectral(row: dict[str, Any], tensor: Tensor) -> None:
+    """The spectral statistics of a tensor into the column `extra`; its values are read once more."""
+    from wexport.stats.spectral import spectral_of
+
+    found = spectral_of(tensor) if tensor.statistics is None else None
+    if found is not None:
+        row["extra"] = {**(row["extra"] or {}), **found}
 
 
 def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -166,7 +177,7 @@ def _config(config: Mapping[str, Any] | None) -> str | None:
     return text if len(text) <= MAX_CONFIG_BYTES else None
 
 
-def _said(text: str | None) -> str | None:
+def _or_none(text: str | None) -> str | None:
     return None if text is None else printable(text)[:200]
 
 

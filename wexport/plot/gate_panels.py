@@ -122,7 +122,7 @@ def whole(
     data = load(table, layer, model)
     with style.settings():
         width = max(6.0, 1.2 + 2.1 * len(data.columns)) + (2.0 if len(data.models) > 1 else 0.0)
-        made = Figure(figsize=size or (min(width, 18.0), 1.2 + 1.9 * len(data.roles)))
+        made = style.Picture(figsize=size or (min(width, 18.0), 1.2 + 1.9 * len(data.roles)))
         draw(data, made.subplots(), bars=bars)
     return made
 

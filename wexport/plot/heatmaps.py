@@ -28,7 +28,7 @@ SLOTS = 6
 PANELS, PANELS_A_ROW = 8, 4
 """How many models one figure shows of one slot; of several slots, as many models as fit in a row."""
 MARKED = 200
-"""Up to so many cells that are not finite get a mark each; more are seen by their colour alone."""
+"""Up to this many cells that are not finite get a mark each; more are seen by their colour alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def whole(
     data = load(table, slot, model, shown=shown)
     with style.settings():
         rows, columns = _layout(data)
-        made = Figure(figsize=size or _size(data, rows, columns))
+        made = style.Picture(figsize=size or _size(data, rows, columns))
         places = made.subplots(rows, columns, squeeze=False, height_ratios=_heights(data, rows))
         panels = [panel for row in data.panels for panel in row]
         for place in places.flat[len(panels) :]:

@@ -95,7 +95,7 @@ def whole(
     with style.settings():
         long = min(28, max(len(slot) for _, slot, _ in data.places))
         width, height = min(16.0, max(9.0, 4 + 0.22 * len(data.places))), 4.4 + 0.05 * long
-        figure = Figure(figsize=size or (width, height))
+        figure = style.Picture(figsize=size or (width, height))
         draw(data, figure.subplots(), scale=scale)
     return figure
 

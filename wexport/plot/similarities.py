@@ -23,9 +23,9 @@ from wexport.plot.kinds import plots
 from wexport.sessions.session import opened
 
 NAMED, VALUED = 50, 12
-"""Up to so many models each has its name, and each cell its value."""
+"""Up to this many models each has its name, and each cell its value."""
 BRANCHES = 12
-"""Of more models, so many branches of the tree are named."""
+"""Of more models, this many branches of the tree are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def whole(table: Table, *, model: str = "*", low: float = 0.0, size: tuple[float
     count = len(data.models)
     side = 4.0 + (0.42 * count if count <= VALUED else 0.12 * count + 1.0 if count <= NAMED else 5.5)
     with style.settings():
-        made = Figure(figsize=size or (side + 2.0, side))
+        made = style.Picture(figsize=size or (side + 2.0, side))
         draw(data, made.subplots(), low=low)
     return made
 
@@ -80,7 +80,7 @@ def draw(data: Similarities, ax: Axes, *, low: float = 0.0) -> list[QuadMesh | L
     Returns the matrix and the tree.
     """
     if not -1 <= low < 1:
-        raise UsageError(f"low {low} is no beginning of a scale that ends at 1", hint="give -1 or more, below 1")
+        raise UsageError(f"low {low} is not a beginning of a scale that ends at 1", hint="give -1 or more, below 1")
     count = len(data.models)
     merges = dendrograms.average_linkage(1 - data.matrix)
     order = dendrograms.leaves(merges, count)

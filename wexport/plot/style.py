@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -29,6 +31,17 @@ NAME_LENGTH = 36
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 
 DPI = 150
+
+
+class Picture(Figure):
+    """A figure that a notebook shows, whether or not pyplot was imported there."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=self.dpi)
+        return file.getvalue()
+
+
 _DARK: Any = {
     "figure.facecolor": "#16181b",
     "savefig.facecolor": "#16181b",
@@ -94,7 +107,7 @@ def marker(place: int) -> dict[str, Any]:
 
 
 def standing_out(models: int, shown: int = SHOWN) -> list[int]:
-    """Which of so many models are drawn by themselves: all, or `shown` evenly spread from the first to the last.
+    """Which of this many models are drawn by themselves: all, or `shown` evenly spread from the first to the last.
 
     One model more is shown too: one other is no "others".
     """

@@ -95,7 +95,7 @@ def whole(
     """A whole figure. Options as of `trajectory`."""
     data = load(table, statistic, slot=slot, model=model, run=run, role=role)
     with style.settings():
-        figure = Figure(figsize=size or (9, 4.5))
+        figure = style.Picture(figsize=size or (9, 4.5))
         draw(data, figure.subplots(), scale=scale)
     return figure
 

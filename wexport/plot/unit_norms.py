@@ -82,7 +82,7 @@ def whole(
     """A whole figure. Options as of `units`."""
     data = load(table, slot, model)
     with style.settings():
-        figure = Figure(figsize=size or (9, 4.5))
+        figure = style.Picture(figsize=size or (9, 4.5))
         draw(data, figure.subplots(), layout=layout, scale=scale)
     return figure
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wexport import library
+from wexport.answers.tabular import Answer
 from wexport.compatibility import renamed
 from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
@@ -70,12 +71,15 @@ ONE_KIND = frozenset(
 )
 """Queries that are of one kind by themselves, weights or what they are called after: they can be asked of no other."""
 
+OF_METRICS = frozenset({"rank", "predictors"})
+"""Queries that read the user's metrics, and can say nothing without."""
+
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 _CONSTANTS = {"NULL": None, "true": True, "false": False}
 
 
-class Answer(Protocol):
+class Rows(Protocol):
     """The rows of an answer, batch by batch."""
 
     @property
@@ -96,7 +100,7 @@ def query(
     kinds: Sequence[str] = (),
     timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
-) -> pa.Table:
+) -> Answer:
     """Ask a table a question.
 
     question: the name of a query in the library or of a plugin, or SQL that reads.
@@ -121,7 +125,8 @@ def query(
                 raise UsageError("an open session cannot take metrics", hint="give the table's path")
             files = stack.enter_context(gathered(table, metrics, files, timeout=timeout, memory=memory))
         bounds: dict[str, Any] = {"timeout": timeout, "memory": memory}
-        return ask(stack.enter_context(opened(table, files, kinds=kinds, **bounds)), named or question, parameters)
+        session = stack.enter_context(opened(table, files, kinds=kinds, **bounds))
+        return Answer(ask(session, named or question, parameters))
 
 
 def session(table: PathLike | Connection, files: Mapping[str, PathLike] | None = None, **limits: Any) -> Session:
@@ -140,11 +145,11 @@ def ask(session: Session, question: str | Query, parameters: Mapping[str, Any] |
     return session.ask(sql, given, INNER_FORMS.get(named.name) if named else None)
 
 
-def stream(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> Answer:
+def stream(session: Session, question: str | Query, parameters: Mapping[str, Any] | None = None) -> Rows:
     """The answer to a question batch by batch, so that it need not fit in memory."""
     sql, named, given = _prepared(session, question, parameters)
     if named and named.name in PYTHON_FORMS:
-        answer: Answer = PYTHON_FORMS[named.name](session, given).to_reader()
+        answer: Rows = PYTHON_FORMS[named.name](session, given).to_reader()
         return answer
     return session.batches(sql, given, INNER_FORMS.get(named.name) if named else None)
 
@@ -161,6 +166,11 @@ def _prepared(
         raise UsageError(
             f"{named.name} is not asked of {' and '.join(session.kinds)} rows",
             hint="leave --kinds out; outputs and gradients have queries of these names",
+        )
+    if named.name in OF_METRICS and "metrics" not in session.files:
+        raise UsageError(
+            f"the query {named.name} reads how your models do, and no metrics are given",
+            hint="--metrics FILE, in Python metrics=FILE: CSV, JSON or Parquet, with columns model and, say, val_loss",
         )
     given = typed(named, given)
     if named.name in PYTHON_FORMS:

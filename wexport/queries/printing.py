@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 from wexport import library
+from wexport.answers.values import rows_of
 from wexport.errors import UsageError
 from wexport.files.atomic import atomic_write
 from wexport.files.outputs import ANSWER_KEY, MARK
@@ -15,9 +16,7 @@ from wexport.library import Query
 from wexport.terminal import tables, text
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from wexport.queries.asking import Answer
+    from wexport.queries.asking import Rows
 
 COUNTED_ROWS = 1_000_000
 """How many rows beyond those shown are counted before it is only said that there are more."""
@@ -26,7 +25,7 @@ MOST_ROWS = 100_000
 PAGE_WIDTH = 100
 
 
-def show(answer: Answer, form: str, out: str | None = None, rows: int = 0) -> None:
+def show(answer: Rows, form: str, out: str | None = None, rows: int = 0) -> None:
     """Print an answer, or write it to `out`, while it comes. rows: how many the table format shows; 0 for all."""
     if form == "parquet":
         _write_parquet(answer, out)
@@ -36,49 +35,16 @@ def show(answer: Answer, form: str, out: str | None = None, rows: int = 0) -> No
             _show_table(answer.schema.names, shown, more)
     else:
         with tables.redirected(out):
-            tables.show_rows(answer.schema.names, map(_rows, answer), form)
+            tables.show_rows(answer.schema.names, map(rows_of, answer), form)
 
 
-def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
-    """A batch by rows; columns may have the same name."""
-    return list(zip(*map(_values, batch.columns), strict=True))
-
-
-_ENDS = {(1 << bits) - 1: "infinity" for bits in (31, 63)} | {1 - (1 << bits): "-infinity" for bits in (31, 63)}
-"""What DuckDB writes infinite dates and timestamps as."""
-
-
-def _as_python(scalar: pa.Scalar) -> Any:
-    """A value for Python; in words where Python has none for such a time."""
-    try:
-        return scalar.as_py()
-    except (OverflowError, ValueError):
-        kind = str(scalar.type)
-        if kind.startswith("struct<"):
-            return {field.name: _as_python(scalar[number]) for number, field in enumerate(scalar.type)}
-        if kind.startswith(("list<", "fixed_size_list<", "large_list<")):
-            return [_as_python(each) for each in scalar.values]
-        number = getattr(scalar, "value", None)
-        return _ENDS.get(number, f"{number} ({kind})") if isinstance(number, int) else str(scalar)
-
-
-def _values(column: pa.Array) -> list[Any]:
-    try:
-        values: list[Any] = column.to_pylist()
-    except (OverflowError, ValueError):  # times that Python has no value for, such as infinity
-        values = [_as_python(each) for each in column]
-    if str(column.type).startswith("map<"):  # pyarrow makes mappings of them itself from version 20
-        values = [None if pairs is None else dict(pairs) for pairs in values]
-    return values
-
-
-def _first(answer: Answer, rows: int) -> tuple[list[tuple[Any, ...]], int]:
+def _first(answer: Rows, rows: int) -> tuple[list[tuple[Any, ...]], int]:
     """The rows to show, and how many more there are, at most one more than are counted."""
     shown: list[tuple[Any, ...]] = []
     more = 0
     for batch in answer:
         wanted = max((rows or MOST_ROWS) - len(shown), 0)
-        shown += _rows(batch.slice(0, wanted))
+        shown += rows_of(batch.slice(0, wanted))
         more += max(batch.num_rows - wanted, 0)
         if more > COUNTED_ROWS:
             break
@@ -96,7 +62,7 @@ def _show_table(names: list[str], shown: list[tuple[Any, ...]], more: int) -> No
         print(f"... and {count} more row{'s' if more > 1 else ''} ({way})")
 
 
-def _write_parquet(answer: Answer, out: str | None) -> None:
+def _write_parquet(answer: Rows, out: str | None) -> None:
     if out is not None:
         with atomic_write(out) as file:
             _write_batches(answer, file)
@@ -106,7 +72,7 @@ def _write_parquet(answer: Answer, out: str | None) -> None:
         _write_batches(answer, sys.stdout.buffer)
 
 
-def _write_batches(answer: Answer, file: IO[bytes]) -> None:
+def _write_batches(answer: Rows, file: IO[bytes]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wexport.analysis.averages import MOST_MODELS, Average
 from wexport.analysis.averages import averages as of_values
+from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.errors import UsageError
 from wexport.model.roles import NON_TRAINED
 from wexport.relating import reading
 from wexport.relating.weight_matching import assignment
 from wexport.sessions.session import opened
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SAMPLES = """
 SELECT model, slot, canonical_shape, sample.value AS value FROM weights
@@ -28,12 +32,20 @@ _Named = tuple[str, dict[Hashable, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Averages:
+class Averages(Tabular):
     """found: a row for each model that is an average. compared: how many could be one. failed: as in `Related`."""
 
     found: Sequence[Average]
     compared: int
     failed: Sequence[tuple[str, str, str]]
+
+    def to_arrow(self) -> pa.Table:
+        """A row a model that is an average, with the fields of `Average` as columns."""
+        return table_of(Average, self.found)
+
+    def _parts(self) -> Iterable[Part]:
+        failed = [f"{name}: {reason}" for name, reason, _ in self.failed]
+        return [Part(self.to_arrow(), told=[*failed, f"{len(self.found)} of {self.compared} models are averages"])]
 
 
 def averages(

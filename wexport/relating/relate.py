@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wexport.analysis.relations import MEANINGS
+from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.model.roles import KERNELS, NON_TRAINED
 from wexport.relating import forms, judging, reading
 from wexport.relating.figures import cosine, percent, relative_l2, similarity
@@ -21,6 +24,9 @@ from wexport.relating.results import Floats, Kinship
 from wexport.relating.units import UnitGraph
 from wexport.relating.weight_matching import Matcher, applied, assignment, balanced
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 MIN_COVERAGE = 0.5
 """Share of the larger model's values that must have a partner of their slot and shape."""
 DRAWS = 5
@@ -28,11 +34,22 @@ DRAWS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Related:
+class Related(Tabular):
     """pairs: a row a pair, in the order in which the models were given. failed: name, reason and way out."""
 
     pairs: Sequence[Kinship]
     failed: Sequence[tuple[str, str, str]]
+
+    def to_arrow(self) -> pa.Table:
+        """A row a pair, with the fields of `Kinship` as columns."""
+        return table_of(Kinship, self.pairs)
+
+    def _parts(self) -> Iterable[Part]:
+        failed = [f"{name}: {reason}" for name, reason, _ in self.failed]
+        said = [
+            f"{word}: {means}" for word, means in MEANINGS.items() if any(pair.relation == word for pair in self.pairs)
+        ]
+        return [Part(self.to_arrow(), told=[*failed, *said])]
 
 
 def relate(

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wexport.answers.tabular import Answer, Part, Tabular
 from wexport.compatibility import renamed
 from wexport.errors import ReadError, UsageError
 from wexport.files import outputs
 from wexport.findings.checking import check
-from wexport.findings.finding import Finding
+from wexport.findings.finding import Findings
 from wexport.ingestion import inputs, places, reuse
 from wexport.ingestion.pipeline import IngestResult, Progress, ingest
 from wexport.ingestion.reading import Options
 from wexport.queries import asking
 from wexport.queries.asking import TABLE
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, path_of
+from wexport.terminal.text import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Tabular):
     """What `compare` found: the answers of the queries `models`, `clusters` and `rank`, and what `check` finds.
 
     table: the file or folder asked. ingested: how each model file ended; None where nothing had to be read.
@@ -38,10 +40,22 @@ class Comparison:
 
     table: Path
     ingested: IngestResult | None
-    models: pa.Table
-    findings: list[Finding]
-    clusters: pa.Table
-    rank: pa.Table | None
+    models: Answer
+    findings: Findings
+    clusters: Answer
+    rank: Answer | None
+
+    def to_arrow(self) -> pa.Table:
+        """A row a model, as `models`."""
+        return self.models.to_arrow()
+
+    def _parts(self) -> Iterable[Part]:
+        yield Part(self.models.to_arrow(), "Models", [f"{counted(len(self.models), 'model')} in {self.table}"])
+        yield from (replace(each, title="Findings") for each in self.findings._parts())
+        if len(self.models) > 1:
+            yield Part(self.clusters.to_arrow(), "Who is like whom", left_out=["reason", "differs"])
+        if self.rank is not None:
+            yield Part(self.rank.to_arrow(), "Order")
 
 
 @renamed(seconds="query_timeout")
@@ -98,7 +112,7 @@ def compare(
         clusters = asking.ask(session, "clusters")
         findings = check(session)
     rank = _rank(table, files, by or {}, limits) if files else None
-    return Comparison(table, ingested, models, findings, clusters, rank)
+    return Comparison(table, ingested, Answer(models), findings, Answer(clusters), rank)
 
 
 def _table(
@@ -143,10 +157,10 @@ def _is_table(path: Path) -> bool:
     return path.suffix == ".parquet"
 
 
-def _rank(table: Path, metrics: Sequence[PathLike], by: Mapping[str, Any], limits: Mapping[str, Any]) -> pa.Table:
+def _rank(table: Path, metrics: Sequence[PathLike], by: Mapping[str, Any], limits: Mapping[str, Any]) -> Answer:
     from wexport.queries.metrics import gather
 
     with tempfile.TemporaryDirectory(prefix="wexport-") as folder:
         gathered = gather(table, metrics, Path(folder) / "metrics.parquet", **limits)
         with asking.session(table, {"metrics": gathered}, **limits) as session:
-            return asking.ask(session, "rank", by)
+            return Answer(asking.ask(session, "rank", by))

@@ -21,13 +21,13 @@ from wexport.errors import TableError
 def read_metadata(path: Path) -> dict[str, Any]:
     """What wexport wrote about a table into the file: versions and options.
 
-    Raises TableError if the file is no Parquet file or not wexport's.
+    Raises TableError if the file is not a Parquet file or not wexport's.
     """
     try:
         found = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise TableError(
-            f"{path}: is no Parquet file: {str(error).splitlines()[0]}", hint="name another --out"
+            f"{path}: is not a Parquet file: {str(error).splitlines()[0]}", hint="name another --out"
         ) from None
     if b"wexport" not in found:
         raise TableError(f"{path}: is a Parquet file that wexport did not write", hint="name another --out")
@@ -70,9 +70,9 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        said = str(error).splitlines()[0][:200]
+        reason = str(error).splitlines()[0][:200]
         raise TableError(
-            f"{path}: is damaged: {said}", hint="copy it again, or write it anew with `wexport ingest`"
+            f"{path}: is damaged: {reason}", hint="copy it again, or write it anew with `wexport ingest`"
         ) from None
 
 

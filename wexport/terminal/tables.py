@@ -50,7 +50,10 @@ def _console(stream: Any) -> Console:
 
     # Rich itself takes the width from COLUMNS where there is no terminal.
     free = stream.isatty() or "COLUMNS" in os.environ
-    return Console(file=stream, width=None if free else 160, highlight=False, markup=False, emoji=False)
+    # In a notebook's kernel it would show what it is to write.
+    return Console(
+        file=stream, width=None if free else 160, highlight=False, markup=False, emoji=False, force_jupyter=False
+    )
 
 
 @contextlib.contextmanager
