@@ -182,6 +182,11 @@ def more_memory(task: FileTask) -> int:
     return min(MOST_MEMORY, MORE_MEMORY * _size(task.path, on_disk=True))
 
 
+def more_spectral_memory(task: FileTask) -> int:
+    """The same with spectral statistics."""
+    return more_memory(task) + SPECTRAL_MEMORY
+
+
 class Readers:
     """Child processes that read model files; they begin to load at once, while the caller does other things.
 
@@ -211,12 +216,9 @@ class Readers:
             budget_of=self._budget,
             quiet_of=self._quiet,
             memory=pool.MEMORY_BYTES if options.memory is None else options.memory,
-            more=self._more_memory if options.memory is None else None,
+            more=None if options.memory is not None else more_spectral_memory if options.spectral else more_memory,
             spare=blame_plugins(),
         )
-
-    def _more_memory(self, task: FileTask) -> int:
-        return more_memory(task) + (SPECTRAL_MEMORY if self._options.spectral else 0)
 
     def __enter__(self) -> Readers:
         return self

@@ -32,11 +32,11 @@ class PowerLaw:
     begins: float
 
 
-def power_law(values: Floats) -> PowerLaw | None:
-    """The law of the tail of some values that are not negative; None for a tail of fewer than 50."""
+def power_law(values: Floats, least: int = LEAST_TAIL) -> PowerLaw | None:
+    """The law of the tail of some values that are not negative; None for a tail of fewer than `least`."""
     x = np.sort(values[values > NOTHING * values.max()]) if values.size else values
     count = len(x)
-    if count < LEAST_TAIL or x[0] == x[-1]:
+    if count < least or x[0] == x[-1]:
         return None
     logs = np.log(x)
     sums = np.cumsum(logs[::-1])[::-1]
@@ -52,4 +52,4 @@ def power_law(values: Floats) -> PowerLaw | None:
         if distance < best[0]:
             best = (distance, start, float(alpha))
     distance, start, alpha = best
-    return PowerLaw(alpha, distance, count - start, float(x[start])) if count - start >= LEAST_TAIL else None
+    return PowerLaw(alpha, distance, count - start, float(x[start])) if count - start >= least else None

@@ -68,7 +68,9 @@ STATISTICS = (
         "r (sqrt(inputs) + sqrt(units)) (Marchenko & Pastur 1967).",
     ),
     Spectral(
-        "spikes", "values", "Singular values beyond the edge and what 999 of 1,000 random matrices have (Johnstone 2001)."
+        "spikes",
+        "values",
+        "Singular values beyond the edge and what 999 of 1,000 random matrices have (Johnstone 2001).",
     ),
     Spectral(
         "spectral_exact",
@@ -155,7 +157,7 @@ def _figures(seen: Array) -> dict[str, float]:
 
 
 def effective_rank(singular: Floats) -> float:
-    """exp of the entropy of the singular values as shares of their sum; 0 if all are zero."""
+    """The exponential of the entropy of the singular values as shares of their sum; 0 if all are zero."""
     total = singular.sum()
     if not total > 0:
         return 0.0
@@ -210,4 +212,3 @@ def _sketched(matrix: Array) -> Floats:
     basis, _ = np.linalg.qr(basis)
     found: Floats = np.linalg.svd((wide.T @ basis).astype(np.float64), compute_uv=False)
     return np.sort(found)[-SKETCHED:]
-
