@@ -40,6 +40,7 @@ _LAZY = {
     "ingest_model": "wexport.ingestion.pipeline",
     "inspect": "wexport.ingestion.inspection",
     "notebook": "wexport.reports.notebook",
+    "prove": "wexport.relating.proofs",
     "query": "wexport.queries.asking",
     "relate": "wexport.relating.relate",
     "report": "wexport.reports.report",
@@ -66,6 +67,8 @@ _LAZY = {
     "Node": "wexport.model.tensors",
     "Parameter": "wexport.library",
     "PluginSummary": "wexport.plugins.messages",
+    "Proof": "wexport.relating.proofs",
+    "Proofs": "wexport.relating.proofs",
     "Query": "wexport.library",
     "Related": "wexport.relating.relate",
     "Reader": "wexport.model.tensors",
@@ -100,6 +103,7 @@ if TYPE_CHECKING:
     from wexport.plugins.messages import PluginSummary
     from wexport.queries.asking import query
     from wexport.relating.averaging import Averages, averages
+    from wexport.relating.proofs import Proof, Proofs, prove
     from wexport.relating.relate import Related, relate
     from wexport.relating.results import Kinship
     from wexport.reports.comparison import Comparison, compare
@@ -154,6 +158,8 @@ __all__ = [
     "Parameter",
     "PluginError",
     "PluginSummary",
+    "Proof",
+    "Proofs",
     "Query",
     "QueryError",
     "ReadError",
@@ -182,6 +188,7 @@ __all__ = [
     "inspect",
     "notebook",
     "plot",
+    "prove",
     "query",
     "relate",
     "report",
