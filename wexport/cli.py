@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from wexport.commands.browse import browse
 from wexport.commands.check import check
 from wexport.commands.common import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_USAGE, say
 from wexport.commands.compare import compare
@@ -154,7 +155,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(ingest, compare, query, check, diff, plot, relate, prove, report, notebook),
+    *(ingest, compare, query, check, diff, plot, relate, prove, report, notebook, browse),
     *(inspect, schema, plugins, new_plugin, demo),
 ):
     cli.add_command(_command)

@@ -9,7 +9,7 @@ import pytest
 
 import wexport
 from wexport.plot.bins import DRAWN, Bins, counts_in, edges_for, reach
-from wexport.terminal.tables import spark
+from wexport.terminal.bars import spark
 
 SOUND: dict[str, Any] = {"lower": [-2.0, 0.0, 1.0], "upper": [-1.0, 0.0, 2.0], "count": [3, 1, 2]}
 

@@ -253,3 +253,20 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_related(base: Path, t
     found = wexport.relate([base, other, broken])
     assert len(found.pairs) == 1
     assert [name for name, _, _ in found.failed] == ["broken"]
+
+
+def test_checkpoints_of_one_run_are_told_by_their_names_with_the_earlier_one() -> None:
+    run = Path(wexport.__file__).parent / "examples" / "run"
+    first, *_, last = sorted(run.glob("*.h5"))
+    pair = wexport.relate([last, first]).pairs[0]
+    assert (pair.relation, pair.confidence) == ("same_run", "fair")
+    assert first.stem.endswith(str(pair.earlier))
+    assert "by the names" in pair.evidence[0]
+
+
+def test_one_run_is_no_word_against_what_the_values_say(tmp_path: Path) -> None:
+    run = Path(wexport.__file__).parent / "examples" / "run"
+    for step in (1, 2):
+        (tmp_path / f"weights.{step:02d}.h5").write_bytes(sorted(run.glob("*.h5"))[0].read_bytes())
+    pair = wexport.relate([tmp_path]).pairs[0]
+    assert (pair.relation, pair.confidence) == ("identical", "certain")

@@ -80,7 +80,7 @@ RELATIONS = (
         "none equal but constants",
         _BOTH,
     ),
-    Relation("same_run", "checkpoints of one run", "the file names", "never", _TABLE),
+    Relation("same_run", "checkpoints of one run", "the file names", "never", _BOTH),
     Relation(
         "fine_tuned",
         "one training lies behind both: one was trained on from the other, or both from a third",

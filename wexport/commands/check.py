@@ -165,6 +165,8 @@ def _print_table(found: list[Finding], rows: int) -> None:
                 ]
                 for group in shown
             ],
+            last=("query", "threshold"),
+            below=("seen", "what to do"),
         )
     if len(shown) < len(grouped):
         print(f"... and {len(grouped) - len(shown):,} more (--rows 0 shows all)")

@@ -27,6 +27,10 @@ COLUMNS = {
     "rank": ("place", "model", "value", "behind", "reason"),
 }
 """The columns that are shown; the command named with a block shows all."""
+LAST = ("framework", "zero_fraction", "tensors", "layers", "behind")
+"""Columns that a narrow terminal goes without, the first of them first."""
+ROOMY = 24
+"""Where a column of sentences would get fewer characters, it is put below its row."""
 READ = ("ok", "partial", "empty")
 SENTENCES = 100
 """Lines of sentences are no longer, however wide the terminal is."""
@@ -128,7 +132,7 @@ def _print(found: Comparison, metrics: Sequence[str]) -> None:
 
 
 def _findings(findings: Sequence[Finding], table: str) -> None:
-    """The findings that are more than information, the same in several models on one line."""
+    """The findings, the same in several models on one line; information where there is nothing worse."""
     from wexport.findings.checking import groups
 
     severities = [each.severity for each in findings]
@@ -136,7 +140,8 @@ def _findings(findings: Sequence[Finding], table: str) -> None:
         f"{severities.count(name):,} info" if name == "info" else counted(severities.count(name), name)
         for name in dict.fromkeys(severities)
     )
-    grouped = groups(each for each in findings if each.severity != "info")
+    worse = [each for each in findings if each.severity != "info"]
+    grouped = groups(worse or findings)
     rows = [
         [
             group.example.severity,
@@ -150,7 +155,7 @@ def _findings(findings: Sequence[Finding], table: str) -> None:
     part = f", {LINES['findings']} of {len(rows):,} lines" if len(rows) > LINES["findings"] else ""
     print(f"\nFindings: {counts or 'none'}{part}: wexport check {table}")
     if rows:
-        _table(["severity", "model", "place", "finding", "seen"], rows[: LINES["findings"]])
+        _table(["severity", "model", "place", "finding", "seen"], rows[: LINES["findings"]], below="seen")
 
 
 def _block(title: str, name: str, answer: pa.Table, more: str) -> None:
@@ -163,28 +168,50 @@ def _block(title: str, name: str, answer: pa.Table, more: str) -> None:
         _table(columns, rows)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A line a row; what does not fit is cut at the end of the widest column."""
-    from rich.cells import cell_len, set_cell_size
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, below: str = "") -> None:
+    """A line a row, without columns of nothing; what does not fit is cut at the end of the widest column.
+
+    below: a column that goes below its row where it would have no room.
+    """
+    from rich.cells import cell_len
 
     from wexport.terminal import tables
 
-    cells = [list(columns), *([tables.cell_text(value) for value in row] for row in rows)]
-    widths = [max(cell_len(row[place]) for row in cells) for place in range(len(columns))]
-    room = tables.stdout().width - 2 * len(columns)
+    width = tables.stdout().width
+    texts = [[tables.cell_text(value) for value in row] for row in rows]
+    whole = [max(cell_len(name), *(cell_len(row[place]) for row in texts)) for place, name in enumerate(columns)]
+    kept = [place for place in range(len(columns)) if any(row[place] for row in texts)]
+    for name in LAST:
+        if sum(whole[place] + 2 for place in kept) > width:
+            kept = [place for place in kept if columns[place] != name]
+    under: list[str] = []
+    if below and width - sum(whole[place] + 2 for place in kept if columns[place] != below) < ROOMY + 2:
+        under = [row[columns.index(below)] for row in texts]
+        kept = [place for place in kept if columns[place] != below]
+    widths = [whole[place] for place in kept]
+    room = width - 2 * len(kept)
     while sum(widths) > room and max(widths) > NARROWEST:
         widest = widths.index(max(widths))
         widths[widest] = max(NARROWEST, widths[widest] - (sum(widths) - room))
-    numbers = [any(isinstance(row[place], (int, float)) for row in rows) for place in range(len(columns))]
-    for row in cells:
-        shown = []
-        for text, width, number in zip(row, widths, numbers, strict=True):
-            if cell_len(text) > width:
-                shown.append(set_cell_size(text, width - 1) + "\N{HORIZONTAL ELLIPSIS}")
-            else:
-                gap = " " * (width - cell_len(text))
-                shown.append(gap + text if number else text + gap)
-        print("  " + "  ".join(shown).rstrip())
+    numbers = [any(isinstance(row[place], (int, float)) for row in rows) for place in kept]
+    print(_line([columns[place] for place in kept], widths, numbers))
+    for number, row in enumerate(texts):
+        print(_line([row[place] for place in kept], widths, numbers))
+        if under:
+            print(_line(["", under[number]], [2, width - 6], [False, False]))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], numbers: Sequence[bool]) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    shown = []
+    for text, width, number in zip(cells, widths, numbers, strict=True):
+        if cell_len(text) > width:
+            shown.append(set_cell_size(text, width - 1) + "\N{HORIZONTAL ELLIPSIS}")
+        else:
+            gap = " " * (width - cell_len(text))
+            shown.append(gap + text if number else text + gap)
+    return "  " + "  ".join(shown).rstrip()
 
 
 def _print_json(found: Comparison) -> None:

@@ -68,7 +68,7 @@ def _print(found: Diff, shown: list[TensorDiff], form: str, rows: int) -> None:
     else:
         cut = shown[:rows] if rows and form == "table" else shown
         if cut:
-            tables.show(*_columns_of(cut), form)
+            tables.show(*_columns_of(cut), form, last=_LAST)
         if len(cut) < len(shown):
             print(f"... and {len(shown) - len(cut):,} more rows (--rows 0 shows all)")
     # Beside data for a program, words would be in the way.
@@ -103,6 +103,10 @@ def _written(file: FileSide) -> str:
 
 
 # -- for people --------------------------------------------------------------------------------------------------------
+
+
+_LAST = ("dtype", "max abs", "changed", "in b", "matched by", "cosine", "detail")
+"""What a narrow terminal goes without: who differs, how and how much is told first."""
 
 
 def _columns_of(shown: list[TensorDiff]) -> tuple[list[str], list[list[Any]]]:

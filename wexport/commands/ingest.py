@@ -88,6 +88,9 @@ def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> Non
 @contextlib.contextmanager
 def reading(*, quiet: bool = False) -> Iterator[Callable[[ModelResult, int, int], None]]:
     """What `ingest` calls as files end, with a bar for it while it is entered."""
+    from wexport.ingestion.reading import prepare
+
+    prepare()  # a bar is a thread
     with progress("reading", quiet=quiet) as shown:
         yield lambda result, done, total: shown(done, total, result.model)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from wexport.ingestion.inspection import Inspection
 from wexport.terminal import tables, text
+from wexport.terminal.bars import spark
 
 GAP, FEWEST_BARS, MOST_BARS = 3, 8, 24
 
@@ -80,7 +81,7 @@ def _cells(row: dict[str, Any], figures: Sequence[str], width: int) -> list[Text
     histogram = row["histogram"]
     missing = row["nan_count"] + row["inf_count"]
     lower, upper, count = (histogram[name].tolist() for name in ("lower", "upper", "count"))
-    bars = tables.spark(lower, upper, count, width)
+    bars = spark(lower, upper, count, width)
     return [
         Text(f"  {_name(row)}"),
         Text(_shape(row)),

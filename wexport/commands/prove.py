@@ -66,7 +66,7 @@ def _print(found: Proofs, form: str) -> None:
     if not rows and form == "table":
         print("no units behind a ReLU")
         return
-    tables.show(columns, rows, form, first_out=columns[-1:])
+    tables.show(columns, rows, form, last=columns[-1:])
     if form == "table":
         bounded = f"from {found.low:g} to {found.high:g}" if found.low > float("-inf") else "whatever they are"
         print(

@@ -102,6 +102,7 @@ def query(
 
     bounds = {name: limits[name] for name in ("timeout", "memory")}
     with gathered(table, metrics, tables, **bounds) as files, asking.session(table, files, **limits) as session:
-        printing.show(asking.stream(session, named or question, given), form, out, rows)
+        last = printing.LAST.get(named.name, ()) if named else ()
+        printing.show(asking.stream(session, named or question, given), form, out, rows, last=last)
     if named and form == "table" and out is None:
         say(f"how to read it: wexport query {named.name} --about")

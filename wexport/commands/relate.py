@@ -93,7 +93,7 @@ def _print_averages(told: Averages, form: str, rows: int) -> None:
         ]
         for each in shown
     ]
-    tables.show(columns, cells, form, first_out=["values", "rank", "residual"])
+    tables.show(columns, cells, form, last=["values", "rank", "residual"])
     if form == "table":
         if len(shown) < len(told.found):
             print(f"... and {len(told.found) - len(shown):,} more (--rows 0 shows all)")
@@ -112,7 +112,7 @@ def _print(pairs: list[Kinship], form: str, rows: int) -> None:
         return
     shown = pairs[:rows] if rows and form == "table" else pairs
     columns = ["a", "b", "relation", "similarity", "aligned", "by chance", "p (trained apart)"]
-    tables.show(columns, [_row(pair) for pair in shown], form, first_out=columns[-1:])
+    tables.show(columns, [_row(pair) for pair in shown], form, last=columns[-1:])
     if len(shown) < len(pairs):
         print(f"... and {len(pairs) - len(shown):,} more pairs (--rows 0 shows all)")
     for word in dict.fromkeys(pair.relation for pair in shown):
@@ -120,6 +120,8 @@ def _print(pairs: list[Kinship], form: str, rows: int) -> None:
     if len(shown) == 1:
         for line in shown[0].evidence:
             print(safe(line))
+        if shown[0].confidence:
+            print(f"confidence: {shown[0].confidence}")
         if shown[0].earlier:
             print(safe(f"came first: {shown[0].earlier}"))
         if shown[0].differs:

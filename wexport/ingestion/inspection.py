@@ -15,7 +15,7 @@ from wexport.ingestion.folders import one_model
 from wexport.ingestion.inputs import model_names
 from wexport.ingestion.reading import ModelResult, Options, Readers
 from wexport.plugins.catalog import absolute
-from wexport.terminal.tables import spark
+from wexport.terminal.bars import spark
 from wexport.terminal.text import counted
 
 if TYPE_CHECKING:

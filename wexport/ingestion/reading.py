@@ -177,6 +177,11 @@ def _worker(setup: Setup) -> tuple[tuple[PluginSummary, ...], child.Work]:
     return worker.plugins(), worker.measure
 
 
+def prepare() -> None:
+    """Begin to load what children that measure files need; for `ingest` on the command line, before threads begin."""
+    child.prepare(_worker)
+
+
 def more_memory(task: FileTask) -> int:
     """What a file may take besides what any may: it grows with what is there."""
     return min(MOST_MEMORY, MORE_MEMORY * _size(task.path, on_disk=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from wexport import library
@@ -25,14 +25,24 @@ MOST_ROWS = 100_000
 PAGE_WIDTH = 100
 
 
-def show(answer: Rows, form: str, out: str | None = None, rows: int = 0) -> None:
-    """Print an answer, or write it to `out`, while it comes. rows: how many the table format shows; 0 for all."""
+LAST: Mapping[str, Sequence[str]] = {
+    "models": ("bytes", "trainable", "dtype", "framework", "zero_fraction", "tensors", "layers"),
+    "rank": ("metric", "parameters", "zero_units", "defects"),
+}
+"""Columns of queries that a narrow terminal goes without, the first of them first."""
+
+
+def show(answer: Rows, form: str, out: str | None = None, rows: int = 0, *, last: Sequence[str] = ()) -> None:
+    """Print an answer, or write it to `out`, while it comes.
+
+    rows: how many the table format shows; 0 for all. last: columns that a narrow terminal goes without.
+    """
     if form == "parquet":
         _write_parquet(answer, out)
     elif form == "table":
         shown, more = _first(answer, rows)
         with tables.redirected(out):
-            _show_table(answer.schema.names, shown, more)
+            _show_table(answer.schema.names, shown, more, last)
     else:
         with tables.redirected(out):
             tables.show_rows(answer.schema.names, map(rows_of, answer), form)
@@ -51,11 +61,11 @@ def _first(answer: Rows, rows: int) -> tuple[list[tuple[Any, ...]], int]:
     return shown, more
 
 
-def _show_table(names: list[str], shown: list[tuple[Any, ...]], more: int) -> None:
+def _show_table(names: list[str], shown: list[tuple[Any, ...]], more: int, last: Sequence[str]) -> None:
     if not shown:
         print(f"no rows (columns: {text.safe(', '.join(names))})")
         return
-    tables.show(names, shown)
+    tables.show(names, shown, last=last)
     if more:
         count = f"more than {COUNTED_ROWS:,}" if more > COUNTED_ROWS else f"{more:,}"
         way = "--rows 0 shows all" if len(shown) < MOST_ROWS else "--format csv has all"

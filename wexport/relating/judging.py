@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from wexport.analysis import relations
+from wexport.ingestion.series import Place
 from wexport.model.graph import Graph
 from wexport.relating.figures import percent, similarity
 from wexport.relating.lineage import Lineage
@@ -20,6 +21,8 @@ SAME = 1e-5
 """Relative L2 up to which a tensor counts as the same after alignment: the rounding of float32 and of scaling."""
 SURE = 1e-6
 """p-value from which on two models are not held to have been trained apart."""
+UNDECIDED = 0.01
+"""p-value from which on they are."""
 
 
 def figures(found: Kinship, slots: Sequence[str], apart: Sequence[float]) -> Kinship:
@@ -104,9 +107,10 @@ def judged(
         return replace(found, relation=relation, differs=(), evidence=tuple(evidence))
     aligned, null, worst = found.aligned_similarity, found.null_similarity, found.worst_relative_l2
     above = aligned is not None and null is not None and aligned > null
-    if test is not None and test.p_value <= SURE and above:
+    is_close = whole and worst is not None and worst <= relations.CLOSE
+    if test is not None and test.p_value <= SURE and above and not (is_close and origin is None):
         return related(replace(found, evidence=tuple(evidence)), origin)
-    if whole and worst is not None and worst <= relations.CLOSE:
+    if is_close:
         relation = "close"
     elif by_place is not None and chance is not None and by_place > chance:
         evidence.append(f"alike by place: {by_place:.2f}, independent trainings have {chance:.2f} at most")
@@ -114,7 +118,7 @@ def judged(
     elif not above and aligned is not None and null is not None:
         relation = "strangers"
     else:
-        relation = "undecided" if test is None or test.p_value < 0.01 else "strangers"
+        relation = "undecided" if test is None or test.p_value < UNDECIDED else "strangers"
     return replace(found, relation=relation, evidence=tuple(evidence))
 
 
@@ -124,6 +128,37 @@ def related(found: Kinship, origin: Origin | None) -> Kinship:
         return replace(found, relation="related")
     first = None if origin.earlier is None else (found.model_a, found.model_b)[origin.earlier]
     return replace(found, relation=origin.relation, evidence=(*found.evidence, origin.evidence), earlier=first)
+
+
+_LOOSER = ("fine_tuned", "same_start", "close", "related", "undecided")
+"""What two checkpoints of one run are to each other as well."""
+_BY_VALUES = ("identical", "reordered", "rescaled", "rounded", "pruned", "same_but")
+"""What the values leave no other explanation for."""
+
+
+def in_one_run(found: Kinship, places: Mapping[str, Place]) -> Kinship:
+    """The same, or `same_run` where the names say so and the weights do not speak against it.
+
+    places: run and step of each model, as the names of all files tell.
+    """
+    (run, step), (other_run, other_step) = places[found.model_a], places[found.model_b]
+    if run is None or run != other_run or step is None or other_step is None or found.relation not in _LOOSER:
+        return found
+    steps = f"steps {step:,} and {other_step:,} of one run, by the names of the files"
+    earlier = None if step == other_step else (found.model_a if step < other_step else found.model_b)
+    return replace(found, relation="same_run", earlier=earlier, evidence=(steps, *found.evidence))
+
+
+def confidence(found: Kinship) -> str | None:
+    """What the relation rests on: see `Kinship`."""
+    if found.relation in _BY_VALUES:
+        return "certain"
+    if found.relation in ("undecided", "not_aligned", "not_comparable"):
+        return None
+    if found.relation in ("quantised", "close", "same_start", "fine_tuned"):
+        return "high"
+    tested = found.p_value is not None and (found.p_value <= SURE or found.p_value >= UNDECIDED)
+    return "high" if tested and found.relation in ("related", "strangers", "same_run") else "fair"
 
 
 def unaligned(

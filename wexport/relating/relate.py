@@ -12,6 +12,7 @@ import numpy as np
 
 from wexport.analysis.relations import MEANINGS
 from wexport.answers.tabular import Part, Tabular, table_of
+from wexport.ingestion.series import series
 from wexport.model.roles import KERNELS, NON_TRAINED
 from wexport.relating import forms, judging, reading
 from wexport.relating.figures import cosine, percent, relative_l2, similarity
@@ -46,10 +47,9 @@ class Related(Tabular):
 
     def _parts(self) -> Iterable[Part]:
         failed = [f"{name}: {reason}" for name, reason, _ in self.failed]
-        said = [
-            f"{word}: {means}" for word, means in MEANINGS.items() if any(pair.relation == word for pair in self.pairs)
-        ]
-        return [Part(self.to_arrow(), told=[*failed, *said])]
+        met = {pair.relation for pair in self.pairs}
+        words = [f"{word}: {means}" for word, means in MEANINGS.items() if word in met]
+        return [Part(self.to_arrow(), told=[*failed, *words])]
 
 
 def relate(
@@ -70,7 +70,10 @@ def relate(
     assignment(np.zeros((1, 1)))  # what is missing is told before anything is read
     held, failed = reading.read_all(paths, external_data=external_data, reader=reader, plugins=plugins, timeout=timeout)
     comparison = Comparison()
-    return Related([comparison.pair(a, b) for a, b in itertools.combinations(held, 2)], failed)
+    names = [each.name for each in held]
+    places = dict(zip(names, series(names), strict=True))
+    pairs = [judging.in_one_run(comparison.pair(a, b), places) for a, b in itertools.combinations(held, 2)]
+    return Related([replace(pair, confidence=judging.confidence(pair)) for pair in pairs], failed)
 
 
 @dataclass

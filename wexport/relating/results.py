@@ -67,7 +67,9 @@ class Kinship:
     against b with the values of each tensor shuffled. p_value: of the two models having been trained apart; None where
     no layer can be tested. moved, turned: hidden units of b in another place, and of another sign. worst_slot,
     worst_relative_l2: the tensor that differs most after alignment. differs: slots that differ by more than rounding.
-    evidence: what the relation rests on, and what was left out, in words.
+    evidence: what the relation rests on, and what was left out, in words. confidence: "certain" where the values leave
+    no other explanation, "high" where a test decides whose errors were measured, "fair" where likeness alone does;
+    None where nothing was decided.
     """
 
     model_a: str
@@ -84,3 +86,4 @@ class Kinship:
     differs: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     earlier: str | None = None
+    confidence: str | None = None

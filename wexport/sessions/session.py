@@ -328,6 +328,8 @@ class _Failure(NamedTuple):
 
 PRELOAD = ("wexport.sessions.connection", "pyarrow")
 """What a child needs and a parent may not; see `forkserver.fork`."""
+SHARED = ("pyarrow",)
+"""What both need."""
 
 
 def _worker(setup: dict[str, Any]) -> tuple[None, Work]:

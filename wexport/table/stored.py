@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wexport.errors import TableError
@@ -78,6 +77,8 @@ def _damage_told(path: Path) -> Iterator[None]:
 
 def without_models(table: pa.Table, models: set[str]) -> pa.Table:
     """The rows of all other models."""
+    import pyarrow.compute as pc  # it takes long to import
+
     return table.filter(pc.invert(pc.is_in(table["model"], pa.array(sorted(models), pa.string()))))
 
 

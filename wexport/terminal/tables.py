@@ -1,4 +1,4 @@
-"""What the command line prints: safe text, tables in four formats, numbers, and a histogram in one line."""
+"""What the command line prints: safe text, tables in four formats, and numbers."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ import json
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wexport.files.atomic import atomic_write
-from wexport.terminal.text import figure, safe
+from wexport.terminal.text import counted, figure, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_BARS = " ▁▂▃▄▅▆▇█"
 GAP = 3
 """Characters between two columns."""
 FOLD_WIDTH = 36
 """Words longer than this are folded where there is not room for them."""
 NARROW_WIDTH = 12
 """The same where columns would have to be left out that decide."""
+SENTENCE_WIDTH = 26
+"""Sentences are not folded narrower."""
+INDENT = "    "
 UPRIGHT_ROWS = 3
 """So many rows are shown with a line a column where the columns do not fit side by side."""
 SHOWN_ITEMS = 6
@@ -77,15 +80,16 @@ def show(
     form: str = "table",
     *,
     title: str = "",
-    first_out: Sequence[str] = (),
+    last: Sequence[str] = (),
+    below: Sequence[str] = (),
 ) -> None:
     """Print a table to standard output; JSON is a list of objects, CSV has a header.
 
-    first_out: columns that are left out one by one where there is no room for all, before any other; then words are
-    folded more narrowly.
+    last: columns that a narrow terminal goes without, the first of them first; then words are folded more narrowly.
+    below: texts that are worth a line of their own, under their row, where the columns still do not fit.
     """
     if form == "table":
-        _show_table(columns, rows, title, first_out)
+        _show_table(columns, rows, title, last, below)
     else:
         show_rows(columns, [rows], form)
 
@@ -151,7 +155,11 @@ def _markdown(value: Any) -> str:
 
 
 def _show_table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str, first_out: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    title: str,
+    last: Sequence[str] = (),
+    below: Sequence[str] = (),
 ) -> None:
     from rich import box
     from rich.table import Table
@@ -159,11 +167,22 @@ def _show_table(
 
     console = stdout()
     cells = [[cell_text(cell) for cell in row] for row in rows]
-    needs = [_need(name, [row[place] for row in cells]) for place, name in enumerate(columns)]
-    shown = _that_fit(needs, console.width)
-    if first_out and None in shown:
-        shown, needs = _without(columns, needs, first_out, console.width)
-    if len(shown) < len(columns) and 1 <= len(rows) <= UPRIGHT_ROWS:
+    needs = [_need(name, [row[place] for row in cells], name in below) for place, name in enumerate(columns)]
+    if last or below:
+        kept = _without(columns, needs, last, console.width)
+        if below and _width_of([needs[place] for place in kept]) > console.width:
+            _show_stacked(columns, cells, [*kept], below)
+            _tell_left_out([name for place, name in enumerate(columns) if place not in kept])
+            return
+        if last and _width_of([needs[place] for place in kept]) > console.width:
+            needs = [min(need, NARROW_WIDTH) for need in needs]
+        # What is kept is a table of its own, whose middle is left out where even that does not fit.
+        shown = [
+            None if place is None else kept[place] for place in _that_fit([needs[each] for each in kept], console.width)
+        ]
+    else:
+        shown = _that_fit(needs, console.width)
+    if len(shown) < len(columns) and 1 <= len(rows) <= UPRIGHT_ROWS and not last:
         # Few rows of many columns are read more easily downwards.
         names = (
             ["column", *(f"row {number}" for number in range(1, len(rows) + 1))] if len(rows) > 1 else ["column", ""]
@@ -191,16 +210,56 @@ def _show_table(
     for row in cells:
         table.add_row(*(Text("" if place is None else row[place]) for place in shown))
     console.print(table)
-    left_out = [name for place, name in enumerate(columns) if place not in shown]
-    if left_out:
-        others = safe(", ".join(left_out))
-        console.print(Text(f"{len(left_out)} more columns do not fit (--format json or csv has them): {others}"))
+    _tell_left_out([name for place, name in enumerate(columns) if place not in shown])
 
 
-def _need(name: str, cells: Sequence[str]) -> int:
+def _tell_left_out(names: Sequence[str]) -> None:
+    from rich.text import Text
+
+    if names:
+        words = f"{counted(len(names), 'more column')} do{'es' if len(names) == 1 else ''} not fit"
+        stdout().print(Text(f"{words} (--format json or csv has them): {safe(', '.join(names))}"))
+
+
+def _show_stacked(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], kept: Sequence[int], below: Sequence[str]
+) -> None:
+    """Rows of short columns, each with its long texts in lines under it."""
+    heads = [place for place in kept if columns[place] not in below and any(row[place] for row in cells)]
+    texts = [place for place in kept if columns[place] in below]
+    width = stdout().width
+    widths = [max(len(row[place]) for row in cells) for place in heads]
+    for row in cells:
+        head = "  ".join(f"{row[place]:{room}}" for place, room in zip(heads, widths, strict=True)).rstrip()
+        if len(head) > width:  # names are longer than the terminal is wide
+            head = "  ".join(row[place] for place in heads if row[place])
+        print(textwrap.fill(head, width, subsequent_indent=INDENT, break_on_hyphens=False))
+        for place in texts:
+            if row[place]:
+                label = f"{columns[place]}: "
+                print(textwrap.fill(label + row[place], width, initial_indent=INDENT, subsequent_indent=INDENT * 2))
+    print()
+
+
+def _without(columns: Sequence[str], needs: Sequence[int], last: Sequence[str], width: int) -> list[int]:
+    """The places of the columns that are left once as many of `last` have gone as must."""
+    kept = list(range(len(columns)))
+    for name in last:
+        if _width_of([needs[place] for place in kept]) <= width:
+            break
+        kept = [place for place in kept if columns[place] != name]
+    return kept
+
+
+def _width_of(needs: Sequence[int]) -> int:
+    return sum(needs) + GAP * len(needs)
+
+
+def _need(name: str, cells: Sequence[str], sentences: bool = False) -> int:
     """The least width of a column that can be read: texts are folded between words, and long ones within them."""
     longest = max((len(word) for cell in (*cells, name) for word in cell.split(" ")), default=1)
-    return max(1, min(longest, FOLD_WIDTH))
+    whole = max((len(cell) for cell in (*cells, name)), default=1)
+    return max(1, min(longest, FOLD_WIDTH), min(whole, SENTENCE_WIDTH) if sentences else 1)
 
 
 def _that_fit(needs: Sequence[int], width: int) -> list[int | None]:
@@ -216,19 +275,6 @@ def _that_fit(needs: Sequence[int], width: int) -> list[int | None]:
             break
         left, right = (left, right + 1) if at_right else (left + 1, right)
     return [*range(left), None, *range(len(needs) - right, len(needs))]
-
-
-def _without(
-    columns: Sequence[str], needs: Sequence[int], first_out: Sequence[str], width: int
-) -> tuple[list[int | None], list[int]]:
-    """The places of the columns that fit once some are left out or words are folded; and what each needs."""
-    for narrow in (FOLD_WIDTH, NARROW_WIDTH):
-        narrowed = [min(need, narrow) for need in needs]
-        for count in range(len(first_out) + 1):
-            left = [place for place, name in enumerate(columns) if name not in first_out[:count]]
-            if sum(narrowed[place] for place in left) + GAP * len(left) <= width:
-                return list(left), narrowed
-    return _that_fit(needs, width), list(needs)
 
 
 def _widths(needs: Sequence[int], wishes: Sequence[int], room: int) -> list[int]:
@@ -270,30 +316,3 @@ def _cut(text: str) -> str:
     if len(text) <= CELL_CHARACTERS:
         return text
     return f"{text[: CELL_CHARACTERS - 30]}\N{HORIZONTAL ELLIPSIS} ({len(text):,} characters)"
-
-
-def spark(lower: Sequence[float], upper: Sequence[float], count: Sequence[int], width: int = 24) -> str:
-    """A histogram as one line of `width` bars over equal steps from the lowest to the highest edge.
-
-    A stored bin that spans several steps is spread over them evenly; one narrower than a step falls into the step of
-    its middle. Heights are relative to the highest bar; any step that holds a value shows at least the lowest bar.
-    """
-    if not len(count):
-        return ""
-    low, high = min(lower), max(upper)
-    if low == high:
-        return " " * (width // 2) + _BARS[-1] + " " * (width - width // 2 - 1)
-    if math.isinf(high - low):  # near the largest number of all: the shape is the same in quarters
-        return spark([each / 4 for each in lower], [each / 4 for each in upper], count, width)
-    step = (high - low) / width
-    heights = [0.0] * width
-    for left, right, number in zip(lower, upper, count, strict=True):
-        if right - left <= step:
-            heights[min(width - 1, int(((left + right) / 2 - low) / step))] += number
-            continue
-        first, last = int((left - low) / step), min(width - 1, int((right - low) / step))
-        for place in range(first, last + 1):
-            inside = min(right, low + (place + 1) * step) - max(left, low + place * step)
-            heights[place] += number * max(0.0, inside) / (right - left)
-    top = max(heights)
-    return "".join(_BARS[0 if not value else max(1, round(8 * value / top))] for value in heights)
