@@ -31,6 +31,7 @@ from wexport.version import __version__
 # Imported when first used: `wexport --help`, and a plugin that needs two names, should not wait for Arrow.
 _LAZY = {
     "averages": "wexport.relating.averaging",
+    "change": "wexport.relating.changes",
     "check": "wexport.findings.checking",
     "compare": "wexport.reports.comparison",
     "connect": "wexport.sessions.connection",
@@ -64,6 +65,8 @@ _LAZY = {
     "Meaning": "wexport.model.extensions",
     "Model": "wexport.model.tensors",
     "ModelResult": "wexport.ingestion.reading",
+    "Moved": "wexport.relating.changes",
+    "Movement": "wexport.relating.changes",
     "Node": "wexport.model.tensors",
     "Parameter": "wexport.library",
     "PluginSummary": "wexport.plugins.messages",
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
     from wexport.plugins.messages import PluginSummary
     from wexport.queries.asking import query
     from wexport.relating.averaging import Averages, averages
+    from wexport.relating.changes import Moved, Movement, change
     from wexport.relating.proofs import Proof, Proofs, prove
     from wexport.relating.relate import Related, relate
     from wexport.relating.results import Kinship
@@ -153,6 +157,8 @@ __all__ = [
     "MissingTableError",
     "Model",
     "ModelResult",
+    "Moved",
+    "Movement",
     "Node",
     "OutputError",
     "Parameter",
@@ -178,6 +184,7 @@ __all__ = [
     "WexportError",
     "__version__",
     "averages",
+    "change",
     "check",
     "compare",
     "connect",
