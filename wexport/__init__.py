@@ -31,6 +31,7 @@ from wexport.version import __version__
 # Imported when first used: `wexport --help`, and a plugin that needs two names, should not wait for Arrow.
 _LAZY = {
     "averages": "wexport.relating.averaging",
+    "change": "wexport.relating.changes",
     "check": "wexport.findings.checking",
     "compact": "wexport.ingestion.compaction",
     "compare": "wexport.reports.comparison",
@@ -41,6 +42,7 @@ _LAZY = {
     "ingest_model": "wexport.ingestion.pipeline",
     "inspect": "wexport.ingestion.inspection",
     "notebook": "wexport.reports.notebook",
+    "prove": "wexport.relating.proofs",
     "query": "wexport.queries.asking",
     "relate": "wexport.relating.relate",
     "report": "wexport.reports.report",
@@ -64,9 +66,13 @@ _LAZY = {
     "Meaning": "wexport.model.extensions",
     "Model": "wexport.model.tensors",
     "ModelResult": "wexport.ingestion.reading",
+    "Moved": "wexport.relating.changes",
+    "Movement": "wexport.relating.changes",
     "Node": "wexport.model.tensors",
     "Parameter": "wexport.library",
     "PluginSummary": "wexport.plugins.messages",
+    "Proof": "wexport.relating.proofs",
+    "Proofs": "wexport.relating.proofs",
     "Query": "wexport.library",
     "Related": "wexport.relating.relate",
     "Reader": "wexport.model.tensors",
@@ -102,6 +108,8 @@ if TYPE_CHECKING:
     from wexport.plugins.messages import PluginSummary
     from wexport.queries.asking import query
     from wexport.relating.averaging import Averages, averages
+    from wexport.relating.changes import Moved, Movement, change
+    from wexport.relating.proofs import Proof, Proofs, prove
     from wexport.relating.relate import Related, relate
     from wexport.relating.results import Kinship
     from wexport.reports.comparison import Comparison, compare
@@ -151,11 +159,15 @@ __all__ = [
     "MissingTableError",
     "Model",
     "ModelResult",
+    "Moved",
+    "Movement",
     "Node",
     "OutputError",
     "Parameter",
     "PluginError",
     "PluginSummary",
+    "Proof",
+    "Proofs",
     "Query",
     "QueryError",
     "ReadError",
@@ -174,6 +186,7 @@ __all__ = [
     "WexportError",
     "__version__",
     "averages",
+    "change",
     "check",
     "compact",
     "compare",
@@ -185,6 +198,7 @@ __all__ = [
     "inspect",
     "notebook",
     "plot",
+    "prove",
     "query",
     "relate",
     "report",

@@ -30,6 +30,7 @@ from wexport.commands.new_plugin import new_plugin
 from wexport.commands.notebook import notebook
 from wexport.commands.plot import plot
 from wexport.commands.plugins import plugins
+from wexport.commands.prove import prove
 from wexport.commands.query import query
 from wexport.commands.relate import relate
 from wexport.commands.report import report
@@ -158,7 +159,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(ingest, compare, query, check, diff, plot, relate, report, notebook, browse),
+    *(ingest, compare, query, check, diff, plot, relate, prove, report, notebook, browse),
     *(inspect, compact, schema, plugins, new_plugin, demo),
 ):
     cli.add_command(_command)

@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs is started in the project's folder, and does not say so to Python
 
-from docs.tools import reference, relations, rooms  # noqa: E402
+from docs.tools import reference, relations, rooms, spectral  # noqa: E402
 
 ELSEWHERE = {
     "plugins.md": "plugins/README.md",
@@ -38,7 +38,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put what is declared in the code in its place, and take out what speaks to the tests."""
-    for name, make in {"rooms": rooms.table, "layers": rooms.layers, "relations": relations.table}.items():
+    generated = {
+        "rooms": rooms.table, "layers": rooms.layers, "relations": relations.table, "spectral": spectral.table,
+    }  # fmt: skip
+    for name, make in generated.items():
         markdown = markdown.replace(f"<!-- generated: {name} -->", make())
     return re.sub(r"^<!-- (?:setup|file|not run): .* -->\n", _spoken, markdown, flags=re.MULTILINE)
 

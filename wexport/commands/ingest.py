@@ -50,6 +50,11 @@ SHOWN_RUNS = 6
     show_default=True,
     help="summary leaves out sample, grid and units.",
 )
+@click.option(
+    "--spectral",
+    is_flag=True,
+    help="Singular values of kernels too: norms, ranks, tails, in the column extra; takes its time.",
+)
 @click.option("--name", metavar="PATTERN", help="Names models; may use {stem} {name} {parent} {path}.")
 @click.option("--root", metavar="FOLDER", help="Models are named by their paths from here; the table remembers it.")
 @click.option("--series", metavar="REGEX", help="Reads run and step from names; groups (?P<step>) and (?P<run>).")

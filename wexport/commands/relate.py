@@ -33,8 +33,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Tell instead which models are averages of others; PATHS may then be one table.",
 )
+@click.option(
+    "--change",
+    is_flag=True,
+    help="Tell instead how the second of two models differs from the first, tensor by tensor and gate by gate.",
+)
 @weights_options
-def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, **options: Any) -> None:
+def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change: bool, **options: Any) -> None:
     """Tell which models are the same function, related, or strangers.
 
     PATHS are model files or folders; every pair is compared. Hidden units are put into one order first, as far as the
@@ -45,6 +50,8 @@ def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, **optio
     """
     if averages:
         _averages(paths, form, rows, options)
+    if change:
+        _change(paths, form, rows, options)
     from wexport.analysis.relations import WORDS
     from wexport.relating.relate import relate as run
 
@@ -72,6 +79,40 @@ def _averages(paths: tuple[str, ...], form: str, rows: int, options: dict[str, A
     else:
         _print_averages(told, form, rows)
     sys.exit(EXIT_SOME_FAILED if told.failed else 0)
+
+
+def _change(paths: tuple[str, ...], form: str, rows: int, options: dict[str, Any]) -> None:
+    from wexport.relating.changes import change as run
+    from wexport.terminal import tables
+
+    told = run(paths, **options)
+    if form == "json":
+        print(json.dumps([asdict(each) for each in told.rows], indent=1))
+        sys.exit(0)
+    shown = told.rows[:rows] if rows and form == "table" else told.rows
+    columns = ["slot", "gate", "length", "changed", "stable rank", "rank", "by chance", "of", "spikes", "intruders"]
+    cells = [
+        [
+            each.slot,
+            each.gate,
+            None if each.relative_length is None else f"{each.relative_length:.3g}",
+            f"{100 * each.changed:.3g} %",
+            *(None if x is None else f"{x:.1f}" for x in (each.stable_rank, each.effective_rank, each.chance_rank)),
+            each.full_rank,
+            each.spikes,
+            each.intruders,
+        ]
+        for each in shown
+    ]
+    tables.show(columns, cells, form, last=["intruders", "stable rank", "of"])
+    if form == "table":
+        if len(shown) < len(told.rows):
+            print(f"... and {len(told.rows) - len(shown):,} more (--rows 0 shows all)")
+        print("length: of the difference, by the first model's; rank: effective rank of the difference")
+        print(
+            f"{told.moved:,} units were put into the first model's order" if told.aligned else "compared place by place"
+        )
+    sys.exit(0)
 
 
 def _print_averages(told: Averages, form: str, rows: int) -> None:

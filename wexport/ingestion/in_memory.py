@@ -142,7 +142,10 @@ def _row(living: InMemoryModel, number: int, options: Options, extra: Extra) -> 
     try:
         with foreign_code():
             detail = options.detail == "full"
-            return worker.row_of(tensor, living.slots[number], number, living.model, detail=detail, extra=extra)
+            row = worker.row_of(tensor, living.slots[number], number, living.model, detail=detail, extra=extra)
+            if options.spectral:
+                worker.add_spectral(row, tensor)
+            return row
     except (WexportError, ForeignError) as error:
         raise PluginError(
             f"tensor {tensor.name} of {living.said_by} cannot be read: {error}",

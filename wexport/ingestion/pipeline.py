@@ -75,6 +75,7 @@ def ingest(
     out: PathLike,
     *,
     detail: str = "full",
+    spectral: bool = False,
     optimizer: bool = False,
     external_data: bool = False,
     append: bool = False,
@@ -100,6 +101,7 @@ def ingest(
     out: a Parquet file, or a folder (an existing one, or a path that ends in "/") for one part per model; or a URI of
         one (s3://, gs://, az://), where a file that is there is replaced with `append` or `overwrite` alone.
     detail: "full", or "summary" without sample, grid and units, for mailing.
+    spectral: singular values of kernels and what follows from them, in the column `extra`; takes its time.
     optimizer: rows for the optimizer's state too.
     external_data: read values that a file says stand in others, if these lie in its own folder.
     append: add to the table, replacing models that were read from the same file before.
@@ -122,6 +124,7 @@ def ingest(
     """
     options = Options(
         detail=detail,
+        spectral=spectral,
         optimizer=optimizer,
         external_data=external_data,
         append=append,
@@ -165,6 +168,7 @@ def ingest_model(
     step: int | None = None,
     source: PathLike | None = None,
     detail: str = "full",
+    spectral: bool = False,
     append: bool = False,
     series: str | None = None,
     plugins: Sequence[PathLike] = (),
@@ -177,12 +181,14 @@ def ingest_model(
     name: what the model is called; by default as its framework calls it.
     run, step: the series that it is a checkpoint of; by default as its name tells, read by `series` if that is given.
     source: the file that it was loaded from.
-    out, detail, append, plugins, progress, overwrite: as for `ingest`.
+    out, detail, spectral, append, plugins, progress, overwrite: as for `ingest`.
 
     Raises UsageError for arguments that make no sense, or if no plugin knows such a model; PluginError, which names the
     tensor, if it cannot be read: nothing is written then; TableError if the table cannot be written or added to.
     """
-    options = Options(detail=detail, append=append, name=name, series=series, plugins=absolute(plugins))
+    options = Options(
+        detail=detail, spectral=spectral, append=append, name=name, series=series, plugins=absolute(plugins)
+    )
     return _ingest_model(model, out, options, progress, overwrite, run=run, step=step, source=source)
 
 

@@ -33,6 +33,9 @@ MORE_MEMORY, MOST_MEMORY = 16, 256 << 20
 """Bytes that reading a file may take for each of its own, besides what any may, and at the most: a header of tens of
 thousands of tensors takes many times its length as objects.
 """
+SPECTRAL_SECONDS, SPECTRAL_BYTES, SPECTRAL_MEMORY = 300.0, 200_000, 1 << 30
+"""What spectral statistics may take besides: seconds for the largest tensor, one more for each so many bytes of a file,
+and memory for a tensor, its Gram matrix and what is worked out of it."""
 MAX_SHARES = 16
 BASE_SECONDS, SECOND_BYTES = 30.0, 10_000_000
 """What a file may take by default: this many seconds, and one more for each this many bytes on disk."""
@@ -47,6 +50,7 @@ class Options:
     """How to ingest.
 
     detail: "full", or "summary" without sample, grid and units, for mailing.
+    spectral: singular values of kernels and what follows from them, in the column `extra`.
     optimizer: rows for the optimizer's state too.
     external_data: read values that a file says stand in others, if these lie in its own folder.
     append: add to the table, replacing models that were read from the same file before.
@@ -64,6 +68,7 @@ class Options:
     """
 
     detail: str = "full"
+    spectral: bool = False
     optimizer: bool = False
     external_data: bool = False
     append: bool = False
@@ -206,6 +211,11 @@ def more_memory(task: FileTask) -> int:
     return min(MOST_MEMORY, MORE_MEMORY * _size(task.path, on_disk=True))
 
 
+def more_spectral_memory(task: FileTask) -> int:
+    """The same with spectral statistics."""
+    return more_memory(task) + SPECTRAL_MEMORY
+
+
 class Readers:
     """Child processes that read model files; they begin to load at once, while the caller does other things.
 
@@ -231,11 +241,12 @@ class Readers:
                 optimizer=options.optimizer,
                 detail=options.detail,
                 external_data=options.external_data,
+                spectral=options.spectral,
             ),
             budget_of=self._budget,
             quiet_of=self._quiet,
             memory=pool.MEMORY_BYTES if options.memory is None else options.memory,
-            more=more_memory if options.memory is None else None,
+            more=None if options.memory is not None else more_spectral_memory if options.spectral else more_memory,
             spare=blame_plugins(),
             around=lambda task: self._spool.there(task.path),
         )
@@ -338,14 +349,16 @@ class Readers:
         if self._options.timeout is not None:
             return task.path, self._options.timeout
         there = _size(task.path, on_disk=True)
-        return task.path, BASE_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // DENSE_SECOND_BYTES
+        seconds = BASE_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // DENSE_SECOND_BYTES
+        return task.path, seconds + (SPECTRAL_SECONDS + there // SPECTRAL_BYTES if self._options.spectral else 0)
 
     def _quiet(self, task: FileTask) -> float | None:
         """What it may work without a word; as long as it likes where the user has said how long it may take."""
         if self._options.timeout is not None:
             return None
         there = _size(task.path, on_disk=True)
-        return QUIET_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // QUIET_BYTES
+        seconds = QUIET_SECONDS + there // SECOND_BYTES + min(there, DENSE_BYTES) // QUIET_BYTES
+        return seconds + (SPECTRAL_SECONDS if self._options.spectral else 0)
 
     def _tasks(self, work: Work, sizes: list[int]) -> tuple[list[FileTask], list[int]]:
         """The tasks in the order to hand them out, and which file of `work` each belongs to."""

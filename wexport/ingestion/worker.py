@@ -75,6 +75,8 @@ class FileWorker:
             try:
                 with foreign_code(passing=(ReadError, MemoryError)):
                     row = row_of(tensor, opened.slots[index], index, model, detail=whole, extra=self._extra)
+                    if self._setup.spectral:
+                        add_spectral(row, tensor)
             except (ReadError, ForeignError) as error:  # the others are still worth having
                 problems.append(Skipped("unreadable tensor", tensor.name, True, str(error)))
                 continue
@@ -144,6 +146,15 @@ def row_of(
     for fraction in FRACTIONS:
         row[fraction.name] = row[fraction.of] / figures.value_count if figures.value_count else None
     return row
+
+
+def add_spectral(row: dict[str, Any], tensor: Tensor) -> None:
+    """The spectral statistics of a tensor into the column `extra`; its values are read once more."""
+    from wexport.stats.spectral import spectral_of
+
+    found = spectral_of(tensor) if tensor.statistics is None else None
+    if found is not None:
+        row["extra"] = {**(row["extra"] or {}), **found}
 
 
 def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -273,6 +273,10 @@ def _metadata_of_part(
 def metadata_of(options: Options, provenance: Provenance | None = None) -> dict[str, Any]:
     """What the table remembers: the versions, and every option and plugin that shaped its rows."""
     chosen: dict[str, Any] = {"detail": options.detail, "optimizer": options.optimizer}
+    if options.spectral:
+        from wexport.stats import spectral
+
+        chosen["spectral"] = {each.name: {"unit": each.unit, "doc": each.doc} for each in spectral.STATISTICS}
     if options.external_data:
         chosen["external_data"] = True
     if provenance:

@@ -15,8 +15,8 @@ class Setup:
     """What all children of one run share.
 
     plugins: paths given with --plugin. reader: the one forced with --reader. optimizer: whether its state is wanted.
-    detail: "full" or "summary". without: plugins that are left out, each with the reason. external_data: whether values
-    in files beside the model's may be read.
+    detail: "full" or "summary". spectral: whether spectral statistics are wanted. without: plugins that are left out,
+    each with the reason. external_data: whether values in files beside the model's may be read.
     """
 
     plugins: tuple[str, ...] = ()
@@ -25,6 +25,7 @@ class Setup:
     detail: str = "full"
     without: tuple[tuple[str, str], ...] = ()
     external_data: bool = False
+    spectral: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from wexport.analysis.averages import MOST_MODELS, Average
 from wexport.analysis.averages import averages as of_values
-from wexport.answers.tabular import Tabular, table_of
+from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.errors import UsageError
 from wexport.model.roles import NON_TRAINED
 from wexport.relating import reading
@@ -42,6 +42,10 @@ class Averages(Tabular):
     def to_arrow(self) -> pa.Table:
         """A row a model that is an average, with the fields of `Average` as columns."""
         return table_of(Average, self.found)
+
+    def _parts(self) -> Iterable[Part]:
+        failed = [f"{name}: {reason}" for name, reason, _ in self.failed]
+        return [Part(self.to_arrow(), told=[*failed, f"{len(self.found)} of {self.compared} models are averages"])]
 
 
 def averages(

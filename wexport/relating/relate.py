@@ -23,7 +23,7 @@ from wexport.relating.origins import origin_of
 from wexport.relating.reading import Held
 from wexport.relating.results import Floats, Kinship
 from wexport.relating.units import UnitGraph
-from wexport.relating.weight_matching import Matcher, applied, assignment, balanced
+from wexport.relating.weight_matching import Matcher, Order, applied, assignment, balanced
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -169,6 +169,19 @@ class Comparison:
         return judging.judged(
             found, graph, order, test, origin, placed, same=same, unscaled=max(unscaled) <= SAME, whole=whole
         )
+
+    def in_order(self, a: Held, b: Held) -> tuple[list[tuple[int, int]], list[Floats], Order | None]:
+        """Partners of two models, and b's values with its units in a's order; as they are where that is not told."""
+        partners = _partners(a, b)
+        graph = self._graph(a)
+        if graph is None or not graph.groups or not _same_graph(graph, self._graph(b), partners):
+            return partners, [b.values[other] for _, other in partners], None
+        to = dict(partners)
+        scaled = self._scaled(b, graph)
+        others = [scaled[to[number]] if number in to else None for number in range(len(a.values))]
+        counted = [n in to and each.role not in NON_TRAINED for n, each in enumerate(a.opened.tensors)]
+        order = Matcher(graph, self._scaled(a, graph), others, counted).best()
+        return partners, [applied(graph, one, b.values[other], order) for one, other in partners], order
 
     def _graph(self, model: Held) -> UnitGraph | None:
         if id(model) not in self._graphs:
