@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
+from wexport.commands import completion
 from wexport.commands.common import F, kind_option, overwrite_option, say
+
+_MODELS, _SLOTS = completion.of_table("model"), completion.of_table("slot")
 
 
 @click.group()
@@ -30,7 +33,9 @@ def _picture_options(command: F) -> F:
 
 def _drawing_options(command: F) -> F:
     """Options of every kind that draws any number of models."""
-    model = click.option("--model", default="*", show_default=True, help="Which models: a name, or a pattern.")
+    model = click.option(
+        "--model", shell_complete=_MODELS, default="*", show_default=True, help="Which models: a name, or a pattern."
+    )
     return _picture_options(model(command))
 
 
@@ -54,7 +59,7 @@ def _draw(
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", default="", help="The slot; by default the one that tells most.")
+@click.option("--slot", shell_complete=_SLOTS, default="", help="The slot; by default the one that tells most.")
 @click.option("--layout", type=click.Choice(["overlay", "ridge"]), default="overlay", show_default=True)
 @click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", show_default=True)
 @click.option("--bars", type=click.IntRange(2, 500), default=60, show_default=True)
@@ -69,9 +74,11 @@ _statistic = click.option("--statistic", default="std", show_default=True, help=
 
 @plot.command()
 @_picture_options
-@click.option("--a", default="", metavar="MODEL", help="The model across; by default two that are alike.")
-@click.option("--b", default="", metavar="MODEL", help="The model upwards.")
-@click.option("--slot", default="*", show_default=True, help="One slot, or a pattern.")
+@click.option(
+    "--a", shell_complete=_MODELS, default="", metavar="MODEL", help="The model across; by default two that are alike."
+)
+@click.option("--b", shell_complete=_MODELS, default="", metavar="MODEL", help="The model upwards.")
+@click.option("--slot", shell_complete=_SLOTS, default="*", show_default=True, help="One slot, or a pattern.")
 @click.option("--colour", type=click.Choice(["auto", "role", "layer"]), default="auto", show_default=True)
 def scatter(**options: Any) -> None:
     """Do the weights of model A and model B agree, and where do they not?"""
@@ -81,7 +88,9 @@ def scatter(**options: Any) -> None:
 @plot.command()
 @_drawing_options
 @_statistic
-@click.option("--slot", default="*", show_default=True, help="Which slots: a name, or a pattern.")
+@click.option(
+    "--slot", shell_complete=_SLOTS, default="*", show_default=True, help="Which slots: a name, or a pattern."
+)
 @click.option("--role", default="kernel", show_default=True, help="The role of the weights; '*' is all.")
 @_scale
 def profile(**options: Any) -> None:
@@ -92,8 +101,20 @@ def profile(**options: Any) -> None:
 @plot.command()
 @_drawing_options
 @_statistic
-@click.option("--slot", default="*", show_default=True, help="One slot of several runs, or a pattern for one run.")
-@click.option("--run", default="*", show_default=True, help="Which runs: a name, or a pattern.")
+@click.option(
+    "--slot",
+    shell_complete=_SLOTS,
+    default="*",
+    show_default=True,
+    help="One slot of several runs, or a pattern for one run.",
+)
+@click.option(
+    "--run",
+    shell_complete=completion.of_table("run"),
+    default="*",
+    show_default=True,
+    help="Which runs: a name, or a pattern.",
+)
 @click.option("--role", help="Of several slots, which role; kernel by default, '*' is all.")
 @_scale
 def trajectory(**options: Any) -> None:
@@ -103,7 +124,7 @@ def trajectory(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", default="", help="The slot; by default the one that tells most.")
+@click.option("--slot", shell_complete=_SLOTS, default="", help="The slot; by default the one that tells most.")
 @click.option("--layout", type=click.Choice(["auto", "bars", "sorted"]), default="auto", show_default=True)
 @_scale
 def units(**options: Any) -> None:
@@ -115,7 +136,13 @@ def units(**options: Any) -> None:
 @_drawing_options
 @click.option("--metrics", default="", metavar="FILE", help="Your metrics, as for `wexport query rank`.")
 @click.option("--statistic", default="l2_norm", show_default=True, help="The figure: any numeric column.")
-@click.option("--slot", default="(all)", show_default=True, help="The figure's slot; (all) is the whole model.")
+@click.option(
+    "--slot",
+    shell_complete=_SLOTS,
+    default="(all)",
+    show_default=True,
+    help="The figure's slot; (all) is the whole model.",
+)
 @click.option("--metric", default="", help="The metric; by default val_loss, else another of validation data.")
 @click.option("--direction", type=click.Choice(["higher", "lower"]), help="Which is better, if its name does not tell.")
 @click.option("--run", default="", help="The run that the metrics belong to, where they name no models.")
@@ -136,7 +163,10 @@ def _shown(default: int) -> Callable[[F], F]:
 @plot.command()
 @_drawing_options
 @click.option(
-    "--slot", default="", help="The slot, or a pattern for a few, such as 'lstm/*'; by default one is chosen."
+    "--slot",
+    shell_complete=_SLOTS,
+    default="",
+    help="The slot, or a pattern for a few, such as 'lstm/*'; by default one is chosen.",
 )
 @_limit
 @_shown(8)
@@ -159,7 +189,9 @@ def gates(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", default="", help="The slot of a small convolution, which the table holds whole.")
+@click.option(
+    "--slot", shell_complete=_SLOTS, default="", help="The slot of a small convolution, which the table holds whole."
+)
 @click.option("--colour", type=click.Choice(["diverging", "grey", "rgb"]), default="diverging", show_default=True)
 @_limit
 @_shown(6)
@@ -182,7 +214,7 @@ _number = click.option(
     type=click.IntRange(min=0),
     help="Which of the inputs, from 0, where the table holds single ones.",
 )
-_output = click.option("--slot", default="", help="The output, such as lstm/output.")
+_output = click.option("--slot", shell_complete=_SLOTS, default="", help="The output, such as lstm/output.")
 
 
 @plot.command()
