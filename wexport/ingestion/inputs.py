@@ -45,9 +45,11 @@ def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
 
     Files that an index among them names are parts of that model and left out, see `shards`.
 
-    Raises UsageError for a path that does not exist, a pattern that matches nothing, and what is no path.
+    Raises UsageError for a path that does not exist, a pattern that matches nothing, a folder without files where there
+    are none besides, and what is no path.
     """
     found: dict[tuple[str, str | None], Input] = {}
+    arguments = list(arguments)
     for argument in arguments:
         if not isinstance(argument, (str, os.PathLike)):
             raise UsageError(
@@ -56,6 +58,9 @@ def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
             )
         for item in _expand_one(os.fspath(argument)):
             found.setdefault((os.path.realpath(item.path), item.part), item)
+    empty = next((each for each in arguments if isinstance(each, (str, os.PathLike)) and Path(each).is_dir()), None)
+    if not found and empty is not None:
+        raise UsageError(f"{empty}: there is no file in this folder", hint="name a folder that holds model files")
     parts = {os.path.realpath(part) for item in found.values() for part in shards.parts(item.path)}
     return [item for (path, _), item in found.items() if path not in parts]
 
