@@ -24,7 +24,7 @@
 -- How to read it
 --   Models that are identical, rounded or close stand in one group: close in every tensor, by direction and by length.
 --   That is evidence for sharing a model between kinds of data, to be confirmed on held-out data of each kind. A model
---   with an error or a warning of `health` represents no other. Are the weights not close, that is no evidence that you
+--   with an error or a warning of `health` represents no other. Are the weights not close, that is not evidence that you
 --   need different models: independent trainings are strangers by weights though they may do the same, because hidden
 --   units stand in any order. The odd one out is told among at least 4 comparable models, if nearly all of them (all but
 --   one, or but a tenth) are one family and it is none of it; where more stand apart, they are several kinds, and none is

@@ -84,7 +84,7 @@ by_slot AS (
     FROM wanted
     JOIN listed AS new ON new.model = wanted.model
     JOIN listed AS old ON old.id = tensor_id(wanted.against, new.kind, new.slot)
-    -- In this form it is no condition to join by: there are few shapes, and many tensors of each.
+    -- In this form it is not a condition to join by: there are few shapes, and many tensors of each.
     WHERE coalesce(old.shape = new.shape, false)
 ),
 rest AS (

@@ -2,7 +2,7 @@
 --
 -- Parameters
 --   model     VARCHAR = '*'   which models: a name, or a pattern with * and ?
---   smallest  BIGINT = 16     a tensor of fewer values is no evidence by itself
+--   smallest  BIGINT = 16     a tensor of fewer values is not evidence by itself
 -- Columns
 --   finding                     'identical models', 'shared tensors' between models, or 'repeated tensor' in a model
 --   model_count [models]        how many models it is about

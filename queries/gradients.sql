@@ -4,10 +4,10 @@
 --   model            VARCHAR = '*'  which models: a name, or a pattern with * and ?
 --   slot             VARCHAR = '*'  which tensors: a slot, or a pattern with * and ?
 --   vanishing_depth  DOUBLE = 1e-4  a kernel's gradient vanishes below this share of the largest of the layers behind it
---   exploding_depth  DOUBLE = 1e3   and explodes above so many times that of the last layer
+--   exploding_depth  DOUBLE = 1e3   and explodes above this many times that of the last layer
 --   vanishing_time   DOUBLE = 1e-6  the gradient vanishes along time if at the first step it is below this share of the
 --     last
---   exploding_time   DOUBLE = 1e3   and explodes if at the first step it is above so many times that of the last
+--   exploding_time   DOUBLE = 1e3   and explodes if at the first step it is above this many times that of the last
 --   largest_norm     DOUBLE = 1e3   the norm of all gradients of a model, above which a step of training is wild
 -- Columns
 --   severity              error, warning or info; NULL for a gradient without a finding

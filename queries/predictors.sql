@@ -30,7 +30,7 @@
 --   undefined for some model, or the same for all, is not tried.
 -- What it does not prove
 --   That a figure makes a model better or worse, or foretells the metric of other models: regularisation, say, moves
---   both. Copies and models fine-tuned from one another are no independent models, and p is too small for them. Nor
+--   both. Copies and models fine-tuned from one another are not independent models, and p is too small for them. Nor
 --   does a large p prove that there is no relation.
 WITH scores AS MATERIALIZED (
     FROM model_scores(

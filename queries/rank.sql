@@ -125,7 +125,7 @@ explained AS (
         note,
         CASE WHEN line = 1 AND mixed THEN 'several architectures: only if measured on the same data' END,
         CASE WHEN line = 1 AND NOT is_validation(metric)
-            THEN format('{} is no validation metric, by its name', metric) END
+            THEN format('{} is not a validation metric, by its name', metric) END
     ) AS reason
     FROM weighed
 )

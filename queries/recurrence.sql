@@ -5,8 +5,8 @@
 --   slot              VARCHAR = '*'  which tensors: a slot, or a pattern with * and ?
 --   lowest_bias       DOUBLE = -4    a gate whose mean bias is lower is shut
 --   highest_bias      DOUBLE = 6     a gate whose mean bias is higher is open
---   gate_factor       DOUBLE = 10    a gate whose scale is so many times that of its siblings stands out, or a half of it
---   recurrent_factor  DOUBLE = 4     and a recurrent kernel so many times the scale of the input kernel
+--   gate_factor       DOUBLE = 10    a gate whose scale is this many times that of its siblings stands out, or a half of it
+--   recurrent_factor  DOUBLE = 4     and a recurrent kernel this many times the scale of the input kernel
 -- Columns
 --   severity   warning
 --   finding    gate_shut, gate_open, gate_zero, gate_scale, recurrent_scale

@@ -2,9 +2,9 @@
 --
 -- Parameters
 --   model      VARCHAR = '*'   which models: a name, or a pattern with * and ?
---   larger     DOUBLE = 4      a tensor stands out that is so many times as large as is usual
---   smaller    DOUBLE = 20     or so many times as small
---   deviations DOUBLE = 8      and so many robust standard deviations from the median, more in small groups
+--   larger     DOUBLE = 4      a tensor stands out that is this many times as large as is usual
+--   smaller    DOUBLE = 20     or this many times as small
+--   deviations DOUBLE = 8      and this many robust standard deviations from the median, more in small groups
 -- Columns
 --   severity          warning
 --   finding           far_from_siblings

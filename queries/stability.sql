@@ -30,7 +30,7 @@
 --   the usual growth in this run explain;
 --   where most tensors grow so together, the model jumps: a learning rate that was raised, or training that diverged.
 -- What it does not prove
---   A jump is no fault by itself: a layer may have been unfrozen or loaded anew. The first two checkpoints of a run
+--   A jump is not a fault by itself: a layer may have been unfrozen or loaded anew. The first two checkpoints of a run
 --   have
 --   nothing before them to compare with, and tables of --detail summary have no sample, so that they show no jumps.
 WITH

@@ -2,7 +2,7 @@
 --
 -- Parameters
 --   model       VARCHAR = '*'  which models: a name, or a pattern with * and ?
---   min_values  BIGINT = 200   a distribution is judged from so many values on
+--   min_values  BIGINT = 200   a distribution is judged from this many values on
 --   resolution  DOUBLE = 0.1   and where a change of its standard deviation by this share would be seen
 -- Columns
 --   severity               warning or info for what is a finding, or NULL
@@ -181,7 +181,7 @@ judged AS (
                 AND min = 0 AND max = 1 AND abs(mean - 0.25) < 1e-6 THEN false
             WHEN role IN ('bias', 'recurrent_bias') AND begins = '' AND drawn_bias AND min < max
                 THEN CASE WHEN abs_max > (1 + rounding) / sqrt(fan) THEN true END
-            -- One value throughout is no training: it is what somebody let it begin with.
+            -- One value throughout is not training: it is what somebody let it begin with.
             WHEN min = max AND value_count > 1 AND begins = '' AND NOT is_statistic(role) THEN constant <> constant
             WHEN dtype = 'float32' THEN min <> constant::FLOAT OR max <> constant::FLOAT
             ELSE greatest(abs(min - constant), abs(max - constant)) > rounding * abs(constant)

@@ -30,6 +30,7 @@ from wexport.version import __version__
 
 # Imported when first used: `wexport --help`, and a plugin that needs two names, should not wait for Arrow.
 _LAZY = {
+    "averages": "wexport.relating.averaging",
     "check": "wexport.findings.checking",
     "compare": "wexport.reports.comparison",
     "connect": "wexport.sessions.connection",
@@ -44,6 +45,8 @@ _LAZY = {
     "report": "wexport.reports.report",
     "similarity": "wexport.analysis.similarity",
     "Answer": "wexport.answers.tabular",
+    "Average": "wexport.analysis.averages",
+    "Averages": "wexport.relating.averaging",
     "Change": "wexport.differences.results",
     "Column": "wexport.library",
     "Comparison": "wexport.reports.comparison",
@@ -78,6 +81,7 @@ _MODULES = frozenset({"keras_files", "measuring", "plot", "reading", "testing", 
 
 if TYPE_CHECKING:
     from wexport import plot
+    from wexport.analysis.averages import Average
     from wexport.analysis.similarity import Similarity, similarity
     from wexport.answers.tabular import Answer
     from wexport.differences.diff import Diff, diff
@@ -95,6 +99,7 @@ if TYPE_CHECKING:
     from wexport.model.tensors import Layout, Model, Node, Reader, Skipped, Tensor
     from wexport.plugins.messages import PluginSummary
     from wexport.queries.asking import query
+    from wexport.relating.averaging import Averages, averages
     from wexport.relating.relate import Related, relate
     from wexport.relating.results import Kinship
     from wexport.reports.comparison import Comparison, compare
@@ -121,6 +126,8 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Answer",
+    "Average",
+    "Averages",
     "BudgetError",
     "Change",
     "Column",
@@ -164,6 +171,7 @@ __all__ = [
     "UsageError",
     "WexportError",
     "__version__",
+    "averages",
     "check",
     "compare",
     "connect",

@@ -15,6 +15,9 @@ def main() -> NoReturn:
 
     if ours:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    from wexport.processes import forkserver
+
+    forkserver.share_imports()
     cli.main()
 
 

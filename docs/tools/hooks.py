@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs is started in the project's folder, and does not say so to Python
 
-from docs.tools import reference, rooms  # noqa: E402
+from docs.tools import reference, relations, rooms  # noqa: E402
 
 ELSEWHERE = {
     "plugins.md": "plugins/README.md",
@@ -38,9 +38,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put what is declared in the code in its place, and take out what speaks to the tests."""
-    for name, make in {"rooms": rooms.table, "layers": rooms.layers}.items():
+    for name, make in {"rooms": rooms.table, "layers": rooms.layers, "relations": relations.table}.items():
         markdown = markdown.replace(f"<!-- generated: {name} -->", make())
-    return re.sub(r"^<!-- (?:setup|file|not run): .* -->\n", _told, markdown, flags=re.MULTILINE)
+    return re.sub(r"^<!-- (?:setup|file|not run): .* -->\n", _spoken, markdown, flags=re.MULTILINE)
 
 
 def on_post_build(config: Any, **_: Any) -> None:
@@ -52,7 +52,7 @@ def on_post_build(config: Any, **_: Any) -> None:
             raise PluginError(f"{page.name}: {asked[0] if asked else 'names the folder it was built in'}")
 
 
-def _told(comment: re.Match[str]) -> str:
+def _spoken(comment: re.Match[str]) -> str:
     """A file's name is worth reading; the rest is between page and tests."""
     name = re.fullmatch(r"<!-- file: (.*) -->\n", comment[0])
     return f"`{name[1]}`:\n\n" if name else ""
@@ -74,6 +74,6 @@ def moved(page: str) -> str:
             return f"[{match['text']}]({at[target]}{hash_}{anchor})"
         if target.is_relative_to(ROOT / "docs"):
             return f"[{match['text']}]({target.relative_to(ROOT / 'docs')}{hash_}{anchor})"
-        return match["text"]  # a file of the project that is no page
+        return match["text"]  # a file of the project that is not a page
 
     return re.sub(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s]+)\)", link, source.read_text("utf-8"))

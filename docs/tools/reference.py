@@ -171,7 +171,7 @@ def _help(command: click.Command, name: str) -> str:
 
 _FOR_PLUGINS = ("Reader", "Source", "Model", "Tensor", "Node", "Layout", "Meaning", "Statistic", "Skipped", "hookimpl")
 _KNOWN = ("cli", "errors", "hookspecs", "version")
-"""Modules at the top of the package that are no part of the interface, or have a section of their own."""
+"""Modules at the top of the package that are not part of the interface, or have a section of their own."""
 
 
 def python() -> str:

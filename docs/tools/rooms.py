@@ -26,7 +26,7 @@ def layers() -> str:
 
 def table() -> str:
     """The rooms, each with the first line of what it says of itself, from the lowest up."""
-    rows = [f"| `{name}/` | {said} |" for name, said in described().items()]
+    rows = [f"| `{name}/` | {purpose} |" for name, purpose in described().items()]
     return "\n".join(["| room | what it is for |", "|---|---|", *rows])
 
 
@@ -39,6 +39,6 @@ def described() -> dict[str, str]:
     for name in order:
         module = PACKAGE / name / "__init__.py"
         if module.is_file():
-            said = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
-            found[name] = " ".join(said.split("\n\n")[0].split())
+            purpose = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+            found[name] = " ".join(purpose.split("\n\n")[0].split())
     return found

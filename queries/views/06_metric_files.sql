@@ -57,7 +57,7 @@ roles AS (
 entries AS (
     SELECT
         entry,
-        -- The number of a fold or seed alone is no name.
+        -- The number of a fold or seed alone is not a name.
         any_value(CASE WHEN word IN ('fold', 'seed', 'trial') AND try_cast(cell AS BIGINT) IS NOT NULL
             THEN word || '_' || cell ELSE nullif(cell, '') END) FILTER (word = model_word) AS named_as,
         any_value(try_cast(try_cast(cell AS DOUBLE) AS BIGINT)) FILTER (word = epoch_word) AS epoch,

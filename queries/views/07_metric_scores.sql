@@ -104,7 +104,7 @@ SELECT
         WHEN isnan(number) THEN concat('its ', metric, ' is NaN')
         WHEN number IS NOT NULL THEN concat('its ', metric, ' is infinite')
         WHEN cell = '' THEN concat('its ', metric, ' is empty in the metrics')
-        WHEN cell IS NOT NULL THEN concat('its ', metric, ' is no number: ', cell)
+        WHEN cell IS NOT NULL THEN concat('its ', metric, ' is not a number: ', cell)
         WHEN names.problem IS NOT NULL THEN names.problem
         WHEN names.named_as IS NOT NULL THEN concat('the metrics give no ', metric, ' for it')
         WHEN shifts.run IS NOT NULL THEN concat(
@@ -131,7 +131,7 @@ WHERE problem IS NOT NULL
 GROUP BY named_as, metric, direction;
 
 -- The models whose metric may be held against their weights, and why the others may not: one architecture, and of a run
--- only the last checkpoint, since checkpoints of one run are no independent observations.
+-- only the last checkpoint, since checkpoints of one run are not independent observations.
 CREATE OR REPLACE MACRO comparable_scores(scores) AS TABLE
 WITH scored AS (
     SELECT model, any_value(metric) AS metric, any_value(direction) AS direction, any_value(value) AS value

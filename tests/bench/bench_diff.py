@@ -4,7 +4,7 @@
     python tests/bench/bench_diff.py --tensor GIB
 
 The first form compares two files, such as those of make_large_models.py. The second writes two files of one random
-float32 tensor each, of so many GiB, the second file with every thousandth value changed, and then the second file
+float32 tensor each, of this many GiB, the second file with every thousandth value changed, and then the second file
 transposed, which takes the way through temporary files. Prints seconds, the ratio to plain reading in the same run, and
 the most memory that wexport and its child took together.
 """

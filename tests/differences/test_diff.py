@@ -49,7 +49,7 @@ def dtype(name: str) -> np.dtype[Any]:
 
 
 def change(a: np.ndarray, b: np.ndarray, tolerance: float = 0.0, relative: float = 0.0, blocks: int = 1) -> Change:
-    """What the sums say of two arrays that come in so many blocks."""
+    """What the sums say of two arrays that come in this many blocks."""
     found = values.Difference((a.dtype, b.dtype), tolerance, relative)
     for left, right in zip(np.array_split(a, blocks), np.array_split(b, blocks), strict=True):
         found.add(left, right)

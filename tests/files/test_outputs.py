@@ -257,7 +257,7 @@ def test_the_owner_stays(tmp_path: Path) -> None:
 def test_a_table_is_not_written_into_a_pipe(tmp_path: Path, append: bool) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(wexport.TableError, match="pipe: is no file"):
+    with pytest.raises(wexport.TableError, match="pipe: is not a file"):
         wexport.ingest(EXAMPLES / "lstm.h5", pipe, append=append, overwrite=True)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

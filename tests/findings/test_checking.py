@@ -154,7 +154,7 @@ def test_a_threshold_that_no_check_has_is_told(sound: Path, tmp_path: Path) -> N
     ("text", "error", "message"),
     [
         ("SELECT model FROM weights", UsageError, "no column severity"),
-        ("SELECT 'fatal' AS severity, 'x' AS finding, model FROM weights", UsageError, "'fatal' is no severity"),
+        ("SELECT 'fatal' AS severity, 'x' AS finding, model FROM weights", UsageError, "'fatal' is not a severity"),
         ("COPY weights TO 'out.csv'", QueryError, "house.sql"),
         ("SELECT nothing FROM weights", QueryError, "nothing"),
         ("SET memory_limit = '1TB'; SELECT 1", UsageError, "is not understood"),

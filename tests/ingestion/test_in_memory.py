@@ -1,4 +1,4 @@
-"""Models in memory: what `wexport.ingest` writes of an object that is no path."""
+"""Models in memory: what `wexport.ingest` writes of an object that is not a path."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ DESCRIBED = {
     "exits while read": ("model(chunks=lambda limit: exit(3))", "tensor w of plugin mine cannot be read: SystemExit"),
     "too few": ("model(chunks=lambda limit: [np.ones(2)])", "tensor w of plugin mine .* 1 values are missing"),
     "another type": ("model(chunks=lambda limit: [np.ones(3, 'f4')])", "a chunk is 1-dimensional float32"),
-    "no type": ("model(dtype='object')", "object is no type that statistics are made of"),
+    "no type": ("model(dtype='object')", "object is not a type that statistics are made of"),
 }  # fmt: skip
 
 
@@ -349,11 +349,11 @@ def test_nothing_but_problems_is_an_error(out: Path, old: bytes) -> None:
         (None, {}, "no plugin knows how to read a builtins.NoneType"),
         (model(), {}, "a model in memory needs a name"),
         (model(), {"name": ""}, "a model in memory needs a name"),
-        (model(), {"name": "m", "step": "3"}, "step '3' is no whole number"),
-        (model(), {"name": "m", "step": 2.5}, "step 2.5 is no whole number"),
-        (model(), {"name": "m", "run": 5}, "run 5 is no text"),
+        (model(), {"name": "m", "step": "3"}, "step '3' is not a whole number"),
+        (model(), {"name": "m", "step": 2.5}, "step 2.5 is not a whole number"),
+        (model(), {"name": "m", "run": 5}, "run 5 is not text"),
         (model(), {"name": "m", "source": "nowhere.h5"}, "nowhere.h5: does not exist"),
-        (model(), {"name": "m", "series": "("}, "is no regular expression"),
+        (model(), {"name": "m", "series": "("}, "is not a regular expression"),
         (model(), {"name": "m", "detail": "few"}, "detail 'few' is neither"),
         ([model()], {"name": "m"}, "no plugin knows how to read a builtins.list"),
         (str(EXAMPLES), {"name": "m"}, "no plugin knows how to read a builtins.str"),
@@ -368,7 +368,7 @@ def test_calls_that_make_no_sense(out: Path, given: Any, options: dict[str, Any]
 @pytest.mark.parametrize(
     ("given", "options", "told"),
     [
-        ([model()], {"name": "m"}, "something of type Model is no path"),
+        ([model()], {"name": "m"}, "something of type Model is not a path"),
         (str(EXAMPLES), {"step": 1}, "run, step and source are for a model in memory"),
         (str(EXAMPLES), {"source": "x.h5"}, "run, step and source are for a model in memory"),
         (str(EXAMPLES), {"detial": "full"}, "no option 'detial'"),

@@ -193,7 +193,7 @@ def test_append_refuses_other_options_and_other_files(tmp_path: Path, write_h5: 
         wexport.ingest(a, out, append=True, detail="summary")
     foreign = tmp_path / "foreign.parquet"
     duckdb.sql(f"copy (select 1 as x) to '{foreign}'")
-    with pytest.raises(wexport.TableError, match="is no table that wexport wrote"):
+    with pytest.raises(wexport.TableError, match="is not a table that wexport wrote"):
         wexport.ingest(a, foreign, append=True)
 
 

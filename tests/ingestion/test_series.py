@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wexport.errors import UsageError
-from wexport.ingestion.series import series, series_pattern, told
+from wexport.ingestion.series import describe, series, series_pattern
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_three_folds_are_three_runs() -> None:
     models = [f"weights_epoch{epoch:02}_fold{fold}" for epoch in (1, 2, 3) for fold in (1, 2, 3)]
     found = series(models)
     assert found == [(f"weights_fold{fold}", epoch) for epoch in (1, 2, 3) for fold in (1, 2, 3)]
-    assert told(found) == [f"weights_fold{fold}: 3 checkpoints, steps 1 to 3" for fold in (1, 2, 3)]
+    assert describe(found) == [f"weights_fold{fold}: 3 checkpoints, steps 1 to 3" for fold in (1, 2, 3)]
 
 
 def test_two_models_at_one_step_are_of_one_run() -> None:
@@ -109,5 +109,5 @@ def test_a_series_pattern_overrides() -> None:
     assert series(["mini_XCEPTION.102-0.66"], pattern) == [("mini_XCEPTION", 102)]
     with pytest.raises(UsageError, match="no group named step"):
         series_pattern("epoch")
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="not a regular expression"):
         series_pattern("(")

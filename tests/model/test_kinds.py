@@ -154,9 +154,9 @@ def test_what_is_no_kind_is_refused_before_anything_is_opened(kinds: Any, told: 
 
 @pytest.mark.parametrize("name", ["kinds", "KINDS", "weights_parquet"])
 def test_no_parameter_changes_what_the_views_show(table: Path, name: str) -> None:
-    with wexport.connect(table) as connection, pytest.raises(UsageError, match=f"{name} is no parameter"):
+    with wexport.connect(table) as connection, pytest.raises(UsageError, match=f"{name} is not a parameter"):
         connection.sql("SELECT 1", {name: ["gradient"]})
-    with pytest.raises(UsageError, match=f"{name} is no parameter"):
+    with pytest.raises(UsageError, match=f"{name} is not a parameter"):
         wexport.query("SELECT 1", table, {name: ["gradient"]})
     with pytest.raises(UsageError, match=f"query models has no parameter '{name}'"):
         wexport.query("models", table, {name: "gradient"})
@@ -199,4 +199,4 @@ def test_the_command_asks_of_a_kind_or_of_several(table: Path) -> None:
 def test_the_command_refuses_other_kinds(table: Path) -> None:
     assert "'outputs' is not one of 'weight'" in command("models", table, "--kinds", "outputs", code=2)
     assert "untrained is not asked of gradient rows" in command("untrained", table, "--kinds", "gradient", code=1)
-    assert "kinds is no parameter" in command("SELECT 1", table, "--param", "kinds=x", code=1)
+    assert "kinds is not a parameter" in command("SELECT 1", table, "--param", "kinds=x", code=1)

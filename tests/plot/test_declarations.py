@@ -11,7 +11,7 @@ from wexport import plot
 from wexport.commands.plot import plot as command
 
 OWN = {"table", "out", "overwrite", "size", "kinds", "dpi", "dark"}
-"""Options of the command that are no arguments of the function, or are of every one."""
+"""Options of the command that are not arguments of the function, or are of every one."""
 
 
 def function(kind: str) -> object:

@@ -223,9 +223,9 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     [
         ({"slot": "nothing"}, "no model has a slot 'nothing'"),
         ({"slot": "*"}, "fits [0-9]+ slots, and the figure shows at most 6"),
-        ({"slot": "lstm/bias", "limit": -1}, "limit -1 is no end of a colour scale"),
-        ({"slot": "lstm/bias", "limit": float("nan")}, "limit nan is no end of a colour scale"),
-        ({"slot": "lstm/bias", "shown": 0}, "shown 0 is no number of models"),
+        ({"slot": "lstm/bias", "limit": -1}, "limit -1 is not an end of a colour scale"),
+        ({"slot": "lstm/bias", "limit": float("nan")}, "limit nan is not an end of a colour scale"),
+        ({"slot": "lstm/bias", "shown": 0}, "shown 0 is not a number of models"),
     ],
 )
 def test_bad_options_are_told(table: Session, options: dict[str, Any], message: str) -> None:

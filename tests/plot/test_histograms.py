@@ -148,7 +148,7 @@ def test_bad_options_are_told(table: Path, options: dict[str, str], message: str
 
 def test_the_old_picture_stays_when_a_new_one_cannot_be_written(table: Path, tmp_path: Path) -> None:
     made = plot.figure("histogram", table, slot="dense/kernel")
-    with pytest.raises(UsageError, match="is no kind of picture"):
+    with pytest.raises(UsageError, match="is not a kind of picture"):
         plot.save(made, tmp_path / "a.gif")
     with pytest.raises(UsageError, match="cannot be written"):
         plot.save(made, tmp_path / "nowhere" / "a.png")

@@ -227,7 +227,7 @@ def test_values_that_are_lost_have_a_colour_and_gaps_have_none(tmp_path: Path) -
 def test_a_limit_of_ones_own(table: Session) -> None:
     (mesh,) = plot.maps(table, "conv2d/output", ax=axes(), model=ONE, limit=0.5)
     assert (mesh.norm.vmin, mesh.norm.vmax) == (-0.5, 0.5)
-    with pytest.raises(UsageError, match="limit 0 is no end"):
+    with pytest.raises(UsageError, match="limit 0 is not an end"):
         plot.maps(table, "conv2d/output", ax=axes(), model=ONE, limit=0)
 
 
@@ -237,14 +237,24 @@ def test_a_limit_of_ones_own(table: Session) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message", "hint"),
     [
-        ("curves", {"slot": "conv2d/output"}, "conv2d/output is no curve: it is 8 x 10 x 5 for an input", "plot maps"),
-        ("curves", {"slot": "loss/output"}, "loss/output is no curve: it is one value for an input", "plot histogram"),
+        (
+            "curves",
+            {"slot": "conv2d/output"},
+            "conv2d/output is not a curve: it is 8 x 10 x 5 for an input",
+            "plot maps",
+        ),
+        (
+            "curves",
+            {"slot": "loss/output"},
+            "loss/output is not a curve: it is one value for an input",
+            "plot histogram",
+        ),
         ("curves", {"slot": "conv3d/output"}, "it is 2 x 3 x 4 x 5 for an input", "plot histogram"),
-        ("maps", {"slot": "dense/output"}, "dense/output is no picture: it is 9 for an input", "plot curves"),
+        ("maps", {"slot": "dense/output"}, "dense/output is not a picture: it is 9 for an input", "plot curves"),
         ("maps", {"slot": "conv3d/output"}, "it is 2 x 3 x 4 x 5 for an input", "plot histogram"),
         ("curves", {"slot": "lstm/output", "number": 4}, "there is no input 4", "from 0 to 3"),
         ("maps", {"slot": "lstm/output", "number": -1}, "there is no input -1", "from 0 to 3"),
-        ("curves", {"slot": "lstm/output", "shown": 0}, "shown 0 is no number of lines", "1 or more"),
+        ("curves", {"slot": "lstm/output", "shown": 0}, "shown 0 is not a number of lines", "1 or more"),
         ("curves", {"slot": "lstm/output", "scale": "square"}, "scale 'square' is not known", "linear or log"),
         ("curves", {"slot": "lstm/outputs"}, "no model has an output 'lstm/outputs'", "there are lstm/output"),
         ("curves", {"slot": "lstm/kernel"}, "no model has an output 'lstm/kernel'", "there are "),

@@ -200,5 +200,5 @@ def test_bad_options_are_told(tmp_path: Path) -> None:
     assert "models are cnn_seed_1, " in caught.value.hint
     with pytest.raises(UsageError, match="no model fits 'nothing'"):
         plot.figure("similarity", table, model="nothing")
-    with pytest.raises(UsageError, match="low 1 is no beginning"):
+    with pytest.raises(UsageError, match="low 1 is not a beginning"):
         drawn(random(3), low=1)

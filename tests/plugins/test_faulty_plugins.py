@@ -41,7 +41,7 @@ BROKEN = {
     "no number": ("WEXPORT_API = '1'", "its WEXPORT_API is '1'"),
     "a hook of tomorrow": (
         "@wexport.hookimpl\ndef wexport_tomorrow(): return []",
-        "wexport_tomorrow is no hook of wexport",
+        "wexport_tomorrow is not a hook of wexport",
     ),
     "an argument of tomorrow": (
         "@wexport.hookimpl\ndef wexport_meaning(tensor, weather): pass",
@@ -61,7 +61,7 @@ BROKEN = {
     "no query": ("@wexport.hookimpl\ndef wexport_queries(): return ['SELECT 1']", "the first line is not"),
     "no folder": (
         "import pathlib\n@wexport.hookimpl\ndef wexport_queries(): return [pathlib.Path('/nowhere')]",
-        "/nowhere, which is no folder with .sql files",
+        "/nowhere, which is not a folder with .sql files",
     ),
 }
 
@@ -142,7 +142,7 @@ def test_a_reader_whose_sniffing_hangs_in_a_library_is_ended_with_its_process(tm
 OPENS = {
     "raises": ("raise ValueError('oops')", "reader toy cannot read it: ValueError: oops"),
     "exits": ("import sys; sys.exit(3)", "reader toy cannot read it: SystemExit: 3"),
-    "returns what is no model": ("return 5", "reader toy returned int where a wexport.Model is due"),
+    "returns what is not a model": ("return 5", "reader toy returned int where a wexport.Model is due"),
     "crashes": ("import os; os.abort()", "its process died of SIGABRT while reader toy read it"),
     "hangs": ("while True: pass", "took longer than 2 s while reader toy read it"),
     "hoards": (

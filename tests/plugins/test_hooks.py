@@ -131,7 +131,7 @@ def test_a_user_s_word_for_three_vectors_agrees_with_the_file_that_tells(tmp_pat
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ("wexport.Meaning(role='weights')", "role 'weights' is no word of wexport.reading.roles.ROLES"),
+        ("wexport.Meaning(role='weights')", "role 'weights' is not a word of wexport.reading.roles.ROLES"),
         ("wexport.Meaning(layout=wexport.Layout(permutation=(0, 0, 0)))", "permutation"),
         ("wexport.Meaning(layout='oihw')", "layout is str where a wexport.Layout is due"),
         ("wexport.Meaning(trainable='yes')", "trainable is 'yes'"),

@@ -65,7 +65,7 @@ def test_every_name_gives_code_that_parses_and_metadata_that_fits(
 
 @pytest.mark.parametrize("name", ["", "Own", "my_net", "3d", "-a", "a--b", "../a", "a b", "wexport-own", "é"])
 def test_a_name_that_no_package_can_have_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(wexport.UsageError, match="is no name for a format"):
+    with pytest.raises(wexport.UsageError, match="is not a name for a format"):
         new_plugin.write(name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -26,7 +26,13 @@ def work(task: str) -> Iterator[Any]:
     """What the children run: they tell of themselves, or die."""
     if task == "die":
         os.kill(os.getpid(), signal.SIGSEGV)
-    yield {"pid": os.getpid(), "folder": str(Path.cwd()), "word": os.environ.get("WORD"), "parent": os.getppid()}
+    yield {
+        "pid": os.getpid(),
+        "folder": str(Path.cwd()),
+        "word": os.environ.get("WORD"),
+        "parent": os.getppid(),
+        "paths": str(sys.path),
+    }
 
 
 def worker(setup: Any) -> Any:
@@ -131,6 +137,67 @@ def test_without_a_server_children_are_processes_of_their_own(monkeypatch: pytes
     started = child()
     assert told(started)["parent"] == os.getpid()
     started.finish()
+
+
+OPEN = """
+import os, sys, threading
+from pathlib import Path
+import psutil
+from tests.processes.test_forkserver import child, told
+from wexport.processes import forkserver
+
+if __name__ == "__main__":
+    forkserver.share_imports()
+    secret = open(sys.argv[1])
+    os.dup2(os.open(sys.argv[1], os.O_RDONLY), 77)
+    if sys.argv[2] == "threads":
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    os.environ["WORD"] = "mine"
+    started = child()
+    found = told(started)
+    server = psutil.Process(found["parent"])
+    forked = server.cmdline() == psutil.Process().cmdline()
+    files = [file.path for each in (server, psutil.Process(found["pid"])) for file in each.open_files()]
+    print(forked, sys.argv[1] in files, found["word"], os.getsid(server.pid) == server.pid, found["paths"], sep="|")
+    secret.read()
+"""
+"""A program of wexport's own, which has a file open."""
+
+
+@pytest.mark.parametrize("threads", ["one", "threads"])
+def test_a_server_that_is_a_fork_is_as_separate(tmp_path: Path, threads: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "program.py").write_text(OPEN)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "program", str(tmp_path / "secret"), threads]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    forked, sees, word, apart, paths = done.stdout.strip().split("|")
+    assert forked == str(threads == "one")
+    assert (sees, word, apart) == ("False", "mine", "True")
+    assert str(tmp_path) not in paths
+
+
+def test_a_fork_that_is_gone_is_replaced_and_none_is_left() -> None:
+    code = (
+        "import os, signal\n"
+        "from tests.processes.test_forkserver import child, told\n"
+        "from wexport.processes import forkserver\n"
+        "forkserver.share_imports()\n"
+        "started = child()\n"
+        "server = told(started)['parent']\n"
+        "os.kill(server, signal.SIGKILL)\n"
+        "started.exit_reason(), started.finish()\n"
+        "another = child()\n"
+        "found = told(another)\n"
+        "another.finish()\n"
+        "print(server, found['parent'], found['pid'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    first, second, last = map(int, done.stdout.split())
+    assert first != second
+    assert not any(map(psutil.pid_exists, (first, second, last)))
 
 
 def test_a_server_without_work_ends() -> None:

@@ -133,8 +133,8 @@ def test_infinite_is_last_and_said(pair: Path, tmp_path: Path) -> None:
 def test_what_is_no_number_is_said(pair: Path, tmp_path: Path) -> None:
     found = rank(pair, written(tmp_path / "m.csv", "model,val_loss\na,n/a?\nb,diverged\n"))
     assert [row["reason"] for row in found] == [
-        "its val_loss is no number: n/a?",
-        "its val_loss is no number: diverged",
+        "its val_loss is not a number: n/a?",
+        "its val_loss is not a number: diverged",
     ]
 
 

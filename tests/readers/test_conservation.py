@@ -1,7 +1,7 @@
 """Nothing is lost: the bytes of numbers in a file are those of its tensors and of what is left out by name.
 
 What is in a file is counted here without wexport, by the library of the format or by its own headers. Each reader has a
-file with something in it that is no parameter: optimizer state, settings, tables of codes, text.
+file with something in it that is not a parameter: optimizer state, settings, tables of codes, text.
 """
 
 from __future__ import annotations

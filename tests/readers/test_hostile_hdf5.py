@@ -164,7 +164,7 @@ def test_many_links_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         walk.open_file(source).walk()
 
 
-# -- what is no file --------------------------------------------------------------------------------------------------
+# -- what is not a file ------------------------------------------------------------------------------------------------
 
 
 def test_pipes_devices_and_links_to_them(tmp_path: Path) -> None:

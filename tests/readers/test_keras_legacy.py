@@ -56,7 +56,7 @@ def expected_layer(weight: Mapping[str, Any]) -> str | None:
 
 
 def expected_role(weight: Mapping[str, Any]) -> str:
-    """Keras 3's word for Keras 2's; words that are no role are unknown."""
+    """Keras 3's word for Keras 2's; words that are not a role are unknown."""
     if weight["role"] == "depthwise_kernel" and weight["classes"][-1].startswith("DepthwiseConv"):
         return "kernel"
     return weight["role"] if weight["role"] in ROLES else "unknown"

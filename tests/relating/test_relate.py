@@ -88,6 +88,7 @@ def scaled(weights: Weights) -> Weights:
 
 def saved(path: Path, weights: Weights, layers: list[dict[str, Any]] | None = None) -> Path:
     """A legacy Keras file; layers: None leaves the config out, as `save_weights` does."""
+    path.parent.mkdir(exist_ok=True)
     with h5py.File(path, "w") as file:
         group = file if layers is None else file.create_group("model_weights")
         if layers is not None:
@@ -228,6 +229,18 @@ def test_the_command_tells_a_folder_and_a_pair(base: Path, tmp_path: Path) -> No
     assert "hidden units are in another place" in done.output
 
 
+def test_what_decides_stays_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    for seed in range(4):
+        saved(tmp_path / f"a_folder_of/some_models-with_{seed:02}-long.names.h5", residual(seed // 2), RESIDUAL)
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(cli, ["relate", str(tmp_path)])
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines[:-4])) <= 80
+    head = " ".join(lines[:4])
+    assert all(word in head for word in ("relation", "similarity", "aligned", "chance"))
+    assert "trained apart" not in head
+    assert any("identical" in line and "1.000" in line for line in lines)
+
+
 def test_one_file_is_nothing_to_relate(base: Path) -> None:
     with pytest.raises(wexport.UsageError, match="nothing to relate"):
         wexport.relate([base])
@@ -240,3 +253,20 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_related(base: Path, t
     found = wexport.relate([base, other, broken])
     assert len(found.pairs) == 1
     assert [name for name, _, _ in found.failed] == ["broken"]
+
+
+def test_checkpoints_of_one_run_are_told_by_their_names_with_the_earlier_one() -> None:
+    run = Path(wexport.__file__).parent / "examples" / "run"
+    first, *_, last = sorted(run.glob("*.h5"))
+    pair = wexport.relate([last, first]).pairs[0]
+    assert (pair.relation, pair.confidence) == ("same_run", "fair")
+    assert first.stem.endswith(str(pair.earlier))
+    assert "by the names" in pair.evidence[0]
+
+
+def test_one_run_is_no_word_against_what_the_values_say(tmp_path: Path) -> None:
+    run = Path(wexport.__file__).parent / "examples" / "run"
+    for step in (1, 2):
+        (tmp_path / f"weights.{step:02d}.h5").write_bytes(sorted(run.glob("*.h5"))[0].read_bytes())
+    pair = wexport.relate([tmp_path]).pairs[0]
+    assert (pair.relation, pair.confidence) == ("identical", "certain")

@@ -94,7 +94,7 @@ def test_a_broken_model_comes_first(tmp_path: Path) -> None:
     found = summary(write_table(tmp_path / "t.parquet", rows))
     assert (
         found["What stands out"][0]
-        == "Error: values that are no numbers (nan), in dense_0/kernel of broken: 1 value NaN."
+        == "Error: values that are not numbers (nan), in dense_0/kernel of broken: 1 value NaN."
     )
     assert found["What to look at first"][0].startswith("dense_0/kernel of broken: 1 value NaN. What may help: ")
     assert any("does harm" in text for text in found["What cannot be concluded"])

@@ -296,13 +296,13 @@ def damaged(parts: Path, what: str) -> None:
     [
         ("empty", "is empty"),
         ("cut", "is cut off"),
-        ("text", "no Parquet file"),
-        ("footer", "no Parquet file"),
+        ("text", "not a Parquet file"),
+        ("footer", "not a Parquet file"),
         ("stranger", "did not write"),
         ("no columns", "lacks the column '(mean|sample)'"),
         ("newer", "wexport 9.0 with version"),
         ("no version", "cannot be read"),
-        ("folder", "no regular file"),
+        ("folder", "not a regular file"),
     ],
 )
 def test_a_bad_file_is_named_with_its_fault(parts: Path, what: str, said: str) -> None:

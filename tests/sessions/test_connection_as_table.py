@@ -106,5 +106,5 @@ def test_one_process_answers_all_and_goes_with_it(table: Path) -> None:
 @pytest.mark.parametrize("wrong", [None, 5, object()])
 def test_what_is_no_table_is_told(wrong: Any) -> None:
     for ask in (lambda: wexport.query("models", wrong), lambda: wexport.check(wrong), lambda: wexport.compare(wrong)):
-        with pytest.raises(wexport.UsageError, match="is no table"):
+        with pytest.raises(wexport.UsageError, match="is not a table"):
             ask()

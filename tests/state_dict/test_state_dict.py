@@ -246,7 +246,7 @@ def test_gpt2s_words_are_told_by_the_shapes_beside_them() -> None:
     assert square(*conv1d).layout == roles.layout("Dense", "kernel", (8, 8))
     assert square().layout is None
     assert square().role == "kernel"
-    assert square(*linear).layout is None  # one that is no Conv1D does not prove that another is none
+    assert square(*linear).layout is None  # one that is not a Conv1D does not prove that another is none
 
 
 def test_wrappers_are_no_layers() -> None:

@@ -48,7 +48,7 @@ def values_at(source, place, rows, cols):
 def open_toy(source):
     head = source.read_at(0, HEAD.size)
     if len(head) < HEAD.size or head[:4] != b"TOY2":
-        raise ReadError(f"{source.path}: is no toy")
+        raise ReadError(f"{source.path}: is not a toy")
     _, count, rows, cols = HEAD.unpack(head)
     if HEAD.size + 4 * count * rows * cols > source.size:
         raise ReadError(f"{source.path}: declares {count} x {rows} x {cols} values and holds fewer")
@@ -205,8 +205,8 @@ FAULTS = {
         "changed the folder",
     ),
     "cut and not named": (
-        'raise ReadError(f"{source.path}: is no toy")',
-        'raise ReadError("is no toy")',
+        'raise ReadError(f"{source.path}: is not a toy")',
+        'raise ReadError("is not a toy")',
         "test_a_file_cut_short_is_told_by_name",
         "without naming the file",
     ),

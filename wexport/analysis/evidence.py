@@ -97,12 +97,12 @@ def of_layers(left: Sequence[Unit], right: Sequence[Unit], partners: Mapping[Has
 def of_tensors(left: Sequence[Unit], right: Sequence[Unit], places: Sequence[Sequence[Place]]) -> Scores:
     """What speaks for each pair of tensors of one shape."""
     words = [[side[unit.numbers[0]].word for unit in units] for side, units in zip(places, (left, right), strict=True)]
-    told = {word for side in words for word in side} - {"unknown"}
+    stated = {word for side in words for word in side} - {"unknown"}
     scores = np.zeros((len(left), len(right)), np.float32)
     for one in set(words[0]):
         for other in set(words[1]):
             # Of several roles in one shape (the vectors of a normalisation) nothing tells which comes first.
-            score = UNTOLD if compatible(one, other) and (one == other or len(told) == 1) else 0.0
+            score = UNTOLD if compatible(one, other) and (one == other or len(stated) == 1) else 0.0
             score = ALIKE if one == other != "unknown" else score
             block = np.ix_([w == one for w in words[0]], [w == other for w in words[1]])
             scores[block] = score

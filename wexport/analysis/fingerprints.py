@@ -7,7 +7,7 @@ import xxhash
 from numpy.typing import NDArray
 
 MIN_DISTINCT = 3
-"""Of fewer distinct values (zeros, ones, the ones and zeros of a fresh forget gate), equality is no evidence."""
+"""Of fewer distinct values (zeros, ones, the ones and zeros of a fresh forget gate), equality is not evidence."""
 
 
 def of_sample(canonical_shape: tuple[int, ...], values: NDArray[np.float64]) -> str | None:

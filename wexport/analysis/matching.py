@@ -145,8 +145,8 @@ class _Pairs:
         free = [set(self.left_over(side)) for side in (0, 1)]
         by_left = lambda pair: (pair.left, pair.right)  # noqa: E731
         repeats = sorted(_repeats(self.places, free), key=by_left)
-        told = [{pair.left for pair in repeats}, {pair.right for pair in repeats}]
-        rest = [free[side] - told[side] for side in (0, 1)]
+        repeated = [{pair.left for pair in repeats}, {pair.right for pair in repeats}]
+        rest = [free[side] - repeated[side] for side in (0, 1)]
         return Alignment(
             sorted(self.found, key=by_left), sorted(self.reshaped, key=by_left), repeats, _ambiguous(self, rest)
         )
@@ -290,15 +290,15 @@ def _open(
     left: list[_Layer], right: list[_Layer], partners: Sequence[Mapping[Hashable, Hashable]]
 ) -> list[list[_Layer]]:
     """The layers without a partner, and those beside them, which say between which others they stand."""
-    beside: list[set[Hashable]] = [set(), set()]
+    neighbours: list[set[Hashable]] = [set(), set()]
     for side, keys in enumerate((left, right)):
         known = [key in partners[side] for key in keys]
         for place, key in enumerate(keys):
             if not all(known[max(place - 1, 0) : place + 2]):
-                beside[side].add(key)
-    beside[0] |= {partners[1][key] for key in beside[1] if key in partners[1]}
-    beside[1] |= {partners[0][key] for key in beside[0] if key in partners[0]}
-    return [[key for key in keys if key in beside[side]] for side, keys in enumerate((left, right))]
+                neighbours[side].add(key)
+    neighbours[0] |= {partners[1][key] for key in neighbours[1] if key in partners[1]}
+    neighbours[1] |= {partners[0][key] for key in neighbours[0] if key in partners[0]}
+    return [[key for key in keys if key in neighbours[side]] for side, keys in enumerate((left, right))]
 
 
 def _answer(

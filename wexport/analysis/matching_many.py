@@ -66,7 +66,7 @@ def partners(models: Sequence[Model], samples: Samples) -> list[Partners]:
     for one, other in once:
         if left > 0:
             aligned = align(_places(models[one[0]]), _places(models[other[0]]))
-            found += _told(models[one[0]], one, models[other[0]], other, aligned)
+            found += _as_matches(models[one[0]], one, models[other[0]], other, aligned)
         else:
             found += _by_slot(models[one[0]], one, models[other[0]], other)
     values = samples({model for sides in each for side in sides for model in side}) if each else {}
@@ -74,7 +74,7 @@ def partners(models: Sequence[Model], samples: Samples) -> list[Partners]:
     whole = {number: _with_values(models[number], number, values) for number in members}
     for one, other in each:
         for a, b in product(one, other):
-            found += _told(models[a], [a], models[b], [b], align(whole[a], whole[b]))
+            found += _as_matches(models[a], [a], models[b], [b], align(whole[a], whole[b]))
     return _gathered(found, groups)
 
 
@@ -124,7 +124,7 @@ def _with_values(model: Model, number: int, values: Mapping[tuple[int, int], NDA
     return found
 
 
-def _told(
+def _as_matches(
     left: Model, left_models: Sequence[int], right: Model, right_models: Sequence[int], found: Alignment
 ) -> Iterator[Partners]:
     for pair in [*found.pairs, *found.repeats]:

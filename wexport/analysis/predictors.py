@@ -14,7 +14,7 @@ from wexport.sessions.session import Session
 from wexport.terminal.text import counted
 
 FEWEST_MODELS = 10
-"""Below so many models chance alone finds a figure that seems to fit."""
+"""Below this many models chance alone finds a figure that seems to fit."""
 LEVEL = 0.05
 """Up to this p a correlation is called hardly chance."""
 _SLACK = 1e-9
@@ -107,8 +107,8 @@ def predictors(session: Session, parameters: Mapping[str, Any]) -> pa.Table:
 def _left_out(judged: Sequence[Mapping[str, Any]]) -> str:
     others = sum(row["left_out"] == "another architecture" for row in judged)
     earlier = sum(row["left_out"] == "earlier checkpoint" for row in judged)
-    told = [f"{counted(others, 'model')} of other architectures left out"] if others else []
-    return ", ".join(told + ([f"{counted(earlier, 'earlier checkpoint')} left out"] if earlier else []))
+    parts = [f"{counted(others, 'model')} of other architectures left out"] if others else []
+    return ", ".join(parts + ([f"{counted(earlier, 'earlier checkpoint')} left out"] if earlier else []))
 
 
 def _no_answer(why: str, models: int, left_out: str) -> pa.Table:

@@ -14,44 +14,137 @@ Floats = NDArray[np.float64]
 class Relation:
     """A relation of two models.
 
-    word: as answers have it. means: what it says. evidence: what it rests on, and what would be there by chance.
+    word: as answers have it. means: what it says. evidence: what it rests on. null: what unrelated models give of that.
+    by: who finds it, the "table" (queries, clusters, the report), the "files" (`wexport relate`), or both.
     """
 
     word: str
     means: str
     evidence: str
+    null: str
+    by: frozenset[str]
 
+
+_TABLE, _FILES = frozenset({"table"}), frozenset({"files"})
+_BOTH = _TABLE | _FILES
 
 RELATIONS = (
-    Relation("identical", "every tensor has its equal", "content hashes, or all samples where layouts differ"),
-    Relation("rounded", "the same after casting to another type", "types differ, and no tensor by more than 1 %"),
+    Relation(
+        "identical",
+        "every tensor has its equal",
+        "content hashes, or all samples where layouts differ; from files, all values",
+        "never",
+        _BOTH,
+    ),
+    Relation(
+        "reordered",
+        "the same function: hidden units in another order",
+        "no tensor differs by more than rounding (1e-5 of its length) once units are in one order",
+        "`null_similarity`, where this has 1",
+        _FILES,
+    ),
+    Relation(
+        "rescaled",
+        "the same function: hidden units scaled by positive factors, or with their signs turned",
+        "no tensor differs by more than rounding (1e-5 of its length) once units are in one order and of one scale",
+        "`null_similarity`, where this has 1",
+        _FILES,
+    ),
+    Relation(
+        "rounded",
+        "the same after casting to another type",
+        "types differ, and no tensor by more than 1 %; from files, one is the other's cast to a smaller type, value "
+        "for value",
+        "never",
+        _BOTH,
+    ),
+    Relation(
+        "quantised",
+        "one is the other on a grid of few values",
+        "kernels of one lie on grids of at most 256 steps, those of the other do not, and they differ by half a step",
+        "a value lies so near a grid with a chance of 1 in 100",
+        _FILES,
+    ),
+    Relation(
+        "pruned",
+        "one is the other with some weights set to zero",
+        "all values are equal bit for bit, but for zeros in one of them",
+        "never",
+        _FILES,
+    ),
     Relation(
         "same_but",
         "the same but for the tensors that are named",
         "at least half of the parameters are equal bit for bit, or half of the tensors with a tenth of the parameters, "
         "which no two trainings give; constants do not count",
+        "none equal but constants",
+        _BOTH,
     ),
-    Relation("same_run", "checkpoints of one run", "the file names"),
+    Relation("same_run", "checkpoints of one run", "the file names", "never", _BOTH),
+    Relation(
+        "fine_tuned",
+        "one training lies behind both: one was trained on from the other, or both from a third",
+        "related, and what is learnt from constants (biases, normalisations) is equal bit for bit at 16 places or "
+        "more, untouched since",
+        "equal values at other places: at most a tenth of them",
+        _FILES,
+    ),
+    Relation(
+        "same_start",
+        "one start lies behind both: the same initialisation, or one is the other before it was trained",
+        "related, and weights are equal bit for bit at 16 places or more, untouched in both; or all vectors of one "
+        "still are the constants that training starts from",
+        "equal values at other places: at most a tenth of them",
+        _FILES,
+    ),
     Relation(
         "close",
         "close in every tensor, by direction and by length",
-        "one architecture, and the worst relative L2 of all tensors, statistics included, is at most 0.1; independent "
-        "trainings have 1 to 1.4",
+        "one architecture, and the worst relative L2 of all tensors, statistics included, is at most 0.1",
+        "independent trainings have 1 to 1.4",
+        _BOTH,
     ),
     Relation(
         "related",
-        "alike in direction, and not close",
-        "the correlation of the matrices is above what independent trainings give (`null_similarity`)",
+        "more alike than models that were trained apart: one came from the other, or both from one start",
+        "from the table, the correlation of the matrices is above `null_similarity`; from files, it is so by place, or "
+        "the p-value of having been trained apart is at most 1e-6 and the aligned similarity above `null_similarity`",
+        "`null_similarity`",
+        _BOTH,
+    ),
+    Relation(
+        "undecided",
+        "more alike than chance gives, and the test of lineage does not decide",
+        "the aligned similarity is above `null_similarity`, and p between 1e-6 and 0.01, or no layer can be tested",
+        "`null_similarity`",
+        _FILES,
     ),
     Relation(
         "strangers",
         "as unalike as independent trainings",
-        "the correlation of the matrices is what independent trainings give",
+        "the correlation of the matrices is what independent trainings give; from files, the aligned similarity is "
+        "what shuffled values give, or the test of lineage sees nothing",
+        "this is the null",
+        _BOTH,
     ),
-    Relation("not_comparable", "too little in common", "less than the least share of parameters has a partner"),
+    Relation(
+        "not_aligned",
+        "not alike by place, and how the hidden units hang together is not told: they may be the same in another order",
+        "the file tells no graph of layers",
+        "`null_similarity`, by place",
+        _FILES,
+    ),
+    Relation(
+        "not_comparable",
+        "too little in common",
+        "less than the least share of parameters has a partner",
+        "",
+        _BOTH,
+    ),
 )
 """The closest first."""
 WORDS = tuple(relation.word for relation in RELATIONS)
+MEANINGS = {relation.word: relation.means for relation in RELATIONS}
 INTERCHANGEABLE = ("identical", "rounded", "close")
 """Those of models that one of them represents."""
 
@@ -100,13 +193,14 @@ def judged(
     parameters that are equal or rounded, and no constants.
     """
     with np.errstate(invalid="ignore"):
-        conditions = [
-            whole & (changed == 0) & (rounded == 0),
-            whole & (changed == 0),
-            (equal_share >= SAME_SHARE) | ((2 * changed <= tensors) & (equal_share >= SAME_LEAST)),
-            comparable & one_run,
-            comparable & whole & (worst <= close),
-            comparable & (correlation > null),
-            comparable,
-        ]
-    return np.select(conditions, range(len(conditions)), len(conditions)).astype(np.int8)
+        conditions = {
+            "identical": whole & (changed == 0) & (rounded == 0),
+            "rounded": whole & (changed == 0),
+            "same_but": (equal_share >= SAME_SHARE) | ((2 * changed <= tensors) & (equal_share >= SAME_LEAST)),
+            "same_run": comparable & one_run,
+            "close": comparable & whole & (worst <= close),
+            "related": comparable & (correlation > null),
+            "strangers": comparable,
+        }
+    places = [WORDS.index(word) for word in conditions]
+    return np.select(list(conditions.values()), places, WORDS.index("not_comparable")).astype(np.int8)

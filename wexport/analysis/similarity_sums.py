@@ -14,7 +14,7 @@ from wexport.analysis.cosines import Block, Floats, Rows, correlations, pairwise
 from wexport.analysis.matching import METHODS, Method
 
 NAMED = 3
-"""Slots that differ, of which so many are named."""
+"""Slots that differ, of which this many are named."""
 _LEAST_VALUES = 3
 """Values from which on a matrix has a correlation that chance does not make 1."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import click
@@ -28,6 +27,8 @@ def write(folder: Path, *, overwrite: bool = False) -> list[str]:
 
     overwrite: replace files of their names. Raises UsageError if the folder holds others of their names without it.
     """
+    from importlib import resources  # it imports much
+
     with resources.as_file(resources.files("wexport") / "examples") as examples:
         names = sorted(path.relative_to(examples).as_posix() for path in examples.rglob("*") if path.is_file())
         due = [name for name in names if not _is_same(folder / name, examples / name)]

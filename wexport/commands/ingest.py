@@ -83,6 +83,9 @@ def ingest(paths: tuple[str, ...], out: str, quiet: bool, **options: Any) -> Non
 @contextlib.contextmanager
 def reading(*, quiet: bool = False) -> Iterator[Callable[[ModelResult, int, int], None]]:
     """What `ingest` calls as files end, with a bar for it while it is entered."""
+    from wexport.ingestion.reading import prepare
+
+    prepare()  # a bar is a thread
     with progress("reading", quiet=quiet) as shown:
         yield lambda result, done, total: shown(done, total, result.model)
 
@@ -112,10 +115,10 @@ def _summary(result: IngestResult) -> None:
     counts = {
         status: len(result.with_status(status)) for status in ("failed", "partial", "empty", "unchanged", "skipped")
     }
-    told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    statuses = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
     read = len(result.with_status("ok", "partial", "empty"))
-    print(f"{read:,} of {len(models):,} models read in {result.seconds:.1f} s{f' ({told})' if told else ''}")
-    runs = series.told([(model.run, model.step) for model in models if model.status != "failed"])
+    print(f"{read:,} of {len(models):,} models read in {result.seconds:.1f} s{f' ({statuses})' if statuses else ''}")
+    runs = series.describe([(model.run, model.step) for model in models if model.status != "failed"])
     for run in runs[:SHOWN_RUNS]:
         print(f"run {text.safe(run)}")
     if len(runs) > SHOWN_RUNS:

@@ -62,7 +62,7 @@ def _draw(
     from wexport.plot.figures import figure, place, save
 
     place(out, [*table_inputs(table), *options.get("metrics", ())], overwrite=overwrite)
-    save(figure(kind, table, size=size, told=say, **options), out, overwrite=overwrite, dpi=dpi)
+    save(figure(kind, table, size=size, notify=say, **options), out, overwrite=overwrite, dpi=dpi)
     say(f"wrote {out}")
 
 

@@ -62,6 +62,6 @@ def _lines(plugin: PluginSummary) -> list[tuple[str, str, str]]:
     lines = [("reader", name, reads) for name, reads, _ in plugin.readers]
     lines += [("statistic", name, doc) for name, _, doc in plugin.statistics]
     lines += [("query", query.name, query.question) for query in plugin.queries]
-    told = {"wexport_readers", "wexport_statistics", "wexport_queries"}
-    lines += [("hook", hook, "") for hook in plugin.hooks if hook not in told]
+    listed = {"wexport_readers", "wexport_statistics", "wexport_queries"}
+    lines += [("hook", hook, "") for hook in plugin.hooks if hook not in listed]
     return lines or [("", "", "nothing on this machine")]

@@ -15,7 +15,7 @@ from wexport.files import outputs
 
 
 class _Asking(click.Command):
-    """SQL that begins with a comment, as the library's own, is no option."""
+    """SQL that begins with a comment, as the library's own, is not an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [f"\n{text}" if re.match(r"--\s", text) else text for text in args])

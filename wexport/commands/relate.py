@@ -12,6 +12,7 @@ import click
 from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, say, weights_options
 
 if TYPE_CHECKING:
+    from wexport.relating.averaging import Averages
     from wexport.relating.results import Kinship
 
 
@@ -27,8 +28,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows that the table format shows; 0 for all.",
 )
+@click.option(
+    "--averages",
+    is_flag=True,
+    help="Tell instead which models are averages of others; PATHS may then be one table.",
+)
 @weights_options
-def relate(paths: tuple[str, ...], form: str, rows: int, **options: Any) -> None:
+def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, **options: Any) -> None:
     """Tell which models are the same function, related, or strangers.
 
     PATHS are model files or folders; every pair is compared. Hidden units are put into one order first, as far as the
@@ -37,13 +43,17 @@ def relate(paths: tuple[str, ...], form: str, rows: int, **options: Any) -> None
     The exit code is 0, or 1 if a file could not be read and the others were, 2 for wrong usage, 3 if fewer than two
     models could be read.
     """
+    if averages:
+        _averages(paths, form, rows, options)
+    from wexport.analysis.relations import WORDS
     from wexport.relating.relate import relate as run
-    from wexport.relating.results import WORDS
 
     found = run(paths, **options)
     for name, reason, hint in found.failed:
         say(f"warning: {name}: {reason}" + (f" ({hint})" if hint else ""))
-    pairs = sorted(found.pairs, key=lambda pair: list(WORDS).index(pair.relation))
+    pairs = sorted(
+        found.pairs, key=lambda pair: (WORDS.index(pair.relation), -(pair.aligned_similarity or pair.similarity or 0))
+    )
     if form == "json":
         print(json.dumps([asdict(pair) for pair in pairs], indent=1))
     else:
@@ -51,8 +61,47 @@ def relate(paths: tuple[str, ...], form: str, rows: int, **options: Any) -> None
     sys.exit(EXIT_SOME_FAILED if found.failed else 0)
 
 
+def _averages(paths: tuple[str, ...], form: str, rows: int, options: dict[str, Any]) -> None:
+    from wexport.relating.averaging import averages as run
+
+    told = run(paths, **options)
+    for name, reason, hint in told.failed:
+        say(f"warning: {name}: {reason}" + (f" ({hint})" if hint else ""))
+    if form == "json":
+        print(json.dumps([asdict(each) for each in told.found], indent=1))
+    else:
+        _print_averages(told, form, rows)
+    sys.exit(EXIT_SOME_FAILED if told.failed else 0)
+
+
+def _print_averages(told: Averages, form: str, rows: int) -> None:
+    from wexport.terminal import tables
+
+    if not told.found and form == "table":
+        print(f"none of {told.compared:,} models is an average of others of its architecture")
+        return
+    shown = told.found[:rows] if rows and form == "table" else told.found
+    columns = ["model", "average of", "residual", "unexplained", "by chance", "rank", "values"]
+    cells = [
+        [
+            each.model,
+            " + ".join(f"{share:.6g} {part}" for part, share in zip(each.parts, each.coefficients, strict=True))
+            or each.reason,
+            *(f"{figure:.2g}" for figure in (each.residual, each.unexplained, each.chance)),
+            each.rank,
+            each.values,
+        ]
+        for each in shown
+    ]
+    tables.show(columns, cells, form, last=["values", "rank", "residual"])
+    if form == "table":
+        if len(shown) < len(told.found):
+            print(f"... and {len(told.found) - len(shown):,} more (--rows 0 shows all)")
+        print("residual: length of what is left over, by the model's; unexplained: by the distance to the nearest part")
+
+
 def _print(pairs: list[Kinship], form: str, rows: int) -> None:
-    from wexport.relating.results import WORDS
+    from wexport.analysis.relations import MEANINGS
     from wexport.terminal import tables
     from wexport.terminal.text import safe
 
@@ -63,14 +112,18 @@ def _print(pairs: list[Kinship], form: str, rows: int) -> None:
         return
     shown = pairs[:rows] if rows and form == "table" else pairs
     columns = ["a", "b", "relation", "similarity", "aligned", "by chance", "p (trained apart)"]
-    tables.show(columns, [_row(pair) for pair in shown], form)
+    tables.show(columns, [_row(pair) for pair in shown], form, last=columns[-1:])
     if len(shown) < len(pairs):
         print(f"... and {len(pairs) - len(shown):,} more pairs (--rows 0 shows all)")
     for word in dict.fromkeys(pair.relation for pair in shown):
-        print(f"{word}: {WORDS[word]}")
+        print(f"{word}: {MEANINGS[word]}")
     if len(shown) == 1:
         for line in shown[0].evidence:
             print(safe(line))
+        if shown[0].confidence:
+            print(f"confidence: {shown[0].confidence}")
+        if shown[0].earlier:
+            print(safe(f"came first: {shown[0].earlier}"))
         if shown[0].differs:
             more = f", and {len(shown[0].differs) - 5} more" if len(shown[0].differs) > 5 else ""
             print(safe(f"differ: {', '.join(shown[0].differs[:5])}{more}"))

@@ -29,10 +29,10 @@ HELD_BYTES = 24 << 20
 
 
 def value_dtype(tensor: Tensor) -> np.dtype[Any]:
-    """The NumPy type of a tensor's values; raises PluginError for one that is no number."""
+    """The NumPy type of a tensor's values; raises PluginError for one that is not a number."""
     dtype = dtype_named(tensor.value_dtype or tensor.dtype)
     if dtype is None:
-        raise PluginError(f"{tensor.name}: {tensor.dtype} is no type that values are compared in")
+        raise PluginError(f"{tensor.name}: {tensor.dtype} is not a type that values are compared in")
     return dtype
 
 

@@ -58,7 +58,7 @@ class FileComparison:
                 a = _opened(one, self._plugins, self._setup.reader)
                 yield At(f"opening {task.b}")
                 b = _opened(other, self._plugins, self._setup.reader)
-                yield FilesOpened(a.said, b.said, notes.of_files(a.said, b.said))
+                yield FilesOpened(a.shown, b.shown, notes.of_files(a.shown, b.shown))
                 yield from _compared(a, b, task)
         except WexportError as error:
             yield Failed(str(error), error.hint)
@@ -74,7 +74,7 @@ class FileComparison:
 class _File:
     """An open file: its tensors, and what matching and people see of them."""
 
-    said: FileSide
+    shown: FileSide
     tensors: list[Tensor]
     places: list[Place]
     sides: list[TensorSide]
@@ -98,7 +98,7 @@ def _opened(source: Source, plugins: plugin_host.Plugins, forced: str | None) ->
         )
         for index, (side, tensor) in enumerate(zip(sides, tensors, strict=True))
     ]
-    said = FileSide(
+    shown = FileSide(
         path=source.path,
         reader=reader.name,
         format=model.format,
@@ -110,7 +110,7 @@ def _opened(source: Source, plugins: plugin_host.Plugins, forced: str | None) ->
         problems=tuple(skipped for skipped in model.skipped if skipped.problem),
         notes=tuple(plugins.notes),
     )
-    return _File(said, tensors, places, sides)
+    return _File(shown, tensors, places, sides)
 
 
 def _side(tensor: Tensor, slot: str) -> TensorSide:
@@ -178,10 +178,10 @@ def _compared(a: _File, b: _File, task: DiffTask) -> Iterator[At | Edits | Tenso
     if not _same_architecture(a, b):
         for file in (a, b):
             for number, tensor in enumerate(file.tensors):
-                yield At(f"reading {file.sides[number].name} of {file.said.path}")
+                yield At(f"reading {file.sides[number].name} of {file.shown.path}")
                 file.places[number] = _with_content(file.places[number], tensor)
     found = align(a.places, b.places)
-    yield Edits(edits.told(a.sides, b.sides, found))
+    yield Edits(edits.describe(a.sides, b.sides, found))
     for pair in found.pairs:
         one, other = a.sides[pair.left], b.sides[pair.right]
         yield At(f"comparing {one.name}")
@@ -198,8 +198,8 @@ def _pair(one: Tensor, other: Tensor, a: TensorSide, b: TensorSide, pair: Match,
     except Exception as error:  # a reader may raise anything: the other tensors are still worth comparing
         detail = str(error) if isinstance(error, WexportError) else f"{type(error).__name__}: {error}"
         return TensorDiff(status=NOT_COMPARED, a=a, b=b, detail=printable(detail), **by)
-    said = notes.of_tensors(one, other)
-    return TensorDiff(status=change.status, a=a, b=b, change=change, detail=change.detail, notes=said, **by)
+    shown = notes.of_tensors(one, other)
+    return TensorDiff(status=change.status, a=a, b=b, change=change, detail=change.detail, notes=shown, **by)
 
 
 def _change(one: Tensor, other: Tensor, task: DiffTask) -> Change:

@@ -107,14 +107,14 @@ class Diff(Tabular):
     def summary(self) -> str:
         """One sentence, such as "different: 12 tensors identical, 3 changed, 1 only in b"."""
         counts = self.counts
-        told = [f"{counts[status]:,} {words}" for status, words in _WORDS.items() if counts[status]]
-        count, _, rest = (told or ["0 compared"])[0].partition(" ")
-        told[:1] = [f"{count} {'tensor' if count == '1' else 'tensors'} {rest}"]
+        parts = [f"{counts[status]:,} {words}" for status, words in _WORDS.items() if counts[status]]
+        count, _, rest = (parts or ["0 compared"])[0].partition(" ")
+        parts[:1] = [f"{count} {'tensor' if count == '1' else 'tensors'} {rest}"]
         if problems := len(self.a.problems) + len(self.b.problems):
-            told.append(f"{problems:,} that could not be read")
+            parts.append(f"{problems:,} that could not be read")
         methods = Counter(each.method for each in self.tensors if each.method)
         by = [f"{methods[key]:,} by {words}" for key, words in _METHODS.items() if methods[key]]
-        return f"{'same' if self.same else 'different'}: {', '.join(told)}" + (
+        return f"{'same' if self.same else 'different'}: {', '.join(parts)}" + (
             f" (matched {', '.join(by)})" if by else ""
         )
 
@@ -226,7 +226,7 @@ def _collected(
             elif isinstance(event.value, FilesOpened):
                 opened = event.value
             elif isinstance(event.value, Edits):
-                edits = event.value.told
+                edits = event.value.described
             else:
                 tensors.append(event.value)
     assert opened is not None

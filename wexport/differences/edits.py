@@ -9,7 +9,7 @@ from wexport.analysis.matching import Alignment
 from wexport.differences.results import TensorSide
 
 
-def told(a: Sequence[TensorSide], b: Sequence[TensorSide], found: Alignment) -> tuple[str, ...]:
+def describe(a: Sequence[TensorSide], b: Sequence[TensorSide], found: Alignment) -> tuple[str, ...]:
     """A sentence a layer, in the order of the models; layers are told by the names of their tensors."""
     pairs = [*found.pairs, *found.reshaped, *found.repeats]
     unsure = [{n for group in found.ambiguous for n in group[side]} for side in (0, 1)]

@@ -1,4 +1,4 @@
-"""What differs between two files and is no value: versions, trainable flags, layers' configs. Notes, never findings."""
+"""What differs between two files and is not a value: versions, trainable flags, layers' configs. No findings."""
 
 from __future__ import annotations
 

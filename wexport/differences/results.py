@@ -25,7 +25,7 @@ STATUSES = (
 )
 """Every status, what needs looking at first."""
 SAME = frozenset({IDENTICAL, OTHER_DTYPE, WITHIN, REPEATED})
-"""Those that are no difference of values."""
+"""Those that are not a difference of values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class FileSide:
 class Edits:
     """Layers that were put in, left out or made wider, in words."""
 
-    told: tuple[str, ...]
+    described: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,14 +143,14 @@ def _refuse_more_than_one(source: Source, file: zipfile.ZipFile) -> None:
         several = source.head.startswith(SIGNATURES[0])
         raise ReadError(
             f"{source.path}: holds {'several archives, of which the last begins' if several else 'an archive'} at byte "
-            f"{first:,}, behind what is no part of it",
-            hint="files that were joined are no model; cut them apart, or save the model again",
+            f"{first:,}, behind what is not part of it",
+            hint="files that were joined are not a model; cut them apart, or save the model again",
         )
     tail = source.read_at(max(0, source.size - _END_BYTES - 0xFFFF), _END_BYTES + 0xFFFF)
     end = tail.rfind(SIGNATURES[1])
     behind = tail[end + _END_BYTES + int.from_bytes(tail[end + 20 : end + 22], "little") :] if end >= 0 else b""
     if behind.strip(b"\0"):
         raise ReadError(
-            f"{source.path}: the last {len(behind):,} bytes stand behind its archive and are no part of it",
-            hint="files that were joined are no model; cut them apart, or save the model again",
+            f"{source.path}: the last {len(behind):,} bytes stand behind its archive and are not part of it",
+            hint="files that were joined are not a model; cut them apart, or save the model again",
         )

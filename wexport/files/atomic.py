@@ -35,7 +35,7 @@ class Partial:
         """Raises OSError if none can be made beside the target."""
         self.target = real(target)
         while True:
-            self.path, self.file = _beside(self.target)
+            self.path, self.file = _temporary_file(self.target)
             if _locked(self.file) and _is_at(self.file, self.path):
                 break
             self.file.close()  # a sweeper was quicker, and removed it
@@ -117,7 +117,7 @@ def _remove_if_left(path: Path) -> None:
     path.unlink()  # Windows: refused while another has it open
 
 
-def _beside(target: Path) -> tuple[Path, IO[bytes]]:
+def _temporary_file(target: Path) -> tuple[Path, IO[bytes]]:
     begins = os.fsdecode(os.fsencode(target.name)[:_NAME_BYTES])
     handle, name = tempfile.mkstemp(prefix=f".{begins}.", suffix=SUFFIX, dir=target.parent)
     return Path(name), os.fdopen(handle, "wb")

@@ -113,7 +113,7 @@ def _check(out: PathLike, kind: Kind, inputs: frozenset[tuple[int, int]], overwr
         raise kind.error(f"{out}: is read, and an output is never an input", hint=other)
     if is_stream(target):
         if not kind.streams or not (stat.S_ISFIFO(there.st_mode) or stat.S_ISCHR(there.st_mode)):
-            raise kind.error(f"{out}: is no file, and {kind.words} cannot be written into it", hint=other)
+            raise kind.error(f"{out}: is not a file, and {kind.words} cannot be written into it", hint=other)
     elif not overwrite and not kind.ours(target):
         raise kind.error(
             f"{out}: exists already, and is no {kind.words.partition(' ')[2]} that wexport wrote",
@@ -129,7 +129,7 @@ def _check_place(target: Path, kind: Kind, other: str) -> None:
         what = f"cannot be written: the folder {folder} does not exist"
         raise kind.error(f"{target}: {what}", hint=f"make it, or {other}")
     if target.name in ("", ".", ".."):
-        raise kind.error(f"{target}: is no name of a file", hint=other)
+        raise kind.error(f"{target}: is not a name of a file", hint=other)
 
 
 def _reason(error: OSError | ValueError) -> str:
@@ -159,7 +159,7 @@ def _tail(path: Path) -> bytes:
 
 
 def _parquet_keys(path: Path) -> set[bytes]:
-    """The keys of a Parquet file's own metadata; none for what is no Parquet file."""
+    """The keys of a Parquet file's own metadata; none for what is not a Parquet file."""
     if _head(path, 4) != b"PAR1":
         return set()
     import pyarrow as pa

@@ -43,7 +43,7 @@ def read_index(path: Path) -> dict[str, str]:
     """The file of each tensor: a plain name, of a file in the folder of the index, and of the suffix in its name.
 
     Raises BudgetError for an index of more than 64 MiB or 10,000 files, HostileFileError for one that names others,
-    ReadError for what is no index.
+    ReadError for what is not an index.
     """
     found = _weight_map(path)
     suffix = ".weights.h5" if path.name.endswith(KERAS) else Path(path.name.removesuffix(SUFFIX)).suffix
@@ -73,7 +73,7 @@ def _weight_map(path: Path) -> dict[str, str]:
         raise ReadError(f"{path}: cannot be opened: {error.strerror}", hint="check its permissions") from None
     except (ValueError, RecursionError) as error:
         raise ReadError(
-            f"{path}: is no index of a sharded model: {str(error)[:200]}", hint="copy or save it again"
+            f"{path}: is not an index of a sharded model: {str(error)[:200]}", hint="copy or save it again"
         ) from None
     found: Any = index.get("weight_map") if isinstance(index, dict) else None
     if isinstance(found, dict) and path.name.endswith(KERAS):
@@ -86,7 +86,7 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 
 def parts(path: Path) -> list[Path]:
-    """The files that an index names, in the order of their names; none for a file that is no index, or not read."""
+    """The files that an index names, in the order of their names; none for a file that is not an index, or not read."""
     if path.name.endswith(CHECKPOINT_SUFFIX):
         return _checkpoint_parts(path)
     if path.name == DISTRIBUTED:
@@ -100,7 +100,7 @@ def parts(path: Path) -> list[Path]:
 
 
 def checkpoint_part(path: Path, number: int, count: int) -> Path:
-    """The data file of a checkpoint of TensorFlow's with this number, from 0, of so many. path: of the index."""
+    """The data file of a checkpoint of TensorFlow's with this number, from 0, of this many. path: of the index."""
     return path.with_name(f"{path.name.removesuffix(CHECKPOINT_SUFFIX)}.data-{number:05}-of-{count:05}")
 
 

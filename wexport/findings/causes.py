@@ -66,10 +66,10 @@ def _of_model(findings: Sequence[Finding], own: Collection[str]) -> list[Finding
         if follows is None:
             kept.append(each)
             continue
-        told = ", ".join(
+        reasons = ", ".join(
             f"{count} {name}" for name, count in sorted(follows.items(), key=lambda item: (-item[1], item[0]))
         )
-        kept.append(replace(each, seen=f"{each.seen}; with it: {told}", explains=follows.total()))
+        kept.append(replace(each, seen=f"{each.seen}; with it: {reasons}", explains=follows.total()))
     return kept
 
 

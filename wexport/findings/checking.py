@@ -209,7 +209,7 @@ def _findings(answer: pa.Table, query: str) -> list[Finding]:
             continue
         if row["severity"] not in SEVERITIES:
             raise UsageError(
-                f"{query}: {row['severity']!r} is no severity",
+                f"{query}: {row['severity']!r} is not a severity",
                 hint=f"there are {', '.join(SEVERITIES)}, and NULL for none",
             )
         place = row.get("slot") if row.get("slot") is not None else row.get("layer")

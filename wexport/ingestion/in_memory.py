@@ -92,15 +92,17 @@ def place_of(
 ) -> dict[str, Any]:
     """The columns that say where a model belongs; run and step are from its name where they are not given.
 
-    Raises UsageError for a run that is no text, a step that is no whole number, and a source that is not there.
+    Raises UsageError for a run that is not text, a step that is not a whole number, and a source that is not there.
     """
     (place,) = series.series([name], None if options.series is None else series.series_pattern(options.series))
     if run is not None and not isinstance(run, str):
-        raise UsageError(f"run {run!r} is no text", hint='run="first" names the series that the model belongs to')
+        raise UsageError(f"run {run!r} is not text", hint='run="first" names the series that the model belongs to')
     try:
         number = place[1] if step is None else operator.index(step)
     except TypeError:
-        raise UsageError(f"step {step!r} is no whole number", hint="step=3 is the third checkpoint of a run") from None
+        raise UsageError(
+            f"step {step!r} is not a whole number", hint="step=3 is the third checkpoint of a run"
+        ) from None
     found = {"model": name, "run": place[0] if run is None else text.printable(run), "step": number}
     if source is None:
         return {**found, "source": None, "source_bytes": None}

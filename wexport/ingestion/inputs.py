@@ -24,7 +24,7 @@ _GLOB = re.compile(r"[*?\[]")
 class Input:
     """A file to read.
 
-    named: the user named it (or a pattern that matches it); False if it was met in a folder, where what is no model
+    named: the user named it (or a pattern that matches it); False if it was met in a folder, where what is not a model
     is passed over. part: which of several models in it, as in `checkpoint.pt#model_ema`; None for all there is.
     unread: why it is a folder whose files cannot be listed; empty for a file.
     """
@@ -46,14 +46,14 @@ def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
     Files that an index among them names are parts of that model and left out, see `shards`.
 
     Raises UsageError for a path that does not exist, a pattern that matches nothing, a folder without files where there
-    are none besides, and what is no path.
+    are none besides, and what is not a path.
     """
     found: dict[tuple[str, str | None], Input] = {}
     arguments = list(arguments)
     for argument in arguments:
         if not isinstance(argument, (str, os.PathLike)):
             raise UsageError(
-                f"something of type {type(argument).__name__} is no path",
+                f"something of type {type(argument).__name__} is not a path",
                 hint="name files; a model in memory is given by itself",
             )
         for item in _expand_one(os.fspath(argument)):

@@ -31,7 +31,7 @@ def known_names(target: Path) -> dict[str, str]:
     try:
         return stored.model_names(target)
     except (TableError, OSError, ValueError):
-        return {}  # what is no table is told when it is to be written
+        return {}  # what is not a table is told when it is to be written
 
 
 def find(target: Path, results: Sequence[ModelResult], *, prune: bool) -> tuple[LeftOver, ...]:

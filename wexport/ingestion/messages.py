@@ -49,7 +49,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The file cannot be read. foreign: it is no model, and nobody said that it was."""
+    """The file cannot be read. foreign: it is not a model, and nobody said that it was."""
 
     reason: str
     hint: str = ""

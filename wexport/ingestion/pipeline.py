@@ -106,7 +106,7 @@ def ingest(
     timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
         its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
     memory: bytes that reading one file may take; None is 112 MiB, and 16 for each of its own, up to 256 MiB more.
-    overwrite: replace a file at `out` that is no table of wexport's, too; never one that is read.
+    overwrite: replace a file at `out` that is not a table of wexport's, too; never one that is read.
     progress: called as each file ends.
 
     Returns how each file ended. A file that cannot be read costs nothing else. If none can be read, nothing is
@@ -249,7 +249,7 @@ def _ingest_model(
 
 
 def _is_output(item: Input, target: Path, folder: bool) -> bool:
-    """The table itself, met again in the folder that is read, is no input."""
+    """The table itself, met again in the folder that is read, is not an input."""
     if item.named:
         return False
     path = Path(os.path.realpath(item.path))

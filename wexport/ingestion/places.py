@@ -23,7 +23,7 @@ def is_folder(out: PathLike) -> bool:
 
 
 def claim(out: PathLike, models: Sequence[str], read: Iterable[PathLike], *, overwrite: bool = False) -> None:
-    """Refuse a table that would be written over what is read, or over what is no table of wexport's.
+    """Refuse a table that would be written over what is read, or over what is not a table of wexport's.
 
     models: their names. read: all files that are read. Raises TableError.
     """

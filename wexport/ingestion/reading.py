@@ -32,11 +32,11 @@ thousands of tensors takes many times its length as objects.
 """
 MAX_SHARES = 16
 BASE_SECONDS, SECOND_BYTES = 30.0, 10_000_000
-"""What a file may take by default: so many seconds, and one more for each so many bytes on disk."""
+"""What a file may take by default: this many seconds, and one more for each this many bytes on disk."""
 DENSE_BYTES, DENSE_SECOND_BYTES = 32 << 20, 40_000
-"""Of its first so many bytes, one more second for each so many: they may be tens of thousands of tensors."""
+"""Of its first this many bytes, one more second for each this many: they may be tens of thousands of tensors."""
 QUIET_SECONDS, QUIET_BYTES = 5.0, 1_000_000
-"""How long a child may work without a word, and one more second for each so many of a file's first bytes."""
+"""How long a child may work without a word, and one more second for each this many of a file's first bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class ModelResult:
         part is up to date); "skipped" (met in a folder, and no model).
         aliases: tensors that are second names of others, and the first names.
     failure: "crashed", "killed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
-    problems: what could not be read though it should be. left_out: the names of what is no tensor of the model, by what
+    problems: what could not be read though it should be. left_out: the names of what is no part of the model, by what
         it is; left_out_bytes: of the numbers in these, as far as known.
     run, step: the series that it is a checkpoint of, and its place there, see `ingestion.series`.
     stamp: its files as they were before it was read. changed: whether they were others afterwards.
@@ -143,7 +143,7 @@ class ModelResult:
 
 OPTIMIZER = "optimizer state"
 RUN_STATES = frozenset({OPTIMIZER, "state of random generators", "state of a scheduler", "arguments of a training run"})
-"""What readers call what a training run leaves beside its models, and what is no model on its own."""
+"""What readers call what a training run leaves beside its models, and what is not a model on its own."""
 
 Work = list[tuple[Input, ModelResult]]
 
@@ -172,6 +172,11 @@ def _worker(setup: Setup) -> tuple[tuple[PluginSummary, ...], child.Work]:
     return worker.plugins(), worker.measure
 
 
+def prepare() -> None:
+    """Begin to load what children that measure files need; for `ingest` on the command line, before threads begin."""
+    child.prepare(_worker)
+
+
 def more_memory(task: FileTask) -> int:
     """What a file may take besides what any may: it grows with what is there."""
     return min(MOST_MEMORY, MORE_MEMORY * _size(task.path, on_disk=True))
@@ -187,7 +192,7 @@ class Readers:
         self._options = options
         self._jobs = _job_count(options.jobs)
         self._pool = self._new_pool()
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
         self._pool.warm(files)
 
     def _new_pool(self) -> pool.Pool:
@@ -283,8 +288,8 @@ class Readers:
 
     def _first_time(self, notes: Sequence[str]) -> list[str]:
         """Those of which nothing alike was told in this run: what stands before the colon says whose fault it is."""
-        new = {note.partition(":")[0]: note for note in notes if note.partition(":")[0] not in self._told}
-        self._told |= new.keys()
+        new = {note.partition(":")[0]: note for note in notes if note.partition(":")[0] not in self._noted}
+        self._noted |= new.keys()
         return list(new.values())
 
     def _budget(self, task: FileTask) -> tuple[Path, float]:

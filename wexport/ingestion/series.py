@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from wexport.errors import UsageError
 
 Place = tuple[str | None, int | None]
-"""(run, step); (None, None) for what is no checkpoint."""
+"""(run, step); (None, None) for what is not a checkpoint."""
 
 # A checkpoint's number stands behind a word that says so. `n_steps_10` and `epochs_2` are hyperparameters: a number of
 # something, not a place in it.
@@ -136,11 +136,11 @@ def _run(before: Sequence[str], name: str, after: Sequence[str]) -> str:
 
 
 def series_pattern(text: str) -> re.Pattern[str]:
-    """Compiles what `--series` was given; raises UsageError if it is no regular expression with a group `step`."""
+    """Compiles what `--series` was given; raises UsageError if it is not a regular expression with a group `step`."""
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UsageError(f"--series {text!r} is no regular expression: {error}") from None
+        raise UsageError(f"--series {text!r} is not a regular expression: {error}") from None
     if "step" not in pattern.groupindex:
         raise UsageError(
             f"--series {text!r} has no group named step", hint=r"e.g. --series '(?P<run>.*)_(?P<step>\d+)'"
@@ -148,7 +148,7 @@ def series_pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def told(places: Sequence[Place]) -> list[str]:
+def describe(places: Sequence[Place]) -> list[str]:
     """The runs that were seen, in words, the longest first."""
     runs: dict[str, list[int]] = defaultdict(list)
     for run, step in places:

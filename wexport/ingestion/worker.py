@@ -130,9 +130,9 @@ def row_of(
         "kind": tensor.kind,
         "tensor": printable(tensor.name),
         "format": model.format,
-        "framework": _said(model.framework),
-        "framework_version": _said(model.framework_version),
-        "backend": _said(model.backend),
+        "framework": _or_none(model.framework),
+        "framework_version": _or_none(model.framework_version),
+        "backend": _or_none(model.backend),
         "unit_axes": layout.unit_axes if layout and layout.unit_axes else None,
         **{name: getattr(figures, name) for name in figures.__dataclass_fields__},
     }
@@ -166,7 +166,7 @@ def _config(config: Mapping[str, Any] | None) -> str | None:
     return text if len(text) <= MAX_CONFIG_BYTES else None
 
 
-def _said(text: str | None) -> str | None:
+def _or_none(text: str | None) -> str | None:
     return None if text is None else printable(text)[:200]
 
 

@@ -34,7 +34,7 @@ class FindingKind:
 
 _ALL = (
     FindingKind(
-        "health", "nan", "error", "values that are no numbers", "one value",
+        "health", "nan", "error", "values that are not numbers", "one value",
         "return to an earlier checkpoint, and clip gradients or lower the learning rate",
     ),
     FindingKind(
@@ -101,7 +101,7 @@ _ALL = (
     ),
     FindingKind(
         "normalisation", "negative_variance", "error",
-        "a moving variance below 0, whose root is no number",
+        "a moving variance below 0, whose root is not a number",
         "a variance below -1e-6",
         "see how it was converted, or return to an earlier checkpoint",
     ),
@@ -237,7 +237,7 @@ _ALL = (
         "see which words the data hold; leave out those that it never does",
     ),
     FindingKind(
-        "outputs", "nan", "error", "outputs that are no numbers", "one value", "look at the first layer that has any",
+        "outputs", "nan", "error", "outputs that are not numbers", "one value", "look at the first layer that has any",
     ),
     FindingKind(
         "outputs", "inf", "error", "infinite outputs", "one value", "look at the first layer that has any",
@@ -256,7 +256,7 @@ _ALL = (
         "see whether they are saturated; rescale the inputs",
     ),
     FindingKind(
-        "gradients", "nan", "error", "gradients that are no numbers", "one value",
+        "gradients", "nan", "error", "gradients that are not numbers", "one value",
         "look for NaN in the outputs and the loss",
     ),
     FindingKind("gradients", "inf", "error", "infinite gradients", "one value", "clip gradients (clipnorm=1)"),

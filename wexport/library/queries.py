@@ -32,7 +32,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """The queries in the order in which they are listed."""
 VIEWS = "views"
-"""The folder of the views and macros that the queries read; they are no queries."""
+"""The folder of the views and macros that the queries read; they are not queries."""
 
 _TITLE = re.compile(r"-- (?P<name>[a-z][a-z0-9_]*): (?P<question>.+)")
 _PARAMETER = re.compile(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ReadAt = Callable[[int, int], bytes]
-"""Given an offset and a count, up to so many bytes; fewer only where there are no more."""
+"""Given an offset and a count, up to this many bytes; fewer only where there are no more."""
 
 
 def of_bytes(read_at: ReadAt, offset: int, dtype: np.dtype[Any], size: int, where: str) -> Chunks:
@@ -46,7 +46,7 @@ def of_bytes(read_at: ReadAt, offset: int, dtype: np.dtype[Any], size: int, wher
 
 
 def in_rows(chunks: Chunks, length: int, rows: int) -> Iterator[NDArray[Any]]:
-    """Values as blocks of whole rows of this length, so many rows at a time but for the last.
+    """Values as blocks of whole rows of this length, this many rows at a time but for the last.
 
     Raises ReadError where the values end within a row.
     """

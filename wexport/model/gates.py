@@ -95,7 +95,7 @@ def gates(layer_class: str | None) -> tuple[str, ...]:
 
 
 def kind_of_blocks(count: int | None) -> RecurrentKind | None:
-    """The kind whose kernels have so many blocks along the last axis, a block a gate; None if none has.
+    """The kind whose kernels have this many blocks along the last axis, a block a gate; None if none has.
 
     >>> kind_of_blocks(4).name, kind_of_blocks(3).name, kind_of_blocks(1).name
     ('LSTM', 'GRU', 'SimpleRNN')

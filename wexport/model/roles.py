@@ -20,7 +20,7 @@ class Role:
     """What a tensor does in its layer.
 
     name: the word, Keras 3's. doc: what it is.
-    trained: False for what is counted or averaged while training, not trained: it is no part of similarity and drift.
+    trained: False for what is counted or averaged while training, not trained: it is not part of similarity and drift.
     kernel: True for what holds the bulk of a layer's weights. Others may rightly be zero or constant, so that the
         health of kernels alone is judged.
     gated: whether a layer with gates has one block of it for each gate.

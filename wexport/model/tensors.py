@@ -158,7 +158,7 @@ class Skipped:
 
     what: a short class of things, the same for alike ones ("string", "compound", "external link").
     name: the path inside the file.
-    problem: True if it should have been readable and the user should hear of it; False if it is no tensor of a model.
+    problem: True if it should have been readable and the user should hear of it; False if no tensor of a model.
     detail: why, in words.
     size: bytes of numbers that it holds, as they are stored; 0 where it holds none or nobody knows.
     """
@@ -204,7 +204,7 @@ class Reader:
         side effects. 0.5 is "this container, nothing special about it"; 0.9 is "written by the very framework".
     open: the model in a source. Tensors are lazy: values are read only through `Tensor.chunks`.
     suffixes: name endings this format goes by. They never decide; in a folder they tell what should have been
-        readable from what is no model at all.
+        readable from what is not a model at all.
     """
 
     name: str

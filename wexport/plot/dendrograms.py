@@ -24,7 +24,7 @@ class Merge:
 def average_linkage(distance: Floats) -> list[Merge]:
     """Average linkage (UPGMA: Sokal and Michener, 1958) of a symmetric matrix of distances.
 
-    NaN is no distance: the distance of two clusters is the mean over the pairs that have one, and clusters of which
+    NaN is not a distance: the distance of two clusters is the mean over the pairs that have one, and clusters of which
     no pair has one are not merged, so that there may be several trees.
     """
     count = len(distance)

@@ -48,13 +48,13 @@ def figure(
     *,
     size: tuple[float, float] | None = None,
     kinds: Sequence[str] = (),
-    told: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
     dark: bool = False,
     **options: Any,
 ) -> Figure:
     """A whole figure of a kind. size: width and height in inches. options: as of the kind's function, but `ax`.
 
-    What is left open, such as the slot, is chosen from the table; `told` is called with what was chosen and why. dark:
+    What is left open, such as the slot, is chosen from the table; `notify` is called with what was chosen and why. dark:
     light on dark.
 
     kinds: ["activation"] or ["gradient"] draws outputs or gradients of models that were run; an open session has been
@@ -73,15 +73,15 @@ def figure(
             raise UsageError("an open session is of some kinds already", hint="Session(table, kinds=['gradient'])")
         if "kinds" not in inspect.signature(getattr(module, name)).parameters:
             with Session(table, kinds=kinds) as session:
-                return figure(kind, session, size=size, told=told, dark=dark, **options)
+                return figure(kind, session, size=size, notify=notify, dark=dark, **options)
         options["kinds"] = kinds  # it opens a session of its own
     if dark:
         with style.dark():
-            return figure(kind, table, size=size, told=told, **options)
+            return figure(kind, table, size=size, notify=notify, **options)
     choice = choices.complete(kind, table, options)
     options = choice.options
-    if choice.words and told is not None:
-        told(choice.words)
+    if choice.words and notify is not None:
+        notify(choice.words)
     whole: Callable[..., Figure] | None = getattr(module, "whole", None)
     if whole is not None:
         return _checked(kind, whole, table, size=size, **options)()
@@ -104,11 +104,11 @@ def _checked(kind: str, draw: Callable[..., T], *given: Any, **options: Any) -> 
 def place(
     path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = (), *, overwrite: bool = False
 ) -> Path:
-    """Where a picture may be written. Raises UsageError if that is no kind of picture, or may not be replaced."""
+    """Where a picture may be written. Raises UsageError if that is not a kind of picture, or may not be replaced."""
     target = Path(path)
     if os.fspath(path) and target.suffix.lower() not in SUFFIXES:
         what = target.suffix or "no suffix"
-        raise UsageError(f"{target}: {what} is no kind of picture", hint=f"use {', '.join(SUFFIXES)}")
+        raise UsageError(f"{target}: {what} is not a kind of picture", hint=f"use {', '.join(SUFFIXES)}")
     return outputs.claim(path, outputs.PICTURE, inputs=inputs, overwrite=overwrite)
 
 
@@ -121,7 +121,7 @@ def _words(made: Figure) -> str:
 def save(made: Figure, path: str | os.PathLike[str], *, overwrite: bool = False, dpi: float | None = None) -> None:
     """Write a figure as PNG, SVG or PDF, by the suffix; what stood there is replaced only when all is written.
 
-    overwrite: replace a file that is no picture of wexport's, too. dpi: dots an inch of a PNG; 150 by default.
+    overwrite: replace a file that is not a picture of wexport's, too. dpi: dots an inch of a PNG; 150 by default.
     Raises UsageError if it cannot be written.
     """
     target = place(path, overwrite=overwrite)

@@ -68,7 +68,7 @@ def filters(
 
     slot, model: one of each. colour: "diverging", "grey", or "rgb" for kernels that see three channels.
     limit: where the scale ends; by default at the largest. shown: for whole figures.
-    Raises UsageError if the table does not hold the kernel whole, or it is no convolution's.
+    Raises UsageError if the table does not hold the kernel whole, or it is not a convolution's.
     """
     picks, found = load(table, slot, model, shown=shown)
     if len(found) > 1:
@@ -91,7 +91,7 @@ def whole(
     shown: int = PANELS,
     size: tuple[float, float] | None = None,
 ) -> Figure:
-    """The filters of one convolution in several models, a panel each, on one colour scale. shown: at most so many."""
+    """The filters of one convolution in several models, a panel each, on one colour scale. shown: at most this many."""
     picks, found = load(table, slot, model, shown=shown)
     with style.settings():
         scale = scale_over(found, colour, limit, picks.quantity)

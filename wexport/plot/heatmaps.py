@@ -28,7 +28,7 @@ SLOTS = 6
 PANELS, PANELS_A_ROW = 8, 4
 """How many models one figure shows of one slot; of several slots, as many models as fit in a row."""
 MARKED = 200
-"""Up to so many cells that are not finite get a mark each; more are seen by their colour alone."""
+"""Up to this many cells that are not finite get a mark each; more are seen by their colour alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
 
 BARS = 60
 RIDGES = 24
-"""How many models a ridge plot has room for; of more, so many are drawn, those least like the others."""
+"""How many models a ridge plot has room for; of more, this many are drawn, those least like the others."""
 
 _SQL = f"""
 SELECT model, slot, kind, role, value_count, nan_count + inf_count AS missing, histogram

@@ -16,9 +16,9 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.float64] | NDArray[np.int64]
 
 FAR = 6.0
-"""A line is beyond the limits if it goes farther from the middle lines than so many times their own extent."""
+"""A line is beyond the limits if it goes farther from the middle lines than this many times their own extent."""
 NAMED = 3
-"""So many of the lines that go beyond are named at the edge; of the others the number is told."""
+"""This many of the lines that go beyond are named at the edge; of the others the number is told."""
 
 
 def within(lines: Sequence[Floats]) -> tuple[float, float] | None:
@@ -49,7 +49,7 @@ def within(lines: Sequence[Floats]) -> tuple[float, float] | None:
 def cut(ax: Axes, x: Sequence[Numbers], lines: Sequence[Floats], names: Sequence[str]) -> list[int]:
     """Let the y axis show all lines but those far away; mark where these leave it, and name them with how far they go.
 
-    x, lines: of each line; values that are not finite are no reason for anything. Returns which lines go beyond.
+    x, lines: of each line; values that are not finite are not a reason for anything. Returns which lines go beyond.
     """
     limits = within(lines)
     if limits is None:

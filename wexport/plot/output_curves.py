@@ -55,10 +55,10 @@ def curves(
     """
     style.choice("scale", scale, ("linear", "log"))
     if shown < 1:
-        raise UsageError(f"shown {shown} is no number of lines", hint="give 1 or more")
+        raise UsageError(f"shown {shown} is not a number of lines", hint="give 1 or more")
     data = load(table, slot, model)
     if len(data.shape) not in (1, 2):
-        raise UsageError(f"{data.slot} is no curve: {axes_words(data)}", hint=drawn_by(data))
+        raise UsageError(f"{data.slot} is not a curve: {axes_words(data)}", hint=drawn_by(data))
     lines = _along_units(data, number) if len(data.shape) == 1 else _along_time(data, number)
     y, words = lines.y, lines.what
     what = f"{'RMS of the ' if lines.is_rms else ''}{data.quantity.axis}"
@@ -119,7 +119,7 @@ def _draw(ax: Axes, lines: Lines, y: Floats, shown: int) -> list[Line2D]:
     made = []
     if len(chosen) < len(y):
         others = np.delete(y, chosen, axis=0)
-        band = np.fmin.reduce(others), np.fmax.reduce(others)  # of those that are no NaN
+        band = np.fmin.reduce(others), np.fmax.reduce(others)  # of those that are not NaN
         label = f"range of {len(others):,} others"
         ax.fill_between(lines.x, *band, color=style.OTHERS, alpha=0.35, linewidth=0, label=label)
     marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(lines.x) <= 40 else {}

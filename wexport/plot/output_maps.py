@@ -81,7 +81,7 @@ def _draw(ax: Axes, data: Output, number: int | None, limit: float | None) -> tu
         title += f"\n{data.shape[0]:,} steps of {data.shape[1]:,} units, {what}"
         style.label(ax, title=title, x="unit", y="time step")
         return [mesh], scale
-    raise UsageError(f"{data.slot} is no picture: {axes_words(data)}", hint=drawn_by(data))
+    raise UsageError(f"{data.slot} is not a picture: {axes_words(data)}", hint=drawn_by(data))
 
 
 def _draw_tiles(ax: Axes, tiles: Floats, scale: Scale) -> QuadMesh:
@@ -91,7 +91,7 @@ def _draw_tiles(ax: Axes, tiles: Floats, scale: Scale) -> QuadMesh:
     cells = np.ma.masked_invalid(values[..., 0])
     gaps = np.where(is_tile, 0.0, 1.0)
     mesh = ax.pcolormesh(layout.x, layout.y, cells, cmap=shades, norm=scale.norm, rasterized=True)
-    # What lies between the tiles is no value: it is covered, so that a lost one inside a tile keeps its colour.
+    # What lies between the tiles is not a value: it is covered, so that a lost one inside a tile keeps its colour.
     cover = np.ma.masked_equal(gaps, 0.0)
     ax.pcolormesh(layout.x, layout.y, cover, cmap="gray", vmin=0, vmax=1, rasterized=True)
     ax.set_xlim(0, layout.width)

@@ -37,7 +37,7 @@ def overlay(
 
 
 def labels(standing: Sequence[str], models: int) -> list[str]:
-    """What a legend calls the lines of the models that stand out and, of so many models, the range of the others."""
+    """What a legend calls the lines of the models that stand out and, of this many models, the range of the others."""
     names = style.short_all(standing)
     others = models - len(standing)
     return [*names, f"{others:,} others, their range"] if others else names

@@ -49,7 +49,7 @@ def pick(table: Table, slot: str, model: str, *, slots: int, models: int, models
     Raises UsageError if there is none, or more slots fit than there is room for.
     """
     if models < 1:
-        raise UsageError(f"shown {models} is no number of models", hint="give 1 or more")
+        raise UsageError(f"shown {models} is not a number of models", hint="give 1 or more")
     nothing = f"no model has a slot {quoted(slot)}"
     with opened(table) as session:
         found = fetch(session, _PLACES, {"slot": slot, "model": model}, nothing)

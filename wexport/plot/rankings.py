@@ -27,7 +27,7 @@ from wexport.terminal.text import counted
 Floats = NDArray[np.float64]
 
 LABELLED = 15
-"""Of more models, so many are named, the best ones."""
+"""Of more models, this many are named, the best ones."""
 WHOLE_MODEL = "(all)"
 """The slot that stands for the whole model, as in the query `predictors`."""
 

@@ -43,7 +43,7 @@ class Scale:
         Raises UsageError for a limit that is not above zero.
         """
         if limit is not None and not (np.isfinite(limit) and limit > 0):
-            raise UsageError(f"limit {limit} is no end of a colour scale", hint="give a number above 0")
+            raise UsageError(f"limit {limit} is not an end of a colour scale", hint="give a number above 0")
         each = [np.abs(array[np.isfinite(array)]) for array in cells]
         sizes = np.concatenate(each)
         # Panels far beyond all others, of a model that diverged, do not set the scale: their cells are beyond it.

@@ -140,8 +140,8 @@ def load(table: Table, a: str, b: str, slot: str = "*") -> Scatter:
             f"{style.short(names[1])}: {why}",
             hint="`wexport query tensors` lists slots and shapes; samples need a table made with --detail full",
         )
-    told = {reason: count for reason, count in left_out.items() if count}
-    return Scatter(names[0], names[1], pairs, told, quantity_of(rows))
+    reasons = {reason: count for reason, count in left_out.items() if count}
+    return Scatter(names[0], names[1], pairs, reasons, quantity_of(rows))
 
 
 def draw(data: Scatter, ax: Axes, *, colour: str = "auto") -> list[Artist]:
@@ -200,9 +200,9 @@ def _hexagons(pair: Pairs, ax: Axes, limits: tuple[float, float]) -> Artist:
         extent=(*limits, *limits),
         linewidths=0,
     )
-    beside = ax.inset_axes((1.03, 0.0, 0.04, 1.0))
+    bar = ax.inset_axes((1.03, 0.0, 0.04, 1.0))
     plain = FuncFormatter(lambda value, _: f"{value:g}")
-    ax.figure.colorbar(found, cax=beside, label="pairs of values in a hexagon", format=plain)
+    ax.figure.colorbar(found, cax=bar, label="pairs of values in a hexagon", format=plain)
     return found
 
 

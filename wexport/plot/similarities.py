@@ -23,9 +23,9 @@ from wexport.plot.kinds import plots
 from wexport.sessions.session import opened
 
 NAMED, VALUED = 50, 12
-"""Up to so many models each has its name, and each cell its value."""
+"""Up to this many models each has its name, and each cell its value."""
 BRANCHES = 12
-"""Of more models, so many branches of the tree are named."""
+"""Of more models, this many branches of the tree are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def draw(data: Similarities, ax: Axes, *, low: float = 0.0) -> list[QuadMesh | L
     Returns the matrix and the tree.
     """
     if not -1 <= low < 1:
-        raise UsageError(f"low {low} is no beginning of a scale that ends at 1", hint="give -1 or more, below 1")
+        raise UsageError(f"low {low} is not a beginning of a scale that ends at 1", hint="give -1 or more, below 1")
     count = len(data.models)
     merges = dendrograms.average_linkage(1 - data.matrix)
     order = dendrograms.leaves(merges, count)

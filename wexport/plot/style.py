@@ -107,7 +107,7 @@ def marker(place: int) -> dict[str, Any]:
 
 
 def standing_out(models: int, shown: int = SHOWN) -> list[int]:
-    """Which of so many models are drawn by themselves: all, or `shown` evenly spread from the first to the last.
+    """Which of this many models are drawn by themselves: all, or `shown` evenly spread from the first to the last.
 
     One model more is shown too: one other is no "others".
     """

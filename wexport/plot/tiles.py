@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wexport.plot.matrices import Floats
 
 NUMBERED = 128
-"""Up to so many filters have their number above them; of more, each line has the number of its first."""
+"""Up to this many filters have their number above them; of more, each line has the number of its first."""
 ASPECT = 1.8
 """Width to height that tiles are laid out for."""
 GAP = 0.14

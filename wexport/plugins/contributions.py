@@ -100,7 +100,7 @@ def _tell_misspelled(module: object) -> None:
         if name not in HOOKS:
             known = ", ".join(HOOKS)
             raise PluginError(
-                f"{name} is no hook of wexport {__version__}: it is misspelled, or newer; there are: {known}"
+                f"{name} is not a hook of wexport {__version__}: it is misspelled, or newer; there are: {known}"
             )
         if not hasattr(value, f"{hookspecs.PROJECT}_impl"):
             raise PluginError(f"{name} is not marked with @wexport.hookimpl")
@@ -154,7 +154,7 @@ def _queries_in(item: object) -> Iterator[Query]:
     if isinstance(item, Path):
         paths = sorted(item.glob("*.sql"))
         if not paths:
-            raise PluginError(f"wexport_queries returned {item}, which is no folder with .sql files")
+            raise PluginError(f"wexport_queries returned {item}, which is not a folder with .sql files")
         for path in paths:
             yield library.parse(path.read_text("utf-8"), path.stem)
     elif isinstance(item, str):

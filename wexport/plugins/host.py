@@ -205,8 +205,8 @@ class Plugins:
         found = looks_like(source)
         owners = {info.origin.lower(): info for info in self.infos}
         if found is None or (found[1] in owners and owners[found[1]].state == "ok"):  # it has had its say
-            if (told := what_it_is(source)) is not None:
-                return UnknownFormatError(f"{source.path}: is {told[0]}", hint=f"{told[1]}{self._broken()}")
+            if (kind := what_it_is(source)) is not None:
+                return UnknownFormatError(f"{source.path}: is {kind[0]}", hint=f"{kind[1]}{self._broken()}")
             return UnknownFormatError(
                 f"{source.path}: no reader recognises it (it begins with {source.head[:8]!r})",
                 hint=f"`wexport plugins` lists what can be read; --reader NAME forces one{self._broken()}",
@@ -317,7 +317,7 @@ def _from_file(path: Path) -> ModuleType:
     name = f"wexport_plugin_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}"
     spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
     if spec is None or spec.loader is None:
-        raise PluginError(f"{path} is no Python file")
+        raise PluginError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

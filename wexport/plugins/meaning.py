@@ -37,7 +37,7 @@ def _new(tensor: Tensor, meaning: object) -> dict[str, Any]:
     if not isinstance(meaning, Meaning):
         raise ValueError(f"wexport_meaning returned {type(meaning).__name__} where a wexport.Meaning is due")
     if meaning.role is not None and meaning.role not in roles.ROLES:
-        raise ValueError(f"role {meaning.role!r} is no word of wexport.reading.roles.ROLES")
+        raise ValueError(f"role {meaning.role!r} is not a word of wexport.reading.roles.ROLES")
     if meaning.layout is not None and not isinstance(meaning.layout, Layout):
         raise ValueError(f"layout is {type(meaning.layout).__name__} where a wexport.Layout is due")
     if meaning.layout is not None and tensor.layout is None:

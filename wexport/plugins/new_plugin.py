@@ -78,7 +78,7 @@ def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name.startswith("wexport"):
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("wexport")).strip("-0123456789")
         raise UsageError(
-            f"{name!r} is no name for a format",
+            f"{name!r} is not a name for a format",
             hint=f"small letters, digits and hyphens, as in {plain or 'myformat'!r}; the package becomes wexport-NAME",
         )
     for plugin in installed_plugins():

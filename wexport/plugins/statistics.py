@@ -22,7 +22,7 @@ class Extra:
 
     def __init__(self, statistics: Sequence[tuple[str, Statistic]]) -> None:
         self._statistics = statistics
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
         self.notes: list[str] = []
 
     def of(self, tensor: Tensor) -> dict[str, float] | None:
@@ -52,8 +52,8 @@ class Extra:
                     raise ValueError(f"it is {value}")
                 return value
         except ForeignError as error:  # it may have asked for too much memory, too: this one is NULL
-            if statistic.name not in self._told:
-                self._told.add(statistic.name)
+            if statistic.name not in self._noted:
+                self._noted.add(statistic.name)
                 detail = " ".join(str(error).split())[:300]
                 about = f"statistic {statistic.name} of plugin {plugin} is NULL for some"
                 self.notes.append(f"{about}: {detail} (first for {tensor.name})")

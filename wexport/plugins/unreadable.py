@@ -28,16 +28,16 @@ _SAVE_ARRAYS = "load it with the library that wrote it and save its arrays: nump
 _DOWNLOAD = "download the file itself again; the address may need a login or another path"
 _UNPACK = "unpack it and name the model that is in it"
 
-Told = tuple[str, str]
+Explanation = tuple[str, str]
 """What a file is, behind "is", and the way out."""
 
 
-def what_it_is(source: Source) -> Told | None:
+def what_it_is(source: Source) -> Explanation | None:
     """(what the file is, the way out), or None where nothing tells."""
-    return next((told for look in _LOOKS if (told := look(source)) is not None), None)
+    return next((explanation for look in _LOOKS if (explanation := look(source)) is not None), None)
 
 
-def _pointer(source: Source) -> Told | None:
+def _pointer(source: Source) -> Explanation | None:
     if not source.head.startswith(b"version https://git-lfs.github.com/spec/"):
         return None
     size = re.search(rb"\nsize (\d{1,18})", source.head)
@@ -45,14 +45,14 @@ def _pointer(source: Source) -> Told | None:
     return f"a Git LFS pointer{whole}, not the file itself", "`git lfs pull` in its repository fetches it"
 
 
-def _web_page(source: Source) -> Told | None:
+def _web_page(source: Source) -> Explanation | None:
     begin = source.head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if begin.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml", b"<error")):
         return "a web page, not a model", _DOWNLOAD
     return None
 
 
-def _converted(source: Source) -> Told | None:
+def _converted(source: Source) -> Explanation | None:
     replaced = source.head.count(_REPLACED)
     if source.head.startswith(_CONVERTED) or replaced > max(4, len(source.head) // 64):
         return (
@@ -62,7 +62,7 @@ def _converted(source: Source) -> Told | None:
     return None
 
 
-def _zeros(source: Source) -> Told | None:
+def _zeros(source: Source) -> Explanation | None:
     if source.head and not source.head.strip(b"\0"):
         return (
             f"a file that begins with {len(source.head):,} zero bytes, as downloads do that were broken off",
@@ -71,8 +71,8 @@ def _zeros(source: Source) -> Told | None:
     return None
 
 
-def _zip(source: Source) -> Told | None:
-    """A zip that is no model's, cut short, or only a part of its file."""
+def _zip(source: Source) -> Explanation | None:
+    """A zip that is not a model's, cut short, or only a part of its file."""
     begins = source.head.startswith(archives.SIGNATURES)
     if source.path.name.endswith(DISTRIBUTED_PART) and begins:
         return "a part of a checkpoint of torch.distributed, which `.metadata` beside it tells of", "name its folder"
@@ -83,18 +83,18 @@ def _zip(source: Source) -> Told | None:
     try:
         names = sorted(archives.member_names(source))
     except ReadError as error:
-        said = str(error).removeprefix(f"{source.path}: ")
-        if "cut short" in said:
-            said = "begins as a zip and has no directory at its end"
-            return f"cut short: it {said}", error.hint
-        return (f"no archive alone: it {said}", error.hint) if begins or "holds" in said else None
+        reason = str(error).removeprefix(f"{source.path}: ")
+        if "cut short" in reason:
+            reason = "begins as a zip and has no directory at its end"
+            return f"cut short: it {reason}", error.hint
+        return (f"no archive alone: it {reason}", error.hint) if begins or "holds" in reason else None
     if not begins:
         return None
     shown = ", ".join(name[:60] for name in names[:3]) or "nothing"
     return f"a zip of no known model; it holds {shown}{', ...' if len(names) > 3 else ''}", _UNPACK
 
 
-def _paddle(source: Source) -> Told | None:
+def _paddle(source: Source) -> Explanation | None:
     named = source.path.name.lower().endswith((".pdparams", ".pdopt"))
     if source.head[:1] == b"\x80" and (named or b"StructuredToParameterName@@" in source.head):
         return (
@@ -104,7 +104,7 @@ def _paddle(source: Source) -> Told | None:
     return None
 
 
-def _pickle(source: Source) -> Told | None:
+def _pickle(source: Source) -> Explanation | None:
     head = source.head
     binary = head[:1] == b"\x80" and head[1:2] in (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05")
     if not binary and not re.match(rb"(\(dp?\d|\(lp?\d|ccopy_reg\n|c[\w.]{1,80}\n\w{1,80}\n)", head):
@@ -120,7 +120,7 @@ def _pickle(source: Source) -> Told | None:
     return f"a pickle{f', with objects of {by}' if by else ''}, which is a program and is never run", _SAVE_ARRAYS
 
 
-def _msgpack(source: Source) -> Told | None:
+def _msgpack(source: Source) -> Explanation | None:
     """A map whose first key is a text, as flax writes its parameters."""
     found = re.match(rb"(?:[\x81-\x8f]|\xde..|\xdf....)(?:[\xa1-\xbf]|\xd9.)([\w./-]{2,})", source.head, re.DOTALL)
     if found is None:
@@ -131,7 +131,7 @@ def _msgpack(source: Source) -> Told | None:
     )
 
 
-def _darknet(source: Source) -> Told | None:
+def _darknet(source: Source) -> Explanation | None:
     """Version 0.1 or 0.2, revision, images seen; then float32 without names or shapes."""
     major, minor = (int.from_bytes(source.head[at : at + 4], "little") for at in (0, 4))
     if source.path.suffix.lower() == ".weights" and major == 0 and minor in (1, 2) and source.size % 4 == 0:
@@ -142,18 +142,18 @@ def _darknet(source: Source) -> Told | None:
     return None
 
 
-def _core_ml(source: Source) -> Told | None:
+def _core_ml(source: Source) -> Explanation | None:
     if source.path.suffix.lower() == ".mlmodel" and re.match(rb"\x08[\x01-\x20]\x12", source.head):
         return "a Core ML model", "name the model that it was converted from, or read its weights with coremltools"
     return None
 
 
-def _begins(pattern: bytes, what: str, way: str) -> Callable[[Source], Told | None]:
+def _begins(pattern: bytes, what: str, way: str) -> Callable[[Source], Explanation | None]:
     compiled = re.compile(pattern, re.DOTALL)
     return lambda source: (what, way) if compiled.match(source.head) else None
 
 
-def _text(source: Source) -> Told | None:
+def _text(source: Source) -> Explanation | None:
     """A short text where a model should be: the message of a server."""
     if source.size > 2048 or source.path.suffix.lower() in (".json", ".txt", ".csv", ".md"):
         return None
@@ -164,7 +164,7 @@ def _text(source: Source) -> Told | None:
     return (f"a short text: {text[:80]!r}", _DOWNLOAD) if text.isprintable() and len(text) > 8 else None
 
 
-_LOOKS: tuple[Callable[[Source], Told | None], ...] = (
+_LOOKS: tuple[Callable[[Source], Explanation | None], ...] = (
     _pointer,
     _web_page,
     _converted,

@@ -45,18 +45,7 @@ class Child:
     """
 
     def __init__(self, start: dict[str, Any], *, many_threads: bool = False, staged: bool = False) -> None:
-        environment = dict(os.environ)
-        # One thread a child where the tasks are what runs side by side. And no filter library is ever loaded by a file.
-        if not many_threads:
-            for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-                environment[name] = "1"
-        environment["HDF5_PLUGIN_PRELOAD"] = "::"
-        # glibc would give the memory of each buffer back and fetch it anew: a third of the time of large files.
-        environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 << 20))
-        environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(Path(__file__).parents[2]), *filter(None, [environment.get("PYTHONPATH")])]
-        )
+        environment = _environment(many_threads)
         self.start = start
         self.deadline: float | None = None
         self._code: int | None = None
@@ -143,6 +132,31 @@ class Child:
     def was_killed(self) -> bool:
         """Whether a signal from outside was its `exit_reason`: of the system, for want of memory, or of somebody."""
         return not self.timed_out and self._code in _FROM_OUTSIDE
+
+
+def _environment(many_threads: bool) -> dict[str, str]:
+    environment = dict(os.environ)
+    # One thread a child where the tasks are what runs side by side. And no filter library is ever loaded by a file.
+    if not many_threads:
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment[name] = "1"
+    environment["HDF5_PLUGIN_PRELOAD"] = "::"
+    # glibc would give the memory of each buffer back and fetch it anew: a third of the time of large files.
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 << 20))
+    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(Path(__file__).parents[2]), *filter(None, [environment.get("PYTHONPATH")])]
+    )
+    return environment
+
+
+def prepare(worker: Worker, *, many_threads: bool = False) -> None:
+    """Have children with such a worker ready sooner where this program is wexport's own: called before threads begin,
+    as for a progress bar. many_threads: as for `Child`.
+    """
+    if forkserver.AVAILABLE:
+        with contextlib.suppress(OSError, EOFError):
+            forkserver.start(_environment(many_threads), [worker.__module__])
 
 
 def _started(

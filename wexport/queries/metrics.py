@@ -104,9 +104,9 @@ def _owner(path: Path, models: Sequence[Mapping[str, Any]]) -> str | None:
     """The run or model whose files lie in the folder of a file, or below it; None where there are several or none."""
     folder = path.absolute().parent
     stored = [model for model in models if model["source"] is not None]  # others were in memory
-    beside = [model for model in stored if Path(model["source"]).parent == folder]
+    same_folder = [model for model in stored if Path(model["source"]).parent == folder]
     below = [model for model in stored if folder in Path(model["source"]).parents]
-    for near in (beside, below):
+    for near in (same_folder, below):
         runs = {model["run"] for model in near if model["run"] is not None}
         if len(runs) == 1:
             return str(runs.pop())

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from wexport.errors import BudgetError, ReadError
+from wexport.errors import BudgetError, ReadError, UsageError
 from wexport.files import shards
+from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed
 from wexport.ingestion.reading import BASE_SECONDS, SECOND_BYTES
-from wexport.plugins.catalog import blame_plugins
+from wexport.plugins.catalog import absolute, blame_plugins
 from wexport.plugins.messages import Setup
 from wexport.processes.child import Work
 from wexport.processes.pool import Done, Pool
@@ -49,14 +51,14 @@ def _worker(setup: Setup) -> tuple[None, Work]:
 
 
 def read(
-    inputs: Sequence[Input], names: Sequence[str], setup: Setup, timeout: float | None = None
+    found: Sequence[Input], names: Sequence[str], setup: Setup, timeout: float | None = None
 ) -> tuple[list[Held], list[tuple[str, str, str]]]:
     """The models that could be read, and of the others name, reason and way out.
 
     Files that were met in a folder and hold no weights are passed over. Raises BudgetError where all values together
     are more than 2 GiB.
     """
-    tasks = [ReadTask(item.path, item.part, item.named) for item in inputs]
+    tasks = [ReadTask(item.path, item.part, item.named) for item in found]
 
     def budget(task: ReadTask) -> tuple[ReadTask, float]:
         return task, BASE_SECONDS + shards.total_size(task.path) // SECOND_BYTES if timeout is None else timeout
@@ -71,7 +73,7 @@ def read(
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, Done):
-                name, item = names[event.task], inputs[event.task]
+                name, item = names[event.task], found[event.task]
                 if event.failure is not None:
                     failed.append((name, event.reason, "copy or save it again, or give it longer with --timeout"))
                 elif opened is not None and opened.tensors:
@@ -80,7 +82,7 @@ def read(
                     failed.append((name, "holds no weights", "name a model file"))
                 opened, flat = None, []
             elif isinstance(event.value, Failed):
-                if inputs[event.task].named or not event.value.foreign:
+                if found[event.task].named or not event.value.foreign:
                     failed.append((names[event.task], event.value.reason, event.value.hint))
             elif isinstance(event.value, ModelOpened):
                 opened, flat = event.value, [[] for _ in event.value.tensors]
@@ -92,6 +94,27 @@ def read(
                         f"the values of these models are more than {MOST_BYTES >> 30} GiB together",
                         hint="relate fewer models at once",
                     )
+    return held, failed
+
+
+def read_all(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    external_data: bool,
+    reader: str | None,
+    plugins: Sequence[str],
+    timeout: float | None,
+) -> tuple[list[Held], list[tuple[str, str, str]]]:
+    """As `read`, for what the user names. Raises UsageError for fewer than two files, ReadError if fewer are read."""
+    found = inputs.expand(paths)
+    if len(found) < 2:
+        raise UsageError(f"{len(found)} file is nothing to relate", hint="name two model files or more, or a folder")
+    names = inputs.model_names([item.called for item in found])
+    setup = Setup(absolute(plugins), reader, external_data=external_data)
+    held, failed = read(found, names, setup, timeout)
+    if len(held) < 2:
+        told = "; ".join(f"{name}: {reason}" for name, reason, _ in failed[:3])
+        raise ReadError(f"fewer than two models could be read{f': {told}' if told else ''}", hint="name model files")
     return held, failed
 
 

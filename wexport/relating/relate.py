@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wexport.analysis.relations import MEANINGS
 from wexport.answers.tabular import Part, Tabular, table_of
-from wexport.errors import ReadError, UsageError
-from wexport.ingestion import inputs
-from wexport.ingestion.inputs import model_names
+from wexport.ingestion.series import series
 from wexport.model.roles import KERNELS, NON_TRAINED
-from wexport.plugins.catalog import absolute
-from wexport.plugins.messages import Setup
-from wexport.relating import reading
+from wexport.relating import forms, judging, reading
+from wexport.relating.figures import cosine, percent, relative_l2, similarity
+from wexport.relating.judging import SAME
 from wexport.relating.layers import Known, unit_graph
-from wexport.relating.lineage import Lineage, lineage
+from wexport.relating.lineage import lineage
+from wexport.relating.origins import origin_of
 from wexport.relating.reading import Held
-from wexport.relating.results import WORDS, Floats, Kinship
+from wexport.relating.results import Floats, Kinship
 from wexport.relating.units import UnitGraph
-from wexport.relating.weight_matching import Matcher, Order, applied, assignment, balanced
+from wexport.relating.weight_matching import Matcher, applied, assignment, balanced
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MIN_COVERAGE = 0.5
 """Share of the larger model's values that must have a partner of their slot and shape."""
-SAME = 1e-5
-"""Relative L2 up to which a tensor counts as the same after alignment: the rounding of float32 and of scaling."""
-SURE = 1e-6
-"""p-value from which on two models are not held to have been trained apart."""
 DRAWS = 5
 """How often values are shuffled for `null_similarity`."""
-SHARED, LEAST = 0.5, 0.1
-"""As `analysis.relations`: share of the values that are equal, or of half the tensors, which no two trainings give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +47,9 @@ class Related(Tabular):
 
     def _parts(self) -> Iterable[Part]:
         failed = [f"{name}: {reason}" for name, reason, _ in self.failed]
-        said = [f"{word}: {WORDS[word]}" for word in WORDS if any(pair.relation == word for pair in self.pairs)]
-        return [Part(self.to_arrow(), told=[*failed, *said])]
+        met = {pair.relation for pair in self.pairs}
+        words = [f"{word}: {means}" for word, means in MEANINGS.items() if word in met]
+        return [Part(self.to_arrow(), told=[*failed, *words])]
 
 
 def relate(
@@ -73,17 +68,12 @@ def relate(
     ReadError if fewer than two could be read, WexportError where SciPy is missing.
     """
     assignment(np.zeros((1, 1)))  # what is missing is told before anything is read
-    found = inputs.expand(paths)
-    if len(found) < 2:
-        raise UsageError(f"{len(found)} file is nothing to relate", hint="name two model files or more, or a folder")
-    names = model_names([item.called for item in found])
-    setup = Setup(absolute(plugins), reader, external_data=external_data)
-    held, failed = reading.read(found, names, setup, timeout)
-    if len(held) < 2:
-        told = "; ".join(f"{name}: {reason}" for name, reason, _ in failed[:3])
-        raise ReadError(f"fewer than two models could be read{f': {told}' if told else ''}", hint="name model files")
+    held, failed = reading.read_all(paths, external_data=external_data, reader=reader, plugins=plugins, timeout=timeout)
     comparison = Comparison()
-    return Related([comparison.pair(a, b) for a, b in itertools.combinations(held, 2)], failed)
+    names = [each.name for each in held]
+    places = dict(zip(names, series(names), strict=True))
+    pairs = [judging.in_one_run(comparison.pair(a, b), places) for a, b in itertools.combinations(held, 2)]
+    return Related([replace(pair, confidence=judging.confidence(pair)) for pair in pairs], failed)
 
 
 @dataclass
@@ -101,40 +91,53 @@ class Comparison:
         shared = sum(a.values[one].size for one, _ in partners)
         larger = max(sum(values.size for values in side.values) for side in (a, b))
         if not partners or shared < MIN_COVERAGE * larger:
-            return replace(found, evidence=(f"{_percent(shared, larger)} of the values have a partner",))
+            return replace(found, evidence=(f"{percent(shared, larger)} of the values have a partner",))
         ones = [a.values[one] for one, _ in partners]
         others = [b.values[other] for _, other in partners]
         slots = [a.opened.tensors[one].slot for one, _ in partners]
         kernels = [a.opened.tensors[one].role in KERNELS for one, _ in partners]
         whole = len(partners) == len(a.values) == len(b.values)
         apart = [relative_l2(one, other) for one, other in zip(ones, others, strict=True)]
-        found = replace(_figures(found, slots, apart), similarity=similarity(ones, others, kernels))
+        found = replace(judging.figures(found, slots, apart), similarity=similarity(ones, others, kernels))
         if whole and all(np.array_equal(x, y, equal_nan=True) for x, y in zip(ones, others, strict=True)):
             return replace(found, relation="identical", differs=(), evidence=("all values are equal",))
-        partial = _same_but(found, ones, apart, whole)
+        form = forms.form_of(ones, others, kernels, slots) if whole else None
+        if form is not None:
+            first = (a, b)[form.earlier].name
+            return replace(found, relation=form.relation, evidence=form.evidence, earlier=first)
+        partial = judging.same_but(found, ones, apart, whole)
         graph = self._graph(a)
         if partial is None or (whole and graph is not None):
-            aligned = self._if_aligned(found, graph, a, b, partners, slots, whole)
+            aligned = self._if_aligned(found, graph, a, b, partners, whole)
             if partial is None or aligned.relation in ("reordered", "rescaled"):
                 return aligned
-        return partial
+        differing = [n for n, is_kernel in enumerate(kernels) if is_kernel and apart[n] > 0]
+        chance = 4.5 / max(1.0, min((ones[n].size for n in differing), default=1)) ** 0.5
+        likeness = [cosine(ones[n], others[n]) for n in differing]
+        layers = [a.opened.tensors[partners[n][0]].layer for n in differing]
+        return judging.what_differs(partial, a.opened.graph, layers, likeness, chance)
 
     def _if_aligned(
-        self, found: Kinship, graph: UnitGraph | None, a: Held, b: Held, partners: list[tuple[int, int]],
-        slots: list[str], whole: bool,
-    ) -> Kinship:  # fmt: skip
-        """What is left once the units are aligned; `not_aligned` where that cannot be."""
-        if graph is None or not _same_graph(graph, self._graph(b), partners):
-            why = "the files do not tell one graph of layers" if graph else "the file does not tell the graph of layers"
-            return replace(found, relation="not_aligned", evidence=(why,))
-        if not graph.groups:
-            return replace(found, relation="not_aligned", evidence=("no hidden units may change places",))
-        return self._aligned(found, graph, a, b, partners, slots, whole)
+        self, found: Kinship, graph: UnitGraph | None, a: Held, b: Held, partners: list[tuple[int, int]], whole: bool
+    ) -> Kinship:
+        """What is left once the units are aligned; what can be said by place where that cannot be."""
+        why = ""
+        if graph is None:
+            why = "the file does not tell the graph of layers"
+        elif not _same_graph(graph, self._graph(b), partners):
+            why = "the files do not tell one graph of layers"
+        elif not graph.groups:
+            why = "no hidden units may change places"
+        if graph is not None and not why:
+            return self._aligned(found, graph, a, b, partners, whole)
+        ones, others = [a.values[one] for one, _ in partners], [b.values[other] for _, other in partners]
+        kernels = [a.opened.tensors[one].role in KERNELS for one, _ in partners]
+        origin = origin_of([a.opened.tensors[one] for one, _ in partners], ones, others)
+        return judging.unaligned(found, ones, others, kernels, origin, whole=whole, why=why)
 
     def _aligned(
-        self, found: Kinship, graph: UnitGraph, a: Held, b: Held, partners: list[tuple[int, int]], slots: list[str],
-        whole: bool,
-    ) -> Kinship:  # fmt: skip
+        self, found: Kinship, graph: UnitGraph, a: Held, b: Held, partners: list[tuple[int, int]], whole: bool
+    ) -> Kinship:
         to = dict(partners)
         one = self._scaled(a, graph)
         other_scaled = self._scaled(b, graph)
@@ -150,7 +153,7 @@ class Comparison:
         apart = [relative_l2(x, y) for x, y in zip(ones, ordered, strict=True)]
         test = lineage(matcher)
         found = replace(
-            _figures(found, slots, apart),
+            judging.figures(found, [told[n].slot for n, _ in partners], apart),
             aligned_similarity=similarity(ones, ordered, kernels),
             null_similarity=self._null(graph, a, one, other, counted),
             p_value=None if test is None else test.p_value,
@@ -159,7 +162,13 @@ class Comparison:
         )
         plain = [applied(graph, n, b.values[m], order) for n, m in partners]
         unscaled = [relative_l2(a.values[n], y) for (n, _), y in zip(partners, plain, strict=True)]
-        return _judged(found, graph, order, test, whole and max(apart) <= SAME, max(unscaled) <= SAME)
+        same = whole and max(apart) <= SAME
+        origin = origin_of([told[n] for n, _ in partners], [a.values[n] for n, _ in partners], plain)
+        raw = [a.values[n] for n, _ in partners], [b.values[m] for _, m in partners]
+        placed = judging.likeness_by_place(*raw, kernels)
+        return judging.judged(
+            found, graph, order, test, origin, placed, same=same, unscaled=max(unscaled) <= SAME, whole=whole
+        )
 
     def _graph(self, model: Held) -> UnitGraph | None:
         if id(model) not in self._graphs:
@@ -196,78 +205,6 @@ class Comparison:
         return self._nulls[key]
 
 
-# -- figures -----------------------------------------------------------------------------------------------------------
-
-
-def similarity(ones: Sequence[Floats], others: Sequence[Floats], kernels: Sequence[bool]) -> float | None:
-    """Mean of the cosines of kernels, weighted by their sizes; a kernel of zeros has the cosine 0 to all others."""
-    total, weight = 0.0, 0
-    for x, y, is_kernel in zip(ones, others, kernels, strict=True):
-        if is_kernel and x.size:
-            left, right = (np.nan_to_num(each.ravel().astype(np.float64), posinf=0, neginf=0) for each in (x, y))
-            length = float(np.linalg.norm(left) * np.linalg.norm(right))
-            total += x.size * (float(left @ right) / length if length else 0.0)
-            weight += x.size
-    return total / weight if weight else None
-
-
-def relative_l2(x: Floats, y: Floats) -> float:
-    """||x - y|| / max(||x||, ||y||), from 0 to 2; infinite where either has values that are not finite."""
-    left, right = x.astype(np.float64), y.astype(np.float64)
-    length = max(float(np.linalg.norm(left)), float(np.linalg.norm(right)))
-    apart = float(np.linalg.norm(left - right)) / length if length else 0.0
-    return apart if np.isfinite(apart) else float("inf")
-
-
-def _figures(found: Kinship, slots: Sequence[str], apart: Sequence[float]) -> Kinship:
-    worst = int(np.argmax(apart))
-    differs = tuple(slot for slot, each in zip(slots, apart, strict=True) if each > SAME)
-    finite = apart[worst] if np.isfinite(apart[worst]) else None
-    return replace(found, worst_slot=slots[worst], worst_relative_l2=finite, differs=differs)
-
-
-def _same_but(found: Kinship, ones: Sequence[Floats], apart: Sequence[float], whole: bool) -> Kinship | None:
-    """Where much is equal bit for bit: constants, which all trainings may share, do not count."""
-    telling = [(x.size, each == 0) for x, each in zip(ones, apart, strict=True) if x.size > 1 and x.min() < x.max()]
-    total = sum(size for size, _ in telling)
-    equal = sum(size for size, same in telling if same)
-    tensors = sum(same for _, same in telling)
-    if not equal or not (equal >= SHARED * total or (2 * tensors >= len(telling) and equal >= LEAST * total)):
-        return None
-    where = "all others are equal" if whole else "all others that both have are equal"
-    return replace(found, relation="same_but", evidence=(f"{_percent(equal, total)} of the values are equal", where))
-
-
-def _judged(
-    found: Kinship, graph: UnitGraph, order: Order, test: Lineage | None, same: bool, unscaled: bool
-) -> Kinship:
-    evidence = list(_told(graph, order, test))
-    if same:
-        relation = "reordered" if unscaled and order.moved and not order.turned else "rescaled"
-        return replace(found, relation=relation, differs=(), evidence=tuple(evidence))
-    aligned, null = found.aligned_similarity, found.null_similarity
-    if test is not None and test.p_value <= SURE and aligned is not None and null is not None and aligned > null:
-        relation = "related"
-    elif aligned is not None and null is not None and aligned <= null:
-        relation = "strangers"
-    else:
-        relation = "undecided" if test is None or test.p_value < 0.01 else "strangers"
-    return replace(found, relation=relation, evidence=tuple(evidence))
-
-
-def _told(graph: UnitGraph, order: Order, test: Lineage | None) -> Iterator[str]:
-    units = sum(group.units for group in graph.groups)
-    yield f"{order.moved:,} of {units:,} hidden units are in another place"
-    if order.turned:
-        yield f"{order.turned:,} are of another sign"
-    if test is None:
-        yield "no layer can be tested for lineage"
-    else:
-        yield f"lineage tested by {', '.join(test.groups[:4])}{', ...' if len(test.groups) > 4 else ''}"
-    if graph.not_understood:
-        yield f"units left as they are around {', '.join(graph.not_understood[:4])}"
-
-
 def _partners(a: Held, b: Held) -> list[tuple[int, int]]:
     """Tensors of one slot, role and canonical shape."""
     theirs = b.by_slot()
@@ -296,7 +233,3 @@ def _same_graph(one: UnitGraph, other: UnitGraph | None, partners: Sequence[tupl
         }
 
     return places(one, {number: number for number in to}) == places(other, back)
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "nothing"

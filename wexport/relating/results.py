@@ -60,13 +60,16 @@ class Values:
 class Kinship:
     """What two models have to do with each other.
 
-    relation: a word of `WORDS`. similarity: mean cosine of the kernels, weighted by their sizes, position by position;
-    None if no kernel has a partner. aligned_similarity: the same, with the hidden units of b in the order, and of the
-    scale and sign, that are likest those of a; None where the units are not known. null_similarity: the largest that
-    the same procedure gives against b with the values of each tensor shuffled. p_value: of the two models having been
-    trained apart; None where no layer can be tested. moved, turned: hidden units of b in another place, and of another
-    sign. worst_slot, worst_relative_l2: the tensor that differs most after alignment. differs: slots that differ by
-    more than rounding. evidence: what the relation rests on, and what was left out, in words.
+    relation: a word of `analysis.relations.WORDS`. earlier: the model that came first, where the evidence tells one.
+    similarity: mean cosine of the kernels, weighted by their sizes, position by position; None if no kernel has a
+    partner. aligned_similarity: the same, with the hidden units of b in the order, and of the scale and sign, that are
+    likest those of a; None where the units are not known. null_similarity: the largest that the same procedure gives
+    against b with the values of each tensor shuffled. p_value: of the two models having been trained apart; None where
+    no layer can be tested. moved, turned: hidden units of b in another place, and of another sign. worst_slot,
+    worst_relative_l2: the tensor that differs most after alignment. differs: slots that differ by more than rounding.
+    evidence: what the relation rests on, and what was left out, in words. confidence: "certain" where the values leave
+    no other explanation, "high" where a test decides whose errors were measured, "fair" where likeness alone does;
+    None where nothing was decided.
     """
 
     model_a: str
@@ -82,17 +85,5 @@ class Kinship:
     worst_relative_l2: float | None = None
     differs: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
-
-
-WORDS = {
-    "identical": "every tensor has its equal",
-    "reordered": "the same function: hidden units in another order",
-    "rescaled": "the same function: hidden units scaled by positive factors, or with their signs turned",
-    "same_but": "the same but for the tensors that are named",
-    "related": "one came from the other, or both from one start: trained apart, their units would not match so",
-    "undecided": "more alike than chance gives, and the test of lineage does not decide",
-    "strangers": "no more alike than shuffled values, or trained apart for all that the test of lineage can see",
-    "not_aligned": "not the same, and how the hidden units hang together is not told: no more is said",
-    "not_comparable": "too few tensors of one slot and shape",
-}
-"""Every relation and what it says, the closest first."""
+    earlier: str | None = None
+    confidence: str | None = None

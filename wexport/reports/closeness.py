@@ -50,14 +50,14 @@ def _equal(rows: Rows, how: str) -> list[str]:
 def _same_but(rows: Rows) -> list[str]:
     # Of two that are each other's nearest, one sentence says it.
     pairs = {frozenset((row["model"], row["nearest"])): row for row in reversed(rows)}
-    told = list(pairs.values())[::-1]
+    ordered = list(pairs.values())[::-1]
     found = [
         f"{text.safe(row['model'])} is the same as {text.safe(row['nearest'])} but for "
         f"{text.safe(listed(row['differs'] or [], row['changed'] or 0))}."
-        for row in told[:SHOWN]
+        for row in ordered[:SHOWN]
     ]
-    if len(told) > SHOWN:
-        found.append(f"{_count(len(told) - SHOWN, 'more model')} differ from another in a few tensors only.")
+    if len(ordered) > SHOWN:
+        found.append(f"{_count(len(ordered) - SHOWN, 'more model')} differ from another in a few tensors only.")
     return found
 
 

@@ -23,7 +23,7 @@ FIGURES = ("relative_l2", "cosine")
 Known = tuple[Mapping[str, Any], Mapping[str, Any]]
 """A model's row, and what `drift` says of it."""
 FAR = 50
-"""Where the farthest move is so many times the median, the axis is logarithmic."""
+"""Where the farthest move is this many times the median, the axis is logarithmic."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,13 +261,13 @@ def _same(clusters: Mapping[str, Mapping[str, Any]]) -> Answer:
     if not groups:
         text = "No two hold the same values." if len(clusters) > 1 else "There is only one model."
         return Answer("Which are the same?", text, link="#closeness" if len(clusters) > 1 else "")
-    said = [
+    parts = [
         "\N{NO-BREAK SPACE}= ".join(safe(each) for each in group[:3])
         + (f" = {len(group) - 3:,} more" if len(group) > 3 else "")
         for group in list(groups.values())[:_MOST_SAID]
     ]
     more = f" and {counted(len(groups) - _MOST_SAID, 'more group')}" if len(groups) > _MOST_SAID else ""
-    return Answer("Which are the same?", "; ".join(said) + more + ".", link="#closeness")
+    return Answer("Which are the same?", "; ".join(parts) + more + ".", link="#closeness")
 
 
 def _sick(worst: Mapping[str, Finding], models: int) -> Answer:
@@ -276,10 +276,10 @@ def _sick(worst: Mapping[str, Finding], models: int) -> Answer:
         return Answer(
             "Which are sick?", f"None of {counted(models, 'model')}, as far as weights show.", "well", "#findings"
         )
-    said = [f"{safe(each.model)}: {meaning(each)}" for each in sick[:2]]
+    parts = [f"{safe(each.model)}: {meaning(each)}" for each in sick[:2]]
     more = f"; and {len(sick) - 2:,} more" if len(sick) > 2 else ""
     tone = "error" if any(each.severity == "error" for each in sick) else "warning"
-    return Answer("Which are sick, and why?", "; ".join(said) + more + ".", tone, "#findings")
+    return Answer("Which are sick, and why?", "; ".join(parts) + more + ".", tone, "#findings")
 
 
 def _best(ranked: Sequence[Mapping[str, Any]], found: Comparison) -> Answer:
@@ -299,9 +299,9 @@ def _groups(clusters: Mapping[str, Mapping[str, Any]]) -> Answer:
         families.setdefault(_family(clusters, model), []).append(model)
     several = sorted((each for each in families.values() if len(each) > 1), key=lambda each: -len(each))
     alone = [each[0] for each in families.values() if len(each) == 1]
-    said = [f"{len(each):,} around {safe(each[0])}" for each in several[:3]]
+    parts = [f"{len(each):,} around {safe(each[0])}" for each in several[:3]]
     if len(several) > 3:
-        said.append(counted(len(several) - 3, "more group"))
+        parts.append(counted(len(several) - 3, "more group"))
     if alone:
-        said.append(f"{names(alone) if len(alone) <= 2 else f'{len(alone):,} models'} alone")
-    return Answer("How do they group?", "; ".join(said) + ".", link="#closeness")
+        parts.append(f"{names(alone) if len(alone) <= 2 else f'{len(alone):,} models'} alone")
+    return Answer("How do they group?", "; ".join(parts) + ".", link="#closeness")

@@ -34,7 +34,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of the summary, and where it leads. place: what stands there, if it is no section."""
+    """A sentence of the summary, and where it leads. place: what stands there, if it is not a section."""
 
     text: str
     link: str = ""

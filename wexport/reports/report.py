@@ -61,7 +61,7 @@ def report(
     table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives. out: the page.
     metrics, by: as for `compare`. reference: the model that drift is told from; by default, each checkpoint's is told
     from the one before. progress: called as layers are drawn. timeout, memory: seconds and bytes that each query may
-    take. overwrite: replace a file at `out` that is no page of wexport's, too; never one that is read.
+    take. overwrite: replace a file at `out` that is not a page of wexport's, too; never one that is read.
 
     Raises UsageError if the page cannot be written or arguments make no sense, TableError if there is no such table,
     QueryError if a question cannot be answered.

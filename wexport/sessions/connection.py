@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from wexport.errors import MissingFileError, UsageError
 from wexport.model.kinds import checked
+from wexport.sessions.definitions import Definer, definitions, needed
 from wexport.sessions.statements import as_query_error, first_line, literal, name_of, reading_statement
 from wexport.sessions.table_files import as_pattern, check_files, table_files
-from wexport.sessions.views import views
 
 PathLike = str | os.PathLike[str]
 
@@ -42,10 +42,11 @@ class Closeable(Protocol):
 class Connection:
     """A DuckDB session that reads one table, and files named with it; it writes nothing and loads nothing.
 
-    Its views: `weights`, `tensors`, `gates`, `units`, `histogram`, `sample`; `queries/views/` makes them. One
-    statement at a time, and only one that reads: SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN.
-    A context manager. It stands for its table wherever a path does: `query`, `check`, `compare`, `similarity`, `report`
-    and plots then ask the same files and kinds, in a process with bounds of its own, which stays until this is closed.
+    Its views: `weights`, `tensors`, `gates`, `units`, `histogram`, `sample`; `queries/views/` makes each when a
+    statement first needs it. One statement at a time, and only one that reads: SELECT, FROM, WITH, VALUES, PIVOT,
+    DESCRIBE, SUMMARIZE, EXPLAIN. A context manager. It stands for its table wherever a path does: `query`, `check`,
+    `compare`, `similarity`, `report` and plots then ask the same files and kinds, in a process with bounds of its own,
+    which stays until this is closed.
 
     table: where the table is, as an absolute path or pattern. files: those named with it. kinds: as for `connect`.
     """
@@ -65,6 +66,7 @@ class Connection:
         self.sessions: dict[Hashable, Closeable] = {}
         """Processes that have been asked in its stead, by their bounds; `sessions.session.opened` starts them."""
         self._duck = duck
+        self._definer = Definer(duck)
         self._parts = list(parts)
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         weakref.finalize(self, _close_all, self.sessions)  # also where nobody closes it
@@ -90,15 +92,17 @@ class Connection:
         fetched is DuckDB's own error.
         """
         cursor = self._cursor(parameters)
+        # A relation goes on by methods that take more SQL, which nobody here sees.
+        self._definer.make_all()
         # It must outlive the answer, which is worked out, from the variables too, when it is fetched.
         self._cursors.append(cursor)
-        return _relation(cursor, text)
+        return self._relation(cursor, text)
 
     def ask(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The whole answer to a query, worked out on all cores. Raises QueryError as `sql` does."""
         with contextlib.closing(self._cursor(parameters)) as cursor:
             try:
-                return _relation(cursor, text).to_arrow_table()
+                return self._relation(cursor, text).to_arrow_table()
             except duckdb.Error as error:
                 raise as_query_error(error) from None
 
@@ -117,7 +121,7 @@ class Connection:
         cursor = self._cursor(parameters)
         for name, table in (tables or {}).items():
             cursor.register(name, table)
-        relation = _relation(cursor, text)
+        relation = self._relation(cursor, text)
         try:
             # The second name is that of DuckDB 1.3.
             stream = relation.to_arrow_reader if "to_arrow_reader" in dir(relation) else relation.fetch_arrow_reader
@@ -136,12 +140,28 @@ class Connection:
             cursor.execute(f"SET VARIABLE {_KINDS_VARIABLE} = {literal(self.kinds)}")
         for name, value in (parameters or {}).items():
             if name_of(name, "parameter", "use letters, digits and _").lower() in (_TABLE_VARIABLE, _KINDS_VARIABLE):
-                raise UsageError(f"{name} is no parameter", hint="name the table itself, or the kind with --kinds")
+                raise UsageError(f"{name} is not a parameter", hint="name the table itself, or the kind with --kinds")
             try:
                 cursor.execute(f'SET VARIABLE "{name}" = {literal(value)}')
             except duckdb.Error as error:
                 raise UsageError(f"parameter {name}: {value!r} cannot be used: {first_line(error)}") from None
         return cursor
+
+    def _relation(self, cursor: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
+        statement = reading_statement(cursor, text)
+        self._definer.make(needed(statement))
+        try:
+            return cursor.sql(statement)
+        except duckdb.Error as error:
+            first = error
+        try:
+            # A name that the statement does not show, put together from texts, may be all that was lacking. If not, the
+            # error proposes names that are like the one asked for, of all that there are.
+            if self._definer.make_all():
+                return cursor.sql(statement)
+        except duckdb.Error as error:
+            first = error
+        raise as_query_error(first) from None
 
 
 def _close_all(sessions: dict[Hashable, Closeable]) -> None:
@@ -168,14 +188,6 @@ def _fetched(
         raise as_query_error(error) from None
     finally:
         cursor.close()
-
-
-def _relation(cursor: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
-    statement = reading_statement(cursor, text)
-    try:
-        return cursor.sql(statement)
-    except duckdb.Error as error:
-        raise as_query_error(error) from None
 
 
 def connect(
@@ -211,7 +223,7 @@ def connect(
         # A file's end, which lists all its parts, is read once, and not again by each view and query.
         duck.execute("SET parquet_metadata_cache = true")
         check_files(duck, parts)
-        _make_views(duck, parts, named)
+        _add_files(duck, parts, named)
         duck.execute("SET lock_configuration = true")
     except BaseException:
         duck.close()
@@ -249,10 +261,10 @@ def _patterns(parts: Sequence[Path]) -> list[str]:
     return [as_pattern(os.path.realpath(path)) for path in parts]
 
 
-def _make_views(duck: duckdb.DuckDBPyConnection, parts: Sequence[Path], named: Mapping[str, Path]) -> None:
+def _add_files(duck: duckdb.DuckDBPyConnection, parts: Sequence[Path], named: Mapping[str, Path]) -> None:
+    """Tell the views where the table is, and make views of the files that were named with it."""
     duck.execute(f"SET VARIABLE {_TABLE_VARIABLE} = {literal(_patterns(parts))}")
-    duck.execute(views())
-    taken = {row[0] for row in duck.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
+    taken = {each.name for each in definitions().values() if each.is_view}
     for name, path in named.items():
         name_of(name, "table", "--with NAME=FILE; letters, digits and _")
         if name.lower() in taken:

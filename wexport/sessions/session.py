@@ -150,22 +150,22 @@ class Session:
         with contextlib.suppress(OSError):  # a child that is gone is told of when it does not answer
             child.send(task)
         end = time.monotonic() + seconds
-        said: Any = None
+        outcome: Any = None
         while True:
             kind, value = self._hear(child, end - time.monotonic(), what)
             if kind == "done":
                 break
             if kind == "memory":
-                said = _Failure(QueryError, f"{what} {value}", _MORE_MEMORY, spent=True)
+                outcome = _Failure(QueryError, f"{what} {value}", _MORE_MEMORY, spent=True)
                 break
             if kind != "item":
                 raise QueryError(f"{what} failed: {value}")
-            said = value
-        if isinstance(said, _Failure):
-            if said.spent:
+            outcome = value
+        if isinstance(outcome, _Failure):
+            if outcome.spent:
                 self.close()
-            raise said.kind(said.message, hint=said.hint)
-        return said
+            raise outcome.kind(outcome.message, hint=outcome.hint)
+        return outcome
 
     def _hear(self, child: Child, seconds: float, what: str) -> tuple[str, Any]:
         """What the child says next, if it does so in time; else it is killed."""
@@ -217,7 +217,8 @@ def _connection(table: object) -> Connection:
 
     if not isinstance(table, Connection):
         raise UsageError(
-            f"something of type {type(table).__name__} is no table", hint="give a path, or what wexport.connect gives"
+            f"something of type {type(table).__name__} is not a table",
+            hint="give a path, or what wexport.connect gives",
         )
     return table
 
@@ -327,6 +328,8 @@ class _Failure(NamedTuple):
 
 PRELOAD = ("wexport.sessions.connection", "pyarrow")
 """What a child needs and a parent may not; see `forkserver.fork`."""
+SHARED = ("pyarrow",)
+"""What both need."""
 
 
 def _worker(setup: dict[str, Any]) -> tuple[None, Work]:

@@ -23,6 +23,7 @@ _KINDS = (["SELECT"], ["EXPLAIN"], ["MULTI"], ["CREATE", "SELECT"])
 2.x; that the CREATE is the PIVOT's own follows from the first word and from there being one statement alone."""
 _RUNNING = ("query", "json_execute_serialized_sql")
 """Functions that run what they are given."""
+_COMMENT = duckdb.token_type.comment
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _HINTS = (
     ("Cannot access file", "a session reads its table, and files given with --with NAME=FILE, nothing else"),
@@ -61,17 +62,30 @@ def reading_statement(duck: duckdb.DuckDBPyConnection, text: str) -> str:
     return text
 
 
-def _only_statement(text: str) -> list[str]:
-    """The tokens of the one statement in a text, each with the space and comments that follow it."""
+def without_comments(text: str) -> str:
+    """The text without its comments. Raises QueryError if it is no SQL."""
+    encoded, places = _places(text)
+    ends = [*(place for place, _ in places[1:]), len(encoded)]
+    code = (encoded[place:end] for (place, kind), end in zip(places, ends, strict=True) if kind != _COMMENT)
+    return b"".join(code).decode(errors="replace")
+
+
+def _places(text: str) -> tuple[bytes, list[tuple[int, duckdb.token_type]]]:
+    """The text as bytes, and where in them each token and comment begins."""
     if "\0" in text:
         raise QueryError("the query holds a NUL character")
     try:
-        encoded = text.encode()
-        starts = [place for place, kind in duckdb.tokenize(text) if kind != duckdb.token_type.comment]
+        return text.encode(), duckdb.tokenize(text)
     except UnicodeEncodeError:
         raise QueryError("the query is not valid Unicode text") from None
     except duckdb.Error as error:
         raise as_query_error(error) from None
+
+
+def _only_statement(text: str) -> list[str]:
+    """The tokens of the one statement in a text, each with the space and comments that follow it."""
+    encoded, places = _places(text)
+    starts = [place for place, kind in places if kind != _COMMENT]
     tokens = [encoded[start:end].decode(errors="replace") for start, end in itertools.pairwise([*starts, len(encoded)])]
     while tokens and tokens[-1].startswith(";"):
         tokens.pop()

@@ -42,7 +42,7 @@ def table_files(table: str | os.PathLike[str]) -> list[Path]:
         raise MissingTableError(f"{table}: {what}", hint=_MAKE)
     for file in found:
         if not file.is_file():
-            raise TableError(f"{file}: is no regular file", hint=_AGAIN)
+            raise TableError(f"{file}: is not a regular file", hint=_AGAIN)
     # A file that is reached by two names is read once.
     return list({os.path.realpath(file): file for file in reversed(found)}.values())[::-1]
 
@@ -57,17 +57,17 @@ def check_files(duck: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     stands in two of them.
     """
     names = [os.path.realpath(file) for file in files]
-    said = dict(zip(names, map(str, files), strict=True))
+    files_by_name = dict(zip(names, map(str, files), strict=True))
     kept = "SELECT file_name, decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'wexport'"
-    versions: dict[str, str] = dict(_ask(duck, kept, names, said))
+    versions: dict[str, str] = dict(_ask(duck, kept, names, files_by_name))
     for name in names:
-        _check_version(said[name], versions.get(name))
-    _check_columns(duck, names, said)
+        _check_version(files_by_name[name], versions.get(name))
+    _check_columns(duck, names, files_by_name)
     if len(names) > 1:
-        _check_models(duck, names, said)
+        _check_models(duck, names, files_by_name)
 
 
-def _ask(duck: duckdb.DuckDBPyConnection, sql: str, names: Sequence[str], said: dict[str, str]) -> list[Any]:
+def _ask(duck: duckdb.DuckDBPyConnection, sql: str, names: Sequence[str], files_by_name: dict[str, str]) -> list[Any]:
     """The answer to a question about all files; if it fails, the one to blame is told."""
     try:
         return duck.execute(sql, [list(map(as_pattern, names))]).fetchall()
@@ -77,7 +77,7 @@ def _ask(duck: duckdb.DuckDBPyConnection, sql: str, names: Sequence[str], said: 
                 duck.execute("SELECT count(*) FROM parquet_schema(?)", [as_pattern(name)]).fetchall()
             except duckdb.Error as cause:
                 what = _why_no_parquet(name) or first_line(cause).partition(": ")[2]
-                raise TableError(f"{said[name]}: is no Parquet file: {what}", hint=_AGAIN) from None
+                raise TableError(f"{files_by_name[name]}: is not a Parquet file: {what}", hint=_AGAIN) from None
         raise TableError(f"the table cannot be read: {first_line(error)}", hint=_AGAIN) from None
 
 
@@ -94,23 +94,23 @@ def _why_no_parquet(name: str) -> str:
     return "" if begins == b"PAR1" else "its first bytes are not PAR1"
 
 
-def _check_version(said: str, text: str | None) -> None:
+def _check_version(file: str, text: str | None) -> None:
     if text is None:
-        raise TableError(f"{said}: is a Parquet file that wexport did not write", hint=_AGAIN)
+        raise TableError(f"{file}: is a Parquet file that wexport did not write", hint=_AGAIN)
     try:
         metadata = json.loads(text)
         version, wrote = int(metadata["schema_version"]), str(metadata.get("wexport_version", "?"))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise TableError(f"{said}: what wexport wrote about itself cannot be read", hint=_AGAIN) from None
+        raise TableError(f"{file}: what wexport wrote about itself cannot be read", hint=_AGAIN) from None
     if version > SCHEMA_VERSION:
         raise TableError(
-            f"{said}: was written by wexport {wrote} with version {version} of the columns, and this one knows "
+            f"{file}: was written by wexport {wrote} with version {version} of the columns, and this one knows "
             f"{SCHEMA_VERSION}",
             hint="pip install --upgrade wexport",
         )
 
 
-def _check_columns(duck: duckdb.DuckDBPyConnection, names: Sequence[str], said: dict[str, str]) -> None:
+def _check_columns(duck: duckdb.DuckDBPyConnection, names: Sequence[str], files_by_name: dict[str, str]) -> None:
     """The files have all of our columns. One that lacks some would fail each query in words that do not help."""
     # Most files are alike, so one of each sort is looked at; what parquet_schema lists are leaves and roots together.
     sorts = _ask(
@@ -118,16 +118,16 @@ def _check_columns(duck: duckdb.DuckDBPyConnection, names: Sequence[str], said: 
         "SELECT min(file_name) FROM (SELECT file_name, list_sort(list(name || coalesce(type, ''))) AS sort "
         "FROM parquet_schema(?) GROUP BY file_name) GROUP BY sort",
         names,
-        said,
+        files_by_name,
     )
     for (name,) in sorts:
-        there = _ask(duck, "DESCRIBE FROM read_parquet(?)", [name], said)
+        there = _ask(duck, "DESCRIBE FROM read_parquet(?)", [name], files_by_name)
         known = {row[0] for row in there} | {
             f"{row[0]}.{field}" for row in there for field in re.findall(r"[(,] ?\"?(\w+)\"? ", row[1])
         }
         lacking = [part for column in COLUMNS for part in _parts(column) if part not in known]
         if lacking:
-            raise TableError(f"{said[name]}: lacks the column {lacking[0]!r}", hint=_AGAIN)
+            raise TableError(f"{files_by_name[name]}: lacks the column {lacking[0]!r}", hint=_AGAIN)
 
 
 def _parts(column: Column) -> list[str]:
@@ -138,16 +138,16 @@ def _parts(column: Column) -> list[str]:
     return [column.name, *(f"{column.name}.{field.name}" for field in nested)]
 
 
-def _check_models(duck: duckdb.DuckDBPyConnection, names: Sequence[str], said: dict[str, str]) -> None:
+def _check_models(duck: duckdb.DuckDBPyConnection, names: Sequence[str], files_by_name: dict[str, str]) -> None:
     twice = _ask(
         duck,
         "SELECT model, min(filename), max(filename) FROM read_parquet(?, filename = true) "
         "GROUP BY model HAVING min(filename) <> max(filename) ORDER BY model LIMIT 1",
         names,
-        said,
+        files_by_name,
     )
     for model, one, other in twice:
         raise TableError(
-            f"the model {model!r} stands in two files of the table, {said[one]} and {said[other]}",
+            f"the model {model!r} stands in two files of the table, {files_by_name[one]} and {files_by_name[other]}",
             hint="leave one of them out, or ingest one again with another --name",
         )

@@ -63,7 +63,7 @@ def describe(tensors: Sequence[Tensor], *, ordered: bool) -> list[Tensor]:
                 for first, tensor in layer.tensors:
                     found[place[first]] = _placed(tensor, module.path, wrapped, layer.sublayer, layer.direction)
             continue
-        for tensor in _told(module, depthwise=depthwise, conv1d=conv1d):
+        for tensor in _described(module, depthwise=depthwise, conv1d=conv1d):
             found[place[tensor.name]] = _placed(tensor, module.path, wrapped)
     described = [found[number] for number in sorted(found)]
     return _numbered(described) if ordered else sorted(described, key=_by_name)
@@ -76,7 +76,7 @@ def _by_name(tensor: Tensor) -> tuple[object, ...]:
 
 
 def _wrappers(tensors: Sequence[Tensor]) -> int:
-    """How many components all names begin with that are no layers."""
+    """How many components all names begin with that are not layers."""
     first = split(tensors[0].name) if tensors else []
     count = next((number for number, part in enumerate(first) if part not in _WRAPPERS), 0)
     return count if all(split(tensor.name)[:count] == first[:count] for tensor in tensors) else 0
@@ -110,7 +110,7 @@ def _numbered(tensors: Sequence[Tensor]) -> list[Tensor]:
 # -- one module --------------------------------------------------------------------------------------------------------
 
 
-def _told(module: Module, *, depthwise: bool, conv1d: bool) -> Iterator[Tensor]:
+def _described(module: Module, *, depthwise: bool, conv1d: bool) -> Iterator[Tensor]:
     """The tensors of a module that is not recurrent, with role, class and layout."""
     if any(tensor.role != "unknown" for tensor in module.tensors.values()):
         yield from _known(module)
@@ -165,7 +165,7 @@ def _matrix(module: Module) -> Tensor:
     if words.is_embedding(module.path) or (words.may_be_embedding(module.path) and _feeds_recurrent(module)):
         layout = roles.layout("Embedding", "embeddings", tensor.shape)
         return replace(tensor, role="embeddings", layer_class="Embedding", layout=layout)
-    if words.is_linear(module.path, module.beside):
+    if words.is_linear(module.path, module.siblings):
         return _kernel(tensor, (1, 0))
     return tensor
 

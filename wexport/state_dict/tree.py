@@ -11,7 +11,7 @@ from functools import cached_property
 from wexport.model.tensors import Tensor
 
 MAX_DEPTH = 64
-"""Components of a name, at most; real ones have about ten. A longer one is no module path."""
+"""Components of a name, at most; real ones have about ten. A longer one is not a module path."""
 
 VECTORS = frozenset({"weight", "bias"})
 STATISTICS = frozenset({"running_mean", "running_var"})
@@ -57,7 +57,7 @@ class Module:
         )
 
     @property
-    def beside(self) -> Collection[str]:
+    def siblings(self) -> Collection[str]:
         """Names of the modules of its parent."""
         return () if self.parent is None else self.parent.children.keys()
 

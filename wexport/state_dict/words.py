@@ -60,10 +60,10 @@ _PERHAPS_TRANSPOSED = re.compile(
 _TRANSPOSED = re.compile(r"deconv\d*|up_?conv\d*|conv_?t(ranspose)?(_?[123]d)?\d*|transposed_conv\d*")
 
 
-def is_linear(path: Sequence[str], beside: Collection[str]) -> bool:
+def is_linear(path: Sequence[str], siblings: Collection[str]) -> bool:
     """Whether a module is a Linear by its name. beside: the names of the modules that stand beside it."""
     last = path[-1] if path else ""
-    together = any(last in names and all(name in beside for name in names) for names in _LINEAR_TOGETHER)
+    together = any(last in names and all(name in siblings for name in names) for names in _LINEAR_TOGETHER)
     return last in _LINEAR or together or tuple(path) == ("output",)
 
 

@@ -49,7 +49,7 @@ def chunks_of(tensor: Tensor, dtype: np.dtype[Any], limit: int) -> Iterator[Arra
 
 
 def miscounted(due: int) -> str:
-    """What is wrong where so many values are still due, or came too many."""
+    """What is wrong where this many values are still due, or came too many."""
     return f"its chunks hold {-due} values too many" if due < 0 else f"{due} values are missing"
 
 

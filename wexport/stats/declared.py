@@ -34,8 +34,8 @@ def statistic(doc: str, *, unit: str = "weight", of_model: str = "", last: bool 
 
     doc: formula, convention and what it is over, as users read it. The others: as in `Statistic`.
     """
-    said = {"doc": doc, "unit": unit, "of_model": of_model, "last": last, "reported": reported}
-    return field(metadata={"statistic": said})
+    declared = {"doc": doc, "unit": unit, "of_model": of_model, "last": last, "reported": reported}
+    return field(metadata={"statistic": declared})
 
 
 def statistics_of(result: type) -> tuple[Statistic, ...]:

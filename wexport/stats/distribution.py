@@ -51,7 +51,7 @@ class DistributionSums:
         return self._counters[dtype]
 
     def add_found(self, found: Found, values: int, kept: NDArray[Any] | None, counted: np.dtype[Any]) -> None:
-        """Take what the compiled form found of a block of so many values.
+        """Take what the compiled form found of a block of this many values.
 
         kept: the finite ones, if all are to be kept; else they are in the `halves` of the counter of type `counted`.
         """

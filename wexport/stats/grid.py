@@ -28,7 +28,7 @@ SIDE = 32
 """Blocks along a side, at most."""
 
 _REMEMBERED = 1 << 18
-"""Up to so many places of a row, their bands are worked out once."""
+"""Up to this many places of a row, their bands are worked out once."""
 _LONG = 64
 _SEGMENT_WORTH = 1_000
 """Values that can be summed in the time of one call."""
@@ -208,7 +208,7 @@ class _Part:
 
     @property
     def long(self) -> bool:
-        """Whether a band holds so many neighbours of a row that they are summed up at once."""
+        """Whether a band holds this many neighbours of a row that they are summed up at once."""
         return self.runs_on and (self._across.length // self._across.bands >= _LONG or self.inner > _REMEMBERED)
 
     def within(self) -> Places:

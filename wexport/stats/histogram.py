@@ -37,7 +37,7 @@ _BATCH = 1 << 16
 """Keys counted at once: few enough to stay in cache."""
 _ONE = np.intp(1)
 _FEW = 4_096
-"""So many values or fewer are each put into its bin; of more, only the first of each bin."""
+"""This many values or fewer are each put into its bin; of more, only the first of each bin."""
 _LARGEST = float(np.finfo(np.float64).max)
 _MANTISSA_BITS = 52
 _SUB_BITS = BINS_PER_OCTAVE.bit_length() - 1
@@ -222,7 +222,7 @@ class Counter:
         self._halves: NDArray[np.intp] | None = None
 
     def add(self, block: NDArray[Any], zeros: int, negative_zeros: int) -> None:
-        """Count a contiguous block in native byte order, so many values of which are zero, and -0.0 among these."""
+        """Count a contiguous block in native byte order, this many values of which are zero, and -0.0 among these."""
         self._zeros += (zeros - negative_zeros, negative_zeros)
         words = block.view(self._words)
         if not self._keys.size:

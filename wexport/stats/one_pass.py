@@ -33,7 +33,7 @@ SAMPLE_SIZE = 1_024
 BLOCK_BYTES = 1 << 20
 """Asked of a reader at a time."""
 SORTED = 1 << 16
-"""Quantiles are exact, by sorting, for tensors of at most so many values."""
+"""Quantiles are exact, by sorting, for tensors of at most this many values."""
 
 
 def measure(
@@ -92,7 +92,7 @@ class Pass:
         dtype = dtype_named(tensor.value_dtype or tensor.dtype)
         if dtype is None:
             raise PluginError(
-                f"{tensor.name}: {tensor.dtype} is no type that statistics are made of",
+                f"{tensor.name}: {tensor.dtype} is not a type that statistics are made of",
                 hint="readers yield integers, bools and floats of at most 64 bits",
             )
         self._tensor, size = tensor, tensor.size

@@ -20,11 +20,11 @@ from wexport.stats.streams import stored_positions, streams_of
 Positions = NDArray[np.int64]
 
 FEW_CHANNELS = 4
-"""A convolution kernel that sees at most so many input channels is a picture and kept whole ..."""
+"""A convolution kernel that sees at most this many input channels is a picture and kept whole ..."""
 PICTURE_VALUES = 16_384
-"""... up to so many values."""
+"""... up to this many values."""
 OUTPUT_VALUES = 65_536
-"""Outputs of a layer are kept whole up to so many values: those for a few inputs are looked at one by one."""
+"""Outputs of a layer are kept whole up to this many values: those for a few inputs are looked at one by one."""
 
 
 def positions(canonical_shape: tuple[int, ...], sample_size: int, layout: Layout | None = None) -> Positions:

@@ -21,9 +21,9 @@ from wexport.stats.workspace import Prepared
 Array = NDArray[Any]
 
 LISTED = 4_096
-"""Units get a statistic each up to so many."""
+"""Units get a statistic each up to this many."""
 COUNTED = 1 << 20
-"""Units, and inputs, are counted up to so many."""
+"""Units, and inputs, are counted up to this many."""
 
 _PROBED = 4
 """Columns looked at before a whole row is: most inputs are found alive at once."""

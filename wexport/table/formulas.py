@@ -72,7 +72,7 @@ FORMULAS: Mapping[str, Formula] = {
     "l2_norm": Formula(
         "sqrt(sum(w^2))",
         "Frobenius norm of the whole tensor; within 1e-9",
-        "Grows with sqrt(N), and is no spectral norm. For tensors of several shapes use rms = l2_norm / sqrt(N).",
+        "Grows with sqrt(N), and is not a spectral norm. For tensors of several shapes use rms = l2_norm / sqrt(N).",
     ),
     "q01": _QUANTILE,
     "q05": _QUANTILE,
@@ -132,4 +132,4 @@ FORMULAS: Mapping[str, Formula] = {
         "Only tables that were made with the same plugins line up.",
     ),
 }
-"""By column. Words and places (model, slot, role, shape, ...) are no statistics."""
+"""By column. Words and places (model, slot, role, shape, ...) are not statistics."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wexport.errors import TableError
@@ -21,13 +20,13 @@ from wexport.errors import TableError
 def read_metadata(path: Path) -> dict[str, Any]:
     """What wexport wrote about a table into the file: versions and options.
 
-    Raises TableError if the file is no Parquet file or not wexport's.
+    Raises TableError if the file is not a Parquet file or not wexport's.
     """
     try:
         found = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise TableError(
-            f"{path}: is no Parquet file: {str(error).splitlines()[0]}", hint="name another --out"
+            f"{path}: is not a Parquet file: {str(error).splitlines()[0]}", hint="name another --out"
         ) from None
     if b"wexport" not in found:
         raise TableError(f"{path}: is a Parquet file that wexport did not write", hint="name another --out")
@@ -70,14 +69,16 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        said = str(error).splitlines()[0][:200]
+        reason = str(error).splitlines()[0][:200]
         raise TableError(
-            f"{path}: is damaged: {said}", hint="copy it again, or write it anew with `wexport ingest`"
+            f"{path}: is damaged: {reason}", hint="copy it again, or write it anew with `wexport ingest`"
         ) from None
 
 
 def without_models(table: pa.Table, models: set[str]) -> pa.Table:
     """The rows of all other models."""
+    import pyarrow.compute as pc  # it takes long to import
+
     return table.filter(pc.invert(pc.is_in(table["model"], pa.array(sorted(models), pa.string()))))
 
 

@@ -74,7 +74,7 @@ class TableWriter:
         """Begin a temporary file."""
         if is_stream(self.target):
             raise TableError(
-                f"{self.target}: is no file, and a table is not written into a pipe or device",
+                f"{self.target}: is not a file, and a table is not written into a pipe or device",
                 hint="name a file; `wexport query ... --format parquet` writes to standard output",
             )
         try:

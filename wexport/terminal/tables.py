@@ -26,6 +26,8 @@ GAP = 3
 """Characters between two columns."""
 FOLD_WIDTH = 36
 """Words longer than this are folded where there is not room for them."""
+NARROW_WIDTH = 12
+"""The same where columns would have to be left out that decide."""
 SENTENCE_WIDTH = 26
 """Sentences are not folded narrower."""
 INDENT = "    "
@@ -83,8 +85,8 @@ def show(
 ) -> None:
     """Print a table to standard output; JSON is a list of objects, CSV has a header.
 
-    last: columns that a narrow terminal goes without, the first of them first. below: texts that are worth a line of
-    their own, under their row, where the columns still do not fit.
+    last: columns that a narrow terminal goes without, the first of them first; then words are folded more narrowly.
+    below: texts that are worth a line of their own, under their row, where the columns still do not fit.
     """
     if form == "table":
         _show_table(columns, rows, title, last, below)
@@ -172,6 +174,8 @@ def _show_table(
             _show_stacked(columns, cells, [*kept], below)
             _tell_left_out([name for place, name in enumerate(columns) if place not in kept])
             return
+        if last and _width_of([needs[place] for place in kept]) > console.width:
+            needs = [min(need, NARROW_WIDTH) for need in needs]
         # What is kept is a table of its own, whose middle is left out where even that does not fit.
         shown = [
             None if place is None else kept[place] for place in _that_fit([needs[each] for each in kept], console.width)

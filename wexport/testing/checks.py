@@ -43,28 +43,32 @@ def no_two_are_alike(names: Sequence[object], what: str) -> None:
 
 def tensor_is_well_formed(tensor: Tensor) -> None:
     """Types and words of everything that a reader says of a tensor."""
-    said = f"tensor {tensor.name!r}"
-    assert type(tensor.name) is str, f"{said}: its name is {type(tensor.name).__name__} where a str is due"
+    subject = f"tensor {tensor.name!r}"
+    assert type(tensor.name) is str, f"{subject}: its name is {type(tensor.name).__name__} where a str is due"
     assert tensor.name, "a tensor has an empty name"
     # NumPy's integers print otherwise, and the content hash is over the printed shape.
-    assert type(tensor.shape) is tuple, f"{said}: its shape {tensor.shape!r} is no tuple"
+    assert type(tensor.shape) is tuple, f"{subject}: its shape {tensor.shape!r} is not a tuple"
     assert all(type(length) is int and length >= 0 for length in tensor.shape), (
-        f"{said}: its shape {tensor.shape!r} is not of Python ints from 0 on"
+        f"{subject}: its shape {tensor.shape!r} is not of Python ints from 0 on"
     )
-    assert tensor.kind in KINDS, f"{said}: its kind {tensor.kind!r} is none of {', '.join(sorted(KINDS))}"
-    assert tensor.role in roles.ROLES, f"{said}: its role {tensor.role!r} is no word of wexport.reading.roles.ROLES"
-    assert tensor.direction in (None, "forward", "backward"), f"{said}: its direction is {tensor.direction!r}"
-    assert tensor.trainable in (None, True, False), f"{said}: trainable is {tensor.trainable!r}"
+    assert tensor.kind in KINDS, f"{subject}: its kind {tensor.kind!r} is none of {', '.join(sorted(KINDS))}"
+    assert tensor.role in roles.ROLES, (
+        f"{subject}: its role {tensor.role!r} is not a word of wexport.reading.roles.ROLES"
+    )
+    assert tensor.direction in (None, "forward", "backward"), f"{subject}: its direction is {tensor.direction!r}"
+    assert tensor.trainable in (None, True, False), f"{subject}: trainable is {tensor.trainable!r}"
     for name in _OPTIONAL_WORDS:
         value = getattr(tensor, name)
-        assert value is None or type(value) is str, f"{said}: its {name} is {value!r} where a str or None is due"
+        assert value is None or type(value) is str, f"{subject}: its {name} is {value!r} where a str or None is due"
     for name in _OPTIONAL_COUNTS:
         value = getattr(tensor, name)
-        assert value is None or (type(value) is int and value >= 0), f"{said}: its {name} is {value!r}"
-    assert all(isinstance(node, Node) for node in tensor.lineage), f"{said}: its lineage is not of wexport.Node"
-    assert type(tensor.dtype) is str, f"{said}: its dtype is {tensor.dtype!r} where a name such as 'float32' is due"
+        assert value is None or (type(value) is int and value >= 0), f"{subject}: its {name} is {value!r}"
+    assert all(isinstance(node, Node) for node in tensor.lineage), f"{subject}: its lineage is not of wexport.Node"
+    assert type(tensor.dtype) is str, f"{subject}: its dtype is {tensor.dtype!r} where a name such as 'float32' is due"
     given = tensor.value_dtype or tensor.dtype
-    assert value_type(tensor).name == given, f"{said}: its dtype is {given!r} where {value_type(tensor).name!r} is due"
+    assert value_type(tensor).name == given, (
+        f"{subject}: its dtype is {given!r} where {value_type(tensor).name!r} is due"
+    )
     if tensor.layout is not None:
         _layout_fits(tensor, tensor.layout)
 
@@ -82,8 +86,8 @@ def value_type(tensor: Tensor) -> np.dtype[Any]:
     name = tensor.value_dtype or tensor.dtype
     dtype = stats.dtype_named(name)
     assert dtype is not None, (
-        f"tensor {tensor.name!r}: {name!r} is no type that statistics are made of; readers yield integers, bools and "
-        "floats of at most 64 bits, and say in value_dtype what they yield where the stored type is another"
+        f"tensor {tensor.name!r}: {name!r} is not a type that statistics are made of; readers yield integers, bools "
+        "and floats of at most 64 bits, and say in value_dtype what they yield where the stored type is another"
     )
     return dtype
 
@@ -97,17 +101,19 @@ def values_of(tensor: Tensor, limit: int) -> NDArray[Any]:
 
 def checked_chunks(tensor: Tensor, limit: int) -> Iterator[NDArray[Any]]:
     """A tensor's chunks; asserts of each, and of all together, what the contract says."""
-    said, dtype = f"tensor {tensor.name!r}", value_type(tensor)
+    subject, dtype = f"tensor {tensor.name!r}", value_type(tensor)
     count = 0
     for chunk in tensor.chunks(limit):
-        assert isinstance(chunk, np.ndarray), f"{said}: a chunk is {type(chunk).__name__} where an array is due"
-        assert chunk.ndim == 1, f"{said}: a chunk has {chunk.ndim} dimensions where 1 is due"
-        assert chunk.nbytes <= max(limit, chunk.itemsize), f"{said}: a chunk of {chunk.nbytes} bytes, asked for {limit}"
-        assert chunk.dtype.newbyteorder("=") == dtype, f"{said}: a chunk of {chunk.dtype} where {dtype} is declared"
+        assert isinstance(chunk, np.ndarray), f"{subject}: a chunk is {type(chunk).__name__} where an array is due"
+        assert chunk.ndim == 1, f"{subject}: a chunk has {chunk.ndim} dimensions where 1 is due"
+        assert chunk.nbytes <= max(limit, chunk.itemsize), (
+            f"{subject}: a chunk of {chunk.nbytes} bytes, asked for {limit}"
+        )
+        assert chunk.dtype.newbyteorder("=") == dtype, f"{subject}: a chunk of {chunk.dtype} where {dtype} is declared"
         count += chunk.size
-        assert count <= tensor.size, f"{said}: more values than the {tensor.size} of its shape {tensor.shape}"
+        assert count <= tensor.size, f"{subject}: more values than the {tensor.size} of its shape {tensor.shape}"
         yield chunk
-    assert count == tensor.size, f"{said}: {count} values where its shape {tensor.shape} has {tensor.size}"
+    assert count == tensor.size, f"{subject}: {count} values where its shape {tensor.shape} has {tensor.size}"
 
 
 def canonical_values(tensor: Tensor) -> NDArray[Any]:

@@ -54,7 +54,7 @@ FOREIGN: Mapping[str, bytes] = {
     "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(120),
     "gguf": b"GGUF\x03\x00\x00\x00" + bytes(64),
 }
-"""Beginnings of files that are no model of the reader's."""
+"""Beginnings of files that are not a model of the reader's."""
 
 
 class ReaderTests:

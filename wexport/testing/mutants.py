@@ -139,7 +139,7 @@ def _put(content: bytes, place: int, data: bytes) -> bytes:
 
 
 def _unpacked(content: bytes) -> list[tuple[str, bytes, int]]:
-    """(name, content, compression) of an archive's members; empty for what is no archive."""
+    """(name, content, compression) of an archive's members; empty for what is not an archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return [

@@ -80,8 +80,8 @@ def ingest_mutants(
         assert _status(found) in STATUSES, f"{file} ({change}) ended {found.status!r}"
         if found.status == "failed":
             assert str(file) in found.reason, f"{file} ({change}) is not named in its failure: {found.reason}"
-        told = [found.reason, found.hint, *found.notes, *(problem.detail for problem in found.problems)]
-        assert not any("Traceback (most" in text for text in told), f"{file} ({change}) ended in a traceback: {told}"
+        texts = [found.reason, found.hint, *found.notes, *(problem.detail for problem in found.problems)]
+        assert not any("Traceback (most" in text for text in texts), f"{file} ({change}) ended in a traceback: {texts}"
     statuses = Counter(map(_status, result.models))
     return Trials(statuses, result.models, changes, result.rows, result.seconds)
 

@@ -123,7 +123,7 @@ class _Cursor:
         return value
 
     def text(self, limit: int) -> str:
-        """The next string. One that is no UTF-8 keeps its odd bytes as surrogates."""
+        """The next string. One that is not UTF-8 keeps its odd bytes as surrogates."""
         length = self.number("Q")
         if length > limit:
             raise wexport.HostileFileError(
@@ -135,7 +135,7 @@ class _Cursor:
         return buffer[start : start + length].decode("utf-8", "surrogateescape")
 
     def skip(self, count: int) -> None:
-        """Pass over so many bytes."""
+        """Pass over this many bytes."""
         if count > self._limit - self.place:
             self._too_far(count)
         self.place += count
@@ -150,7 +150,7 @@ class _Cursor:
             )
 
     def skip_texts(self, count: int) -> None:
-        """Pass over so many strings: a loop of its own, as there are hundreds of thousands in a tokenizer."""
+        """Pass over this many strings: a loop of its own, as there are hundreds of thousands in a tokenizer."""
         self.count(count)
         length_of = struct.Struct(f"{self._order}Q")
         while count:
@@ -241,7 +241,7 @@ def _alignment(source: wexport.Source, metadata: Metadata) -> int:
     value = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if type(value) is not int or value < 1 or value & (value - 1) or value > 1 << 31:
         raise wexport.HostileFileError(
-            f"{source.path}: general.alignment is {value!r}, which is no power of two", hint=_DAMAGED
+            f"{source.path}: general.alignment is {value!r}, which is not a power of two", hint=_DAMAGED
         )
     return value
 

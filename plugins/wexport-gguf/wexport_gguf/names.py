@@ -49,20 +49,20 @@ def with_meaning(tensor: Tensor) -> Tensor:
     """A tensor with its place in the model, and where its name is one of those listed, with role, class and layout."""
     *path, leaf = tensor.name.split(".")
     match = _NAME.fullmatch(tensor.name)
-    told = None if match is None else _told(match["block"] or "", match["word"], match["last"], tensor.shape)
-    role, layer_class, layout = told or ("unknown", None, None)
+    known = None if match is None else _known(match["block"] or "", match["word"], match["last"], tensor.shape)
+    role, layer_class, layout = known or ("unknown", None, None)
     return replace(
         tensor,
         layer="/".join(path) or None,
         layer_class=layer_class,
         lineage=tuple(Node(part, fixed=True) for part in path),  # the vocabulary's own words go into slots as they are
-        slot_leaf=leaf if told is None else None,
+        slot_leaf=leaf if known is None else None,
         role=role,
         layout=layout,
     )
 
 
-def _told(block: str, word: str, last: str, shape: tuple[int, ...]) -> tuple[str, str | None, Layout] | None:
+def _known(block: str, word: str, last: str, shape: tuple[int, ...]) -> tuple[str, str | None, Layout] | None:
     """Role, class and layout; None for a word of which none of them is known, or that does not fit the shape."""
     if word in (_BLOCK_NORM if block else _TOP_NORM):
         role = "gamma" if last == "weight" else "beta"

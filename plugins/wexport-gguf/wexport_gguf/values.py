@@ -87,12 +87,12 @@ def _place(source: wexport.Source, header: Header, entry: Entry) -> tuple[_Type,
     row = entry.shape[-1] if entry.shape else 1
     if row % kind.values:
         raise wexport.ReadError(
-            f"a row of {row:,} values is no whole number of blocks of {kind.name}, which have {kind.values}",
+            f"a row of {row:,} values is not a whole number of blocks of {kind.name}, which have {kind.values}",
             hint=_DAMAGED,
         )
     if entry.offset % header.alignment:
         raise wexport.ReadError(
-            f"its offset {entry.offset:,} is no multiple of the alignment, {header.alignment:,}", hint=_DAMAGED
+            f"its offset {entry.offset:,} is not a multiple of the alignment, {header.alignment:,}", hint=_DAMAGED
         )
     start, size = header.values + entry.offset, math.prod(entry.shape) // kind.values * kind.size
     if start + size > source.size:

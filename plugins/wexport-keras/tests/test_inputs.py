@@ -28,7 +28,7 @@ def test_shape_type_and_nan_are_told_with_what_the_model_expects() -> None:
     assert refused(model, x[..., 0]) == (
         "input input_layer: its shape is (37, 9, 8)", f"the model expects {EXPECTED}"
     )  # fmt: skip
-    assert refused(model, x.astype(str))[0] == "input input_layer: holds <U32, which is no number"
+    assert refused(model, x.astype(str))[0] == "input input_layer: holds <U32, which is not a number"
     assert refused(model, [x, x]) == ("there are 2 arrays for 1 inputs of the model", f"the model expects {EXPECTED}")
     assert refused(model, x[:0])[0] == "input input_layer: holds nothing to run"
     lost = x.copy()

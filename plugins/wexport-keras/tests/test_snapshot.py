@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_told_before_the_first_epoch(tmp_path: Path) -> Non
     before = model.get_weights()
     with pytest.raises(UsageError, match="its shape is"):
         train(model, wexport_keras.Snapshot(tmp_path / "run", inputs=X[:, :2]))
-    with pytest.raises(UsageError, match="no number of epochs"):
+    with pytest.raises(UsageError, match="not a number of epochs"):
         wexport_keras.Snapshot(tmp_path / "run", every=0)
     with pytest.raises(UsageError, match="targets and no inputs"):
         wexport_keras.Snapshot(tmp_path / "run", targets=Y)

@@ -167,7 +167,7 @@ class _TensorFlow(_NumPy):
         import tensorflow as tf
 
         super().__init__(run)
-        self._told: UsageError | None = None
+        self._refused: UsageError | None = None
         self._outputs = tf.function(super().outputs, reduce_retracing=True)
         self._gradients = tf.function(self._differentiate, reduce_retracing=True)
 
@@ -181,8 +181,8 @@ class _TensorFlow(_NumPy):
         try:
             by_variables, by_seen = self._gradients(x, y)
         except Exception:
-            if self._told is not None:  # TensorFlow makes an error of its own of it
-                raise self._told from None
+            if self._refused is not None:  # TensorFlow makes an error of its own of it
+                raise self._refused from None
             raise
         return list(by_variables), list(by_seen)
 
@@ -205,7 +205,7 @@ class _TensorFlow(_NumPy):
             try:
                 loss = run.call(x, y, touch)
             except UsageError as error:
-                self._told = error
+                self._refused = error
                 raise
         variables = [variable.value for variable in run.variables]
         found = tape.gradient(loss, [*variables, *watched], unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -114,8 +114,8 @@ def _run_one(
     except wexport.WexportError:
         raise
     except Exception as error:  # a layer may raise anything when it runs
-        said = " ".join(str(error).split())[:300]
-        raise wexport.ReadError(f"{path}: running it failed: {type(error).__name__}: {said}") from None
+        reason = " ".join(str(error).split())[:300]
+        raise wexport.ReadError(f"{path}: running it failed: {type(error).__name__}: {reason}") from None
     weights = describe(model)
     whole = replace(weights, tensors=[*weights.tensors, *seen])
     # Into a folder each model goes as a part of its own, which is replaced anyway.

@@ -120,13 +120,13 @@ class Store(saving_lib.NpzIOStore):
     def restore(self, model: Any) -> None:
         """Give a model, layer by layer as its file would, the state that is kept."""
         failed: set[int] = set()
-        said: dict[int, tuple[Any, Exception]] = {}
+        errors: dict[int, tuple[Any, Exception]] = {}
         saving_lib._load_state(
             model, weights_store=self, assets_store=None, inner_path="", visited_saveables=set(),
-            failed_saveables=failed, error_msgs=said,
+            failed_saveables=failed, error_msgs=errors,
         )  # fmt: skip  # Keras 3.6 wants both to be there
         if failed:
-            raise next(iter(said.values()))[1]
+            raise next(iter(errors.values()))[1]
 
     def get(self, path: str) -> dict[str, Any]:
         return dict(self.contents.get(path, {}))
@@ -187,7 +187,7 @@ def to_numpy(value: Any, dtype: str) -> np.ndarray[Any, Any]:
 
     wanted = dtype_named(dtype)
     if wanted is None:
-        raise WexportError(f"{dtype} is no type that statistics are made of")
+        raise WexportError(f"{dtype} is not a type that statistics are made of")
     array = np.asarray(keras.ops.convert_to_numpy(value))
     return array if array.dtype == wanted else array.astype(wanted)
 

@@ -105,9 +105,9 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> list[Array] | dict[str, Arr
             return _archive(archives[0]) if archives else [_array(path) for path in paths]
     except (OSError, ValueError, TypeError, EOFError, OverflowError, MemoryError, zipfile.BadZipFile) as error:
         named = next((path for path in paths if str(path) in str(error)), paths[0])
-        said = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(
-            f"{named}: cannot be read as arrays: {said[:200]}", hint="np.save and np.savez write them"
+            f"{named}: cannot be read as arrays: {reason[:200]}", hint="np.save and np.savez write them"
         ) from None
 
 

@@ -84,7 +84,7 @@ def _read(source: Source) -> _Saved:
     saved = read_saved(source)
     if saved is None:
         raise ReadError(
-            f"{source.path}: is no model that can be run: it holds no layers, or weights alone",
+            f"{source.path}: is not a model that can be run: it holds no layers, or weights alone",
             hint="save it whole, with model.save('model.keras')",
         )
     problem = next((skipped for skipped in saved.weights.skipped if skipped.problem), None)
@@ -109,10 +109,10 @@ def _look_over(saved: _Saved, *, trust: bool) -> None:
     if unpacked > most:
         raise BudgetError(f"{path}: unpacks to {unpacked:,} bytes, {most:,} are allowed")
     read = wexport.inspect(path, reader=saved.written.reader, detail="summary", optimizer=True).result
-    said = [f"{one.name}: {one.what}" for one in read.problems]
-    said += [f"{name}: soft link" for name in read.left_out.get("soft link", ())]
-    if said:
-        raise ReadError(f"{path}: Keras is not let near it: {said[0]}", hint="save the model again")
+    left = [f"{one.name}: {one.what}" for one in read.problems]
+    left += [f"{name}: soft link" for name in read.left_out.get("soft link", ())]
+    if left:
+        raise ReadError(f"{path}: Keras is not let near it: {left[0]}", hint="save the model again")
 
 
 def _built(saved: _Saved, objects: Mapping[str, Any], *, trust: bool) -> Any:
@@ -159,8 +159,8 @@ def _losses(value: Any) -> Any:
 
 def _reason(error: BaseException) -> str:
     """What Keras says, without the configs that it says it in."""
-    said = " ".join(str(error).split())
-    return said.rpartition("Exception encountered: ")[2][:300]
+    reason = " ".join(str(error).split())
+    return reason.rpartition("Exception encountered: ")[2][:300]
 
 
 def _refusal(path: Path, found: list[Suspect]) -> UsageError:
@@ -178,7 +178,7 @@ def _run(file: Path) -> dict[str, Any]:
         raise MissingFileError(f"{file}: does not exist", hint="--code takes the Python file of custom layers")
     spec = importlib.util.spec_from_file_location(f"wexport_code_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{file}: is no Python file")
+        raise UsageError(f"{file}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

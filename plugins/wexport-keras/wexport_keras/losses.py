@@ -28,7 +28,7 @@ def loss_of(model: Any, name: str | None, count: int, *, training: bool = False)
         found = loss(x, y, prediction)
         if len(found.shape):
             raise UsageError(
-                f"the loss is no single value: it has the shape {tuple(found.shape)} for a batch",
+                f"the loss is not a single value: it has the shape {tuple(found.shape)} for a batch",
                 hint="compile the model with a loss whose reduction is not None, or name one, such as --loss mse",
             )
         return found

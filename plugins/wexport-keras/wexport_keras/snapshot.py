@@ -68,7 +68,7 @@ class Snapshot(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if every < 1:
-            raise UsageError(f"every {every} is no number of epochs", hint="1 writes each epoch, 5 each fifth")
+            raise UsageError(f"every {every} is not a number of epochs", hint="1 writes each epoch, 5 each fifth")
         if targets is not None and inputs is None:
             raise UsageError("there are targets and no inputs", hint="Snapshot(folder, inputs=x, targets=y)")
         self.folder, self.every = Path(folder), every
@@ -194,9 +194,9 @@ class Snapshot(keras.callbacks.Callback):
         try:
             act()
         except Exception as error:  # a full disk, a folder that is gone, or what a layer raises when it is run
-            said = " ".join(str(error).split())
-            self.failed[step] = said
-            warnings.warn(f"Snapshot: epoch {step} is not all written: {type(error).__name__}: {said}", stacklevel=2)
+            reason = " ".join(str(error).split())
+            self.failed[step] = reason
+            warnings.warn(f"Snapshot: epoch {step} is not all written: {type(error).__name__}: {reason}", stacklevel=2)
 
     def _write(self, step: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,7 @@ def _name_in(value: Mapping[str, Any], inside: str) -> str:
 def _judge(value: Mapping[str, Any], inside: str) -> Suspect | None:
     name, module, registered = value["class_name"], value.get("module"), value.get("registered_name")
     if not isinstance(name, str) or not isinstance(module, (str, type(None))):
-        return Suspect(inside, f"is of the class {name!r} of {module!r}, which are no names", True)
+        return Suspect(inside, f"is of the class {name!r} of {module!r}, which are not names", True)
     bare = name.rsplit(">", 1)[-1]
     if bare in _RUNS_CODE:
         return Suspect(inside, f"({bare}) {_RUNS_CODE[bare]}", False)

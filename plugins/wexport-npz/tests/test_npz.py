@@ -139,11 +139,11 @@ def test_what_is_no_number_is_named_and_left_out(tmp_path: Path) -> None:
         model = READER.open(source)
     assert [tensor.name for tensor in model.tensors] == ["w"]
     assert {skipped.name: skipped.what for skipped in model.skipped} == {
-        "words": "array that is no numbers",
+        "words": "array that is not numbers",
         "objects": "pickled objects",
-        "when": "array that is no numbers",
-        "c": "array that is no numbers",
-        "fields": "array that is no numbers",
+        "when": "array that is not numbers",
+        "c": "array that is not numbers",
+        "fields": "array that is not numbers",
     }
 
 

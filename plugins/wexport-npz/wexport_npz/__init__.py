@@ -63,7 +63,7 @@ def _array(source: wexport.Source, window: FileSlice, name: str) -> wexport.Tens
     if dtype.hasobject:
         return wexport.Skipped("pickled objects", name, detail="never unpickled")
     if dtype.kind not in "fiub":
-        return wexport.Skipped("array that is no numbers", name, detail=str(dtype))
+        return wexport.Skipped("array that is not numbers", name, detail=str(dtype))
     start, size = window.tell(), math.prod(shape)
     if size * dtype.itemsize > window.size - start:
         raise wexport.ReadError(
@@ -89,7 +89,7 @@ def _header(window: FileSlice, where: str) -> tuple[tuple[int, ...], bool, np.dt
         shape, fortran, dtype = parse(window, max_header_size=MAX_HEADER_BYTES)
     except Exception as error:  # a literal of Python's is parsed, which may fail in any way
         raise wexport.ReadError(
-            f"{where}: is no array of NumPy's: {' '.join(str(error).split())[:200]}",
+            f"{where}: is not an array of NumPy's: {' '.join(str(error).split())[:200]}",
             hint="the file is damaged; copy or save it again",
         ) from None
     if any(length < 0 for length in shape):

@@ -153,7 +153,7 @@ def test_lists_of_numbers_are_tensors(tmp_path: Path) -> None:
     assert told(model) == {"v": ("Mul", "unknown")}
     assert {skipped.name: skipped.what for skipped in model.skipped} == {
         "e": "constants of formulas",
-        "n": "integers that are no weights",
+        "n": "integers that are not weights",
     }
 
 

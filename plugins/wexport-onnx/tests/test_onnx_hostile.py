@@ -221,7 +221,7 @@ def test_what_is_no_model_is_not_claimed(tmp_path: Path) -> None:
         "an empty graph": field(1, 8) + field(7, b""),
         "numbers in place of a graph": field(1, 8) + field(7, 5),
         "another message in its place": field(1, 8) + field(7, field(1, field(4, b"\x01\x02")) + field(5, 3)),
-        "text in its place": field(1, 8) + field(2, b"me") + field(7, b"hello, this is no graph at all"),
+        "text in its place": field(1, 8) + field(2, b"me") + field(7, b"hello, this is not a graph at all"),
         "a version past all": field(1, 5_000) + field(7, GOOD),
         "more fields behind": field(1, 8) + field(7, GOOD) + field(9, b"what"),
     }

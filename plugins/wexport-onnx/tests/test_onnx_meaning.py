@@ -346,7 +346,7 @@ def test_what_tells_an_operator_how_to_work_is_left_out_by_name(tmp_path: Path) 
     with opened(path) as model:
         assert not model.tensors
         assert [(skipped.what, skipped.name) for skipped in model.skipped] == [
-            ("integers that are no weights", "shape")
+            ("integers that are not weights", "shape")
         ]
 
 

@@ -18,7 +18,7 @@ from wexport import measuring
 
 NUMBERS = [
     name
-    for name in TensorProto.DataType.keys()  # noqa: SIM118  # an enum of protobuf's, which is no mapping
+    for name in TensorProto.DataType.keys()  # noqa: SIM118  # an enum of protobuf's, which is not a mapping
     if name not in ("UNDEFINED", "STRING", "COMPLEX64", "COMPLEX128") and not name.startswith("FLOAT6")
 ]
 SMALL = ("INT4", "UINT4", "INT2", "UINT2", "FLOAT4E2M1")

@@ -174,22 +174,22 @@ class Walk:
         if node.standard == "Add" and self._added(node, weights, scope):
             return
         attributes = nodes.attributes(self._wire, node.attributes)
-        said = self._meaning(node, attributes, weights)
-        if all(value.is_told for number, value in weights.items() if said is None or number in said.parts) and (
-            said is not None or node.standard
+        known = self._meaning(node, attributes, weights)
+        if all(value.is_described for number, value in weights.items() if known is None or number in known.parts) and (
+            known is not None or node.standard
         ):
             # A layer that is called again, or one of which all is known: what comes of it may still get a bias.
             return
-        layer = self._layer(node, weights, said, scope)
+        layer = self._layer(node, weights, known, scope)
         codes = quantised.of_operator(node.op, attributes, weights, scope.value)
         for number, value in weights.items():
-            parts = said.parts.get(number, (Part(),)) if said is not None else (Part(),)
+            parts = known.parts.get(number, (Part(),)) if known is not None else (Part(),)
             made_by = value.quantised or codes.get(number)
             value.stored.uses.append(_use(layer, number, value, parts, made_by))
             if value.quantised is not None:
                 self._use_scale(layer, number, value.quantised, parts[0])
-        if said is not None and said.units and node.outputs:
-            scope.outputs[node.outputs[0]] = Output(layer, said.units, said.trailing)
+        if known is not None and known.units and node.outputs:
+            scope.outputs[node.outputs[0]] = Output(layer, known.units, known.trailing)
 
     def _use_scale(self, layer: Layer, number: int, made_by: Quantised, part: Part) -> None:
         """What a DequantizeLinear takes belongs to the layer that its values go to."""
@@ -222,25 +222,25 @@ class Walk:
                 return False
         elif not output.layer.path or self._path(node, weights)[0] != output.layer.path:
             return False  # reshaped since, so that it takes the file's own names to tell
-        if not value.is_told:
+        if not value.is_described:
             use = _use(output.layer, LAST, value, (Part(role="bias", view=(output.units,)),))
             otherwise = _use(self._layer(node, weights, None, scope), number, value, (Part(),))
             value.stored.uses.append(replace(use, sure=output, otherwise=otherwise))
         return True
 
-    def _layer(self, node: Node, weights: Mapping[int, Value], said: Meaning | None, scope: Scope) -> Layer:
+    def _layer(self, node: Node, weights: Mapping[int, Value], known: Meaning | None, scope: Scope) -> Layer:
         path, scoped = self._path(node, weights)
         if not path and scope.depth:
             path = paths.of_module_scope(f"/{scope.prefix}")
         layer = Layer(
             index=len(self.layers),
-            class_name=said.layer_class if said is not None else node.op,
+            class_name=known.layer_class if known is not None else node.op,
             path=path,
             scoped=scoped,
             label=f"{node.op}_{len(self.layers)}",
-            wrapper=said.wrapper if said is not None else None,
+            wrapper=known.wrapper if known is not None else None,
             standard=bool(node.standard),
-            computes=(said.computes or said.layer_class) if said is not None else None,
+            computes=(known.computes or known.layer_class) if known is not None else None,
         )
         self.layers.append(layer)
         return layer

@@ -84,12 +84,12 @@ def _convolution(op: str, attributes: Attributes, shapes: Shapes, inputs: int) -
         parts[bias] = (Part(role="bias"),)
     if scale is not None and scale in shapes:
         parts[scale] = (Part(role="scale"),)
-    told = inputs > (bias or inputs)
+    separate = inputs > (bias or inputs)
     return Meaning(
         layer_class=op if quantised else name,
         parts=parts,
         computes=name,
-        units=0 if told or quantised else units,
+        units=0 if separate or quantised else units,
         trailing=trailing,
     )
 
@@ -197,7 +197,7 @@ def _slope(shape: Shape | None) -> Part:
 
 
 def vector_length(shape: Shape | None) -> int | None:
-    """The length of the one axis that is not 1; None for what is no vector."""
+    """The length of the one axis that is not 1; None for what is not a vector."""
     if shape is None or not shape or sum(length != 1 for length in shape) > 1:
         return None
     return math.prod(shape)

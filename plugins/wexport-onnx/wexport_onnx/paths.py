@@ -81,11 +81,11 @@ def _without_operation(path: list[str]) -> list[str]:
     within = len(layer) > 1 and layer[-2] == "batchnorm"  # batchnorm/mul
     if within:
         layer.pop()
-    told = False
+    apart = False
     while len(layer) > 1 and _OPERATION.fullmatch(layer[-1]):
         layer.pop()
-        told = True
-    if not told and len(layer) > 2 and _LAYER_LIKE.fullmatch(layer[-1]):
+        apart = True
+    if not apart and len(layer) > 2 and _LAYER_LIKE.fullmatch(layer[-1]):
         layer.pop()
     return layer if len(layer) < len(path) else []
 

@@ -119,16 +119,16 @@ def dequantised(
                 values -= zeros[group] if zeros.size > 1 else zeros
             yield values * (scales[group] if due > 1 else scales)
 
-    told = {"scale": scale.name, "zero_point": zero_point.name if zero_point else None, "axis": quantised.axis}
+    encoding = {"scale": scale.name, "zero_point": zero_point.name if zero_point else None, "axis": quantised.axis}
     if quantised.block > 1:
-        told["block_size"] = quantised.block
+        encoding["block_size"] = quantised.block
     if quantised.factor is not None:
-        told["factor"] = quantised.factor.name
+        encoding["factor"] = quantised.factor.name
     return replace(
         tensor,
         chunks=read,
         value_dtype="float32",
-        layer_config={**(tensor.layer_config or {}), "quantised": told},
+        layer_config={**(tensor.layer_config or {}), "quantised": encoding},
     )
 
 
@@ -184,14 +184,14 @@ def unpacked(
             for start in range(0, flat.size, step):
                 yield flat[start : start + step]
 
-    told = {"scale": scale.name, "zero_point": zero_point.name if zero_point else None, "block_size": block}
+    encoding = {"scale": scale.name, "zero_point": zero_point.name if zero_point else None, "block_size": block}
     return replace(
         tensor,
         shape=(count, length),
         dtype=f"uint{bits}",
         value_dtype="float32",
         chunks=read,
-        layer_config={"quantised": told},
+        layer_config={"quantised": encoding},
     )
 
 

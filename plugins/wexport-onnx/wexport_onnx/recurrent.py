@@ -28,7 +28,7 @@ _DIRECTIONS: dict[str, tuple[str | None, ...]] = {
 
 
 def recurrent(op: str, attributes: Attributes, shapes: Shapes) -> Meaning | None:
-    """The meaning of an LSTM, GRU or RNN; None if kernel and recurrent kernel are no weights or do not fit together."""
+    """The meaning of an LSTM, GRU or RNN; None if kernel and recurrent kernel are not weights or do not fit."""
     name, gates = _LAYERS[op]
     directions = _DIRECTIONS.get(attributes.word("direction", "forward"))
     kernel, recurrent, bias = shapes.get(1), shapes.get(2), shapes.get(3)

@@ -32,10 +32,10 @@ def settle(everything: Sequence[Stored], folder: Folder) -> Settled:
     made = [stored for stored in everything if stored.made is not None]
     if not made:
         return Settled(list(everything), {})
-    wanted = {stored for stored in made if any(use.told or not use.layer.standard for use in meanings(stored))}
+    wanted = {stored for stored in made if any(use.described or not use.layer.standard for use in meanings(stored))}
     while True:
         whole = _whole(wanted, folder)
-        lost = {fold for fold in wanted if not all(_is_told(origin, whole) for origin in _main(fold))}
+        lost = {fold for fold in wanted if not all(_is_described(origin, whole) for origin in _main(fold))}
         if not lost:
             break
         wanted -= lost
@@ -51,8 +51,8 @@ def settle(everything: Sequence[Stored], folder: Folder) -> Settled:
     return Settled(rows, {stored: fold.tensor.name for stored, fold in gone.items()})
 
 
-def _is_told(origin: Stored, whole: set[Stored]) -> bool:
-    return origin in whole or any(use.told for use in meanings(origin))
+def _is_described(origin: Stored, whole: set[Stored]) -> bool:
+    return origin in whole or any(use.described for use in meanings(origin))
 
 
 def _main(fold: Stored) -> list[Stored]:
@@ -105,7 +105,7 @@ def _hand_down(folds: Iterable[Stored], rows: set[Stored]) -> None:
 
 
 def _factors(made: Sequence[Stored], wanted: set[Stored]) -> dict[Stored, Stored]:
-    """Those that are no numbers of a fold's own, and are in nothing but folds that are told."""
+    """Those that are not numbers of a fold's own, and are in nothing but folds that are told."""
     found: dict[Stored, Stored] = {}
     elsewhere: set[Stored] = set()
     for fold in made:

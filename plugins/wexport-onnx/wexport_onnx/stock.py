@@ -15,7 +15,7 @@ from wexport_onnx.values import Scope, Stored, Value
 from wexport_onnx.wire import BYTES, Wire
 
 MAX_TENSORS = 50_000
-SETTINGS = "integers that are no weights"
+SETTINGS = "integers that are not weights"
 FORMULAS = "constants of formulas"
 _FEW = 16
 """So many integers of a node of another domain may as well be its settings, which are not named."""

@@ -64,7 +64,7 @@ _PACKED = {21: ("uint4", 4), 22: ("int4", 4), 23: ("float4_e2m1fn", 4), 25: ("ui
 
 
 def name_of_type(number: int) -> str | None:
-    """NumPy's or ml_dtypes' name of a type; None for one whose values are no plain numbers."""
+    """NumPy's or ml_dtypes' name of a type; None for one whose values are not plain numbers."""
     return _TYPES.get(number)
 
 
@@ -100,7 +100,7 @@ class Store:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._source = wire.source
-        self._beside: ExternalFiles | None = None
+        self._external_files: ExternalFiles | None = None
 
     def tensor(self, start: int, end: int, name: str | None = None) -> wexport.Tensor | wexport.Skipped:
         """The tensor whose message stands from `start` to `end`; what cannot be one is told with its reason.
@@ -222,10 +222,10 @@ class Store:
         length = _whole(proto.entries, "length", where)
         if length is not None:
             _check(length, needed, f"{where}: its part of {location}")
-        if self._beside is None:
-            self._beside = ExternalFiles(self._source)
-        beside = self._beside
-        there = beside.size(location)
+        if self._external_files is None:
+            self._external_files = ExternalFiles(self._source)
+        external = self._external_files
+        there = external.size(location)
         if begin + needed > there:
             raise wexport.ReadError(
                 f"{where}: its values stand at byte {begin:,} to {begin + needed:,} of {location}, "
@@ -234,7 +234,7 @@ class Store:
             )
 
         def read_at(offset: int, count: int) -> bytes:
-            return beside.read_at(location, offset, count)
+            return external.read_at(location, offset, count)
 
         return chunks.of_bytes(read_at, begin, dtype.newbyteorder("<"), size, f"{where} in {location}")
 

@@ -53,8 +53,8 @@ def tensors(walk: Walk) -> tuple[list[wexport.Tensor], list[wexport.Skipped]]:
 
 
 def _setting(stored: Stored, uses: list[Use]) -> str | None:
-    """What to call something that tells an operator how to work, and is no weight; None for what may be one."""
-    if any(use.told or not use.layer.standard for use in uses):
+    """What to call something that tells an operator how to work, and is not a weight; None for what may be one."""
+    if any(use.described or not use.layer.standard for use in uses):
         return None
     tensor = stored.tensor
     if tensor.dtype in _INTEGERS:
@@ -124,15 +124,17 @@ class _Places:
 def _meant(stored: Stored, use: Use, places: _Places, walk: Walk) -> Iterator[wexport.Tensor]:
     layer, tensor = use.layer, stored.tensor
     path = places.path(layer)
-    if use.quantised is not None and (not use.told or tensor.dtype.startswith(("int", "uint", "float8", "float4"))):
+    if use.quantised is not None and (
+        not use.described or tensor.dtype.startswith(("int", "uint", "float8", "float4"))
+    ):
         tensor = dequantised(tensor, use.view, use.axes, use.quantised, walk.folder.array)
     for part in use.parts:
         own = replace(tensor, name=use.name)
         own = part.take(own) if part.take is not None else own
-        told = part.role != "unknown"
+        known = part.role != "unknown"
         yield replace(
             own,
-            kind="weight" if told else _kind(tensor),
+            kind="weight" if known else _kind(tensor),
             layer="/".join(path) or None,
             layer_class=layer.class_name,
             layer_index=places.ranks[layer],
@@ -140,9 +142,9 @@ def _meant(stored: Stored, use: Use, places: _Places, walk: Walk) -> Iterator[we
             direction=part.direction,
             role=part.role,
             variable_index=use.number,
-            slot_leaf=part.leaf or (None if told else paths.parameter(use.name, path)),
+            slot_leaf=part.leaf or (None if known else paths.parameter(use.name, path)),
             trainable=False if part.role in roles.NON_TRAINED else None,
-            layout=_layout(layer, part, use, own.shape) if told else None,
+            layout=_layout(layer, part, use, own.shape) if known else None,
         )
 
 

@@ -102,7 +102,7 @@ class Use:
     otherwise: Use | None = None
 
     @property
-    def told(self) -> bool:
+    def described(self) -> bool:
         """Whether it says a role."""
         return self.parts[0].role != "unknown"
 
@@ -131,9 +131,9 @@ class Value:
         return [origin.tensor.name for origin in islice(origins(self.stored), MAX_NAMES)]
 
     @property
-    def is_told(self) -> bool:
+    def is_described(self) -> bool:
         """Whether its role under this name is known."""
-        return any(use.told and use.name == self.name for use in self.stored.uses)
+        return any(use.described and use.name == self.name for use in self.stored.uses)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -198,12 +198,12 @@ def origins(stored: Stored) -> Iterator[Stored]:
 def meanings(stored: Stored) -> Iterator[Use]:
     """What something stored is: one use for each name that it goes by, roles before those that say none."""
     sure = [use.otherwise or use if use.sure is not None and not use.sure.used_once else use for use in stored.uses]
-    sure.sort(key=lambda use: not use.told)
+    sure.sort(key=lambda use: not use.described)
     by_name: dict[str, Use] = {}
     for use in sure:
         by_name.setdefault(use.name, use)
     named = list(by_name.values())
     yield from named[:1]
     for use in named[1:]:
-        if use.told:
+        if use.described:
             yield use

@@ -40,7 +40,7 @@ class Wire:
     def fields(self, start: int, end: int) -> Iterator[Field]:
         """The fields of the message that stands from `start` to `end`.
 
-        Raises ReadError where that is no message, BudgetError past MAX_FIELDS.
+        Raises ReadError where that is not a message, BudgetError past MAX_FIELDS.
         """
         position = start
         while position < end:

@@ -160,7 +160,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a shape bomb": (file({"a": entry([2**62, 2**62], 0, 16)}, FOUR), "in 16 bytes"),
     "a part of a byte": (file({"a": entry([3], 0, 2, "F4")}, bytes(2)), "3 values of F4 in 2 bytes"),
     "a negative length": (file({"a": entry([-2, -2], 0, 16)}, FOUR), "the shape [-2, -2]"),
-    "a length that is no number": (file(b'{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,16]}}', FOUR), "NaN"),
+    "a length that is not a number": (file(b'{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,16]}}', FOUR), "NaN"),
     "a length with a point": (file({"a": entry([4.0], 0, 16)}, FOUR), "4.0"),
     "a length of infinite size": (file({"a": entry([float("inf")], 0, 16)}, FOUR), "Infinity"),
     "a length that is true": (file({"a": entry([True], 0, 4)}, bytes(4)), "the shape [True]"),

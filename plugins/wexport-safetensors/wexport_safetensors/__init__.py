@@ -93,7 +93,7 @@ _Found = tuple[list[wexport.Tensor], list[wexport.Skipped], Mapping[str, str]]
 
 def _sharded(source: wexport.Source) -> _Found:
     """The tensors that an index names, from the files in its own folder."""
-    index, beside = shards.read_index(source.path), ExternalFiles(source)
+    index, external = shards.read_index(source.path), ExternalFiles(source)
     tensors: list[wexport.Tensor] = []
     skipped: list[wexport.Skipped] = []
     metadata: dict[str, str] = {}
@@ -102,13 +102,13 @@ def _sharded(source: wexport.Source) -> _Found:
         named.setdefault(file, []).append(name)
     for file in sorted(named):
         try:
-            found, left_out, said = _one_file(beside.opened(file))
+            found, left_out, stated = _one_file(external.opened(file))
         except wexport.ReadError as error:  # the other shards are still worth having
             skipped.append(wexport.Skipped("unreadable shard", file, True, str(error)))
             continue
         tensors += [tensor for tensor in found if index.get(tensor.name) == file]
         skipped += left_out
-        metadata.update(said)
+        metadata.update(stated)
         there = {tensor.name for tensor in found} | {item.name for item in left_out}
         skipped += [
             wexport.Skipped("missing tensor", name, True, f"{file} does not hold it")
@@ -131,7 +131,7 @@ def _sharded(source: wexport.Source) -> _Found:
 def _one_file(source: wexport.Source) -> _Found:
     header, start = _header(source)
     metadata = _metadata(header.pop("__metadata__", None))
-    entries = {name: _entry(source.path, name, said) for name, said in header.items()}
+    entries = {name: _entry(source.path, name, stated) for name, stated in header.items()}
     _check_places(source.path, entries)
     tensors: list[wexport.Tensor] = []
     skipped: list[wexport.Skipped] = []
@@ -212,19 +212,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refused(text: str) -> Any:
-    raise ValueError(f"it holds {text[:100]}, which is no whole number")
+    raise ValueError(f"it holds {text[:100]}, which is not a whole number")
 
 
-def _metadata(said: Any) -> Mapping[str, str]:
+def _metadata(stated: Any) -> Mapping[str, str]:
     """The header's own words, as far as they are texts."""
-    if not isinstance(said, dict):
+    if not isinstance(stated, dict):
         return {}
-    return {name: value for name, value in said.items() if isinstance(value, str)}
+    return {name: value for name, value in stated.items() if isinstance(value, str)}
 
 
-def _entry(path: Path, name: str, said: Any) -> _Entry:
+def _entry(path: Path, name: str, stated: Any) -> _Entry:
     where = f"{path}: {name[:200]}"
-    match said:
+    match stated:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]}:
             pass
         case _:

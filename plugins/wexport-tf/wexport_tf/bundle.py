@@ -98,7 +98,8 @@ def read(source: wexport.Source) -> Bundle:
                 entries.append(_entry(key.decode("utf-8", "surrogateescape"), value))
     except wire.MalformedError as error:
         raise wexport.ReadError(
-            f"{source.path}: is no index of a checkpoint: {error}", hint="the file is damaged; copy or save it again"
+            f"{source.path}: is not an index of a checkpoint: {error}",
+            hint="the file is damaged; copy or save it again",
         ) from None
     if header is None:
         raise wexport.ReadError(f"{source.path}: is an empty table", hint="save the checkpoint again")

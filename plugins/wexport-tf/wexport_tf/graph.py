@@ -20,7 +20,7 @@ _LAYER = re.compile(r"layer_with_weights-(\d{1,9})")
 # Ways out of the model: to what trains it, measures it and runs it.
 _NOT_THE_MODEL = frozenset({"optimizer", "keras_api", "save_counter", "signatures"})
 _SEED = "seed_generator_state"
-"""What Keras 3 calls the state of random numbers, which is no weight."""
+"""What Keras 3 calls the state of random numbers, which is not a weight."""
 # What optimizers call their state, of Keras since 2.11 and before.
 _OPTIMIZERS = (frozenset({"_iterations", "_variables"}), frozenset({"iter", "learning_rate"}))
 

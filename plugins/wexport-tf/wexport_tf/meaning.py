@@ -34,22 +34,22 @@ def state(names: Collection[str], variables: Sequence[Variable] | None) -> set[s
 
     names: all keys of the checkpoint. variables: of its graph of objects; None where it has none.
     """
-    told = {variable.key: variable.of_model for variable in variables or ()}
-    return {name for name in names if not (told[name] if name in told else not _is_state(name, names))}
+    by_key = {variable.key: variable.of_model for variable in variables or ()}
+    return {name for name in names if not (by_key[name] if name in by_key else not _is_state(name, names))}
 
 
 def of_graph(tensors: Mapping[str, Tensor], variables: Sequence[Variable]) -> list[Tensor]:
     """Tensors, by their key, with what the graph of objects says of them; in its order."""
-    told: dict[str, Variable] = {}
+    by_key: dict[str, Variable] = {}
     for variable in variables:
         if variable.key in tensors:
-            told.setdefault(variable.key, variable)
-    model = [variable for variable in told.values() if variable.of_model]
-    others = [variable for variable in told.values() if not variable.of_model]
+            by_key.setdefault(variable.key, variable)
+    model = [variable for variable in by_key.values() if variable.of_model]
+    others = [variable for variable in by_key.values() if not variable.of_model]
     weights = _with_layers(
         _names(model), [replace(tensors[variable.key], trainable=variable.trainable) for variable in model]
     )
-    unknown = {key: tensor for key, tensor in tensors.items() if key not in told}
+    unknown = {key: tensor for key, tensor in tensors.items() if key not in by_key}
     return [
         *_with_order(weights, [variable.in_order for variable in model]),
         *(_state(tensors[variable.key], name) for variable, name in zip(others, _names(others), strict=True)),
@@ -118,12 +118,12 @@ def _with_layers(names: Sequence[str], tensors: Sequence[Tensor]) -> list[Tensor
         by_top.setdefault(name.partition("/")[0] if "/" in name else "", []).append(place)
     found = list(tensors)
     for top, places in by_top.items():
-        told = [_of_keras(named) for named in keras_names.read(top, [names[place] for place in places])]
-        beside: dict[tuple[object, ...], dict[str, tuple[int, ...]]] = {}
-        for named, place in zip(told, places, strict=True):
-            beside.setdefault((named.inside, named.direction), {})[named.role] = tensors[place].shape
-        for named, place in zip(told, places, strict=True):
-            shapes = beside[named.inside, named.direction]
+        read = [_of_keras(named) for named in keras_names.read(top, [names[place] for place in places])]
+        siblings: dict[tuple[object, ...], dict[str, tuple[int, ...]]] = {}
+        for named, place in zip(read, places, strict=True):
+            siblings.setdefault((named.inside, named.direction), {})[named.role] = tensors[place].shape
+        for named, place in zip(read, places, strict=True):
+            shapes = siblings[named.inside, named.direction]
             found[place] = _with_layer(top, names[place], tensors[place], named, shapes)
     return found
 
@@ -134,12 +134,12 @@ def _of_keras(named: ParsedName) -> ParsedName:
 
 
 def _with_layer(
-    top: str, name: str, tensor: Tensor, named: ParsedName, beside: Mapping[str, tuple[int, ...]]
+    top: str, name: str, tensor: Tensor, named: ParsedName, siblings: Mapping[str, tuple[int, ...]]
 ) -> Tensor:
     path = [part for part in (top, *named.inside) if part]
     start = f"{named.direction}_"
     lineage = [part for part in path if named.direction is None or not part.startswith(start)]
-    cell = "recurrent_kernel" not in beside and any(_CELLS_OF_TF1.fullmatch(part) for part in path)
+    cell = "recurrent_kernel" not in siblings and any(_CELLS_OF_TF1.fullmatch(part) for part in path)
     known = named.role != "unknown"
     return replace(
         tensor,
@@ -150,7 +150,7 @@ def _with_layer(
         role=named.role,
         slot_leaf=None if known else name.rpartition("/")[2],
         trainable=False if named.role in roles.NON_TRAINED else tensor.trainable,
-        layout=None if cell else keras_names.layout(named, tensor.shape, beside),
+        layout=None if cell else keras_names.layout(named, tensor.shape, siblings),
     )
 
 

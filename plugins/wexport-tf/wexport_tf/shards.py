@@ -31,7 +31,7 @@ class Shards:
     def __init__(self, source: wexport.Source, bundle: Bundle) -> None:
         self._source, self._bundle = source, bundle
         self._open: dict[int, tuple[wexport.Source, ExitStack]] = {}
-        self._beside = ExternalFiles(source)
+        self._external = ExternalFiles(source)
         source.closing(self)
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class Shards:
             path = self.path(shard)
             stack = ExitStack()
             try:
-                file = stack.enter_context(self._beside.opening(path.name))
+                file = stack.enter_context(self._external.opening(path.name))
             except wexport.HostileFileError:
                 raise
             except wexport.ReadError as error:
@@ -149,7 +149,7 @@ class Shards:
     def text(self, entry: Entry, limit: int = MAX_TEXT_BYTES) -> bytes:
         """The string that a scalar holds, stored as its length, a checksum of that, and the bytes.
 
-        Raises ReadError if the data file does not hold it, MalformedError if it is no string, or longer than the limit.
+        Raises ReadError if the data file does not hold it, MalformedError if it is not a string, or is too long.
         """
         if entry.dtype != "string" or entry.shape or entry.slices or entry.size > limit:
             raise wire.MalformedError(f"{entry.dtype} of {entry.size:,} bytes where one string is due")

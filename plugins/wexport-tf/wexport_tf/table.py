@@ -36,7 +36,7 @@ def read(source: wexport.Source) -> Iterator[tuple[bytes, memoryview]]:
     try:
         yield from _read(source)
     except wire.MalformedError as error:
-        raise wexport.ReadError(f"{source.path}: is no whole table: {error}", hint=_DAMAGED) from None
+        raise wexport.ReadError(f"{source.path}: is not a whole table: {error}", hint=_DAMAGED) from None
 
 
 def _read(source: wexport.Source) -> Iterator[tuple[bytes, memoryview]]:

@@ -16,7 +16,7 @@ Value: TypeAlias = "int | memoryview"
 
 
 class MalformedError(ValueError):
-    """The bytes are no message."""
+    """The bytes are not a message."""
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -73,5 +73,5 @@ def stretch(value: Value) -> memoryview:
 
 
 def text(value: Value) -> str:
-    """A field that has to be a string; what is no UTF-8 is kept as surrogates."""
+    """A field that has to be a string; what is not UTF-8 is kept as surrogates."""
     return bytes(stretch(value)).decode("utf-8", "surrogateescape")

@@ -230,7 +230,7 @@ def test_tied_tensors_are_told_as_one_object(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("before", "behind", "words"),
-    [("whole", b"", "several archives"), ("junk", b"", "behind what is no part"), ("", b"more" * 9, "stand behind")],
+    [("whole", b"", "several archives"), ("junk", b"", "behind what is not part"), ("", b"more" * 9, "stand behind")],
 )
 def test_a_file_that_only_contains_an_archive_is_refused(
     tmp_path: Path, before: str, behind: bytes, words: str

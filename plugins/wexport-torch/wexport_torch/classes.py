@@ -34,7 +34,7 @@ def name_of(module: Record) -> str:
     return _MANGLED.sub("", module.class_name.removeprefix(SCRIPT))
 
 
-def told(tensor: Tensor, module: Record, parameter: str) -> Tensor:
+def described(tensor: Tensor, module: Record, parameter: str) -> Tensor:
     """A tensor with what the class of its module proves; what is known of it already stays where that is silent.
 
     parameter: what the module calls it.

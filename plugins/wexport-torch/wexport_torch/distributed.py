@@ -66,20 +66,20 @@ def contents(source: Source) -> Contents:
     files = _Files(source)
     held = Contents(FORMAT)
     found: list[tuple[Found, Tensor, ElementType]] = []
-    for name, said in entries(metadata):
-        if not isinstance(name, str) or not isinstance(said, Record):
+    for name, stated in entries(metadata):
+        if not isinstance(name, str) or not isinstance(stated, Record):
             continue
-        if said.class_name.rpartition(".")[2] != "TensorStorageMetadata":
+        if stated.class_name.rpartition(".")[2] != "TensorStorageMetadata":
             held.skipped.append(Skipped("object", name, detail="pickled, never made"))
             continue
         path = paths.get(name, (name,))
         optimizer = len(path) > 1 and path[0] in _OPTIMIZERS
         try:
-            tensor, type_ = _tensor(name, said, places.get(name, {}), files)
+            tensor, type_ = _tensor(name, stated, places.get(name, {}), files)
         except ReadError as error:  # the others are still worth having
             held.skipped.append(Skipped("unreadable tensor", name, True, str(error)))
             continue
-        found.append((Found(path, said, None, optimizer), tensor, type_))
+        found.append((Found(path, stated, None, optimizer), tensor, type_))
     _sort(found, held, source.optimizer)
     return held
 
@@ -112,10 +112,10 @@ def _is_likely(tensor: Tensor, type_: ElementType) -> bool:
 # -- metadata ----------------------------------------------------------------------------------------------------------
 
 
-def _places(said: Any) -> dict[str, dict[tuple[int, ...], tuple[str, int, int]]]:
+def _places(stated: Any) -> dict[str, dict[tuple[int, ...], tuple[str, int, int]]]:
     """File, offset and length of each part, by its tensor and its place in that."""
     found: dict[str, dict[tuple[int, ...], tuple[str, int, int]]] = {}
-    for index, info in entries(said) if is_mapping(said) else ():
+    for index, info in entries(stated) if is_mapping(stated) else ():
         if not isinstance(index, Record) or not isinstance(info, Record):
             continue
         name, offset = get(index.state, "fqn"), _lengths(get(index.state, "offset"))
@@ -127,10 +127,10 @@ def _places(said: Any) -> dict[str, dict[tuple[int, ...], tuple[str, int, int]]]
     return found
 
 
-def _paths(said: Any) -> dict[str, tuple[str, ...]]:
+def _paths(stated: Any) -> dict[str, tuple[str, ...]]:
     """Keys of nested dicts that each name stands for."""
     found = {}
-    for name, path in entries(said) if is_mapping(said) else ():
+    for name, path in entries(stated) if is_mapping(stated) else ():
         if (
             isinstance(name, str)
             and isinstance(path, tuple)
@@ -148,22 +148,22 @@ def _lengths(value: Any) -> tuple[int, ...] | None:
     return tuple(value) if isinstance(value, tuple | list) and all(is_length(item) for item in value) else None
 
 
-def _type(said: Any) -> ElementType | None:
+def _type(stated: Any) -> ElementType | None:
     """Of the values: the first of the properties, or the one called so."""
-    state = said.state if isinstance(said, Record) else None
+    state = stated.state if isinstance(stated, Record) else None
     named = state[0] if isinstance(state, tuple) and state else get(state, "dtype")
     return element_types.named(named.name) if isinstance(named, Named) else None
 
 
 def _tensor(
-    name: str, said: Record, places: Mapping[tuple[int, ...], tuple[str, int, int]], files: _Files
+    name: str, stated: Record, places: Mapping[tuple[int, ...], tuple[str, int, int]], files: _Files
 ) -> tuple[Tensor, ElementType]:
     """A tensor that is read when it is asked for.
 
     Raises ReadError, without naming the file, where a part is missing.
     """
-    type_, shape = _type(get(said.state, "properties")), _lengths(get(said.state, "size"))
-    parts = get(said.state, "chunks")
+    type_, shape = _type(get(stated.state, "properties")), _lengths(get(stated.state, "size"))
+    parts = get(stated.state, "chunks")
     if type_ is None or type_.dtype is None:
         raise ReadError("its values are of a type that is not read")
     if shape is None or not isinstance(parts, list) or len(shape) > stored.MAX_AXES:
@@ -200,7 +200,7 @@ class _Files:
 
     def __init__(self, source: Source) -> None:
         self._where = str(source.path)
-        self._beside = ExternalFiles(source)
+        self._external = ExternalFiles(source)
         self._open: dict[str, Source] = {}
 
     def check(self, box: _Box, needed: int) -> None:
@@ -228,7 +228,7 @@ class _Files:
 
     def _file(self, name: str) -> Source:
         if name not in self._open:
-            self._open[name] = self._beside.opened(name)
+            self._open[name] = self._external.opened(name)
         return self._open[name]
 
 

@@ -119,9 +119,9 @@ def _described(archive: Archive, name: str, held: Contents, budget: values.Budge
     folder = name.rpartition("/")[0]
     storages = ZipStorages(archive, folder.rpartition("/")[0].rpartition("/")[0], folder + "/")
     constants = f"/{_CONSTANTS}" in f"/{name}"
-    for tensor_name, said in items:
+    for tensor_name, stated in items:
         try:
-            stored = _stored(said, storages)
+            stored = _stored(stated, storages)
             if constants:
                 held.skipped.append(_constant(tensor_name, stored.size * stored.type.size))
                 continue
@@ -132,9 +132,9 @@ def _described(archive: Archive, name: str, held: Contents, budget: values.Budge
         held.weights.append(Weight(replace(tensor, trainable=stored.needs_gradient) if stored.parameter else tensor))
 
 
-def _stored(said: Any, storages: ZipStorages) -> TorchTensor:
+def _stored(stated: Any, storages: ZipStorages) -> TorchTensor:
     """A tensor as its metadata tells; raises ReadError, without naming the file, for what makes no sense."""
-    match said:
+    match stated:
         case {
             "path_name": str(key),
             "tensor_meta": {"dtype": int(kind), "sizes": [*sizes], "strides": [*steps_]} as meta,
@@ -142,7 +142,7 @@ def _stored(said: Any, storages: ZipStorages) -> TorchTensor:
             pass
         case _:
             raise ReadError("its type, sizes and strides are not told")
-    if said.get("use_pickle"):
+    if stated.get("use_pickle"):
         raise ReadError("it is kept as a pickle of its own")
     type_ = element_types.named(f"torch.{_TYPES.get(kind, '')}")
     if type_ is None or type_.dtype is None:
@@ -153,9 +153,9 @@ def _stored(said: Any, storages: ZipStorages) -> TorchTensor:
         raise ReadError(f"it has {len(shape)} axes and {len(steps)} strides")
     there = storages.size(key)
     if there % type_.size:
-        raise ReadError(f"its {there:,} bytes are no whole number of values")
+        raise ReadError(f"its {there:,} bytes are not a whole number of values")
     count = there // type_.size
-    parameter = said.get("is_param") is True
+    parameter = stated.get("is_param") is True
     return TorchTensor(
         storage=Storage(key, type_, count, 0, count),
         type=type_,
@@ -167,8 +167,8 @@ def _stored(said: Any, storages: ZipStorages) -> TorchTensor:
     )
 
 
-def _lengths(said: list[Any]) -> tuple[int, ...]:
-    found: list[Any] = [item.get("as_int") if isinstance(item, dict) else item for item in said]
+def _lengths(stated: list[Any]) -> tuple[int, ...]:
+    found: list[Any] = [item.get("as_int") if isinstance(item, dict) else item for item in stated]
     if not all(is_length(length) for length in found):
         raise ReadError("its sizes are not all counts")
     return tuple(found)

@@ -44,7 +44,7 @@ class Record:
 
     @property
     def made_by(self) -> str:
-        """The name of its maker; empty if that is no name."""
+        """The name of its maker; empty if that is not a name."""
         maker = self.maker
         if isinstance(maker, Outside):
             # The legacy layout gives a class of modules as ("module", class, its file, its source).

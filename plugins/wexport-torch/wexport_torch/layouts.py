@@ -99,8 +99,8 @@ def _load_legacy(source: Source) -> Loaded:
     _, at = _pickle(source, 0)
     protocol, at = _pickle(source, at)
     if type(protocol) is not int or protocol != PROTOCOL:
-        said = protocol if type(protocol) is int and abs(protocol) < 1 << 32 else "no number"
-        raise ReadError(f"{where}: its protocol is {said}, {PROTOCOL} is known", hint=_SAVE_AGAIN)
+        shown = protocol if type(protocol) is int and abs(protocol) < 1 << 32 else "no number"
+        raise ReadError(f"{where}: its protocol is {shown}, {PROTOCOL} is known", hint=_SAVE_AGAIN)
     _, at = _pickle(source, at)
     machine = Machine(where)
     value, at = _pickle(source, at, machine)

@@ -74,7 +74,7 @@ class Machine:
     def run(self, program: Program) -> Any:
         """The value that a pickle stands for; the program then stands behind its end.
 
-        Raises ReadError for what is no pickle or a damaged one, HostileFileError for one past the bounds or that needs
+        Raises ReadError for what is not a pickle or a damaged one, HostileFileError for one past the bounds or needing
         more than can be told without running it.
         """
         try:
@@ -187,12 +187,12 @@ class Machine:
                 target.elements = []
             target.elements.extend(items)
         else:
-            raise _DamagedError("it appends to what is no list")
+            raise _DamagedError("it appends to what is not a list")
 
     def _set(self, items: list[Any]) -> None:
         target = self._top()
         if not isinstance(target, Record) or len(items) % 2:
-            raise _DamagedError("it sets items of what is no dict")
+            raise _DamagedError("it sets items of what is not a dict")
         if target.pairs is None:
             target.pairs = []
         target.pairs.extend(zip(items[::2], items[1::2], strict=True))
@@ -208,7 +208,7 @@ class Machine:
     def _add(self, _: Any) -> None:
         items, target = self._since_mark(), self._top()
         if not isinstance(target, Unordered | Record):
-            raise _DamagedError("it adds to what is no set")
+            raise _DamagedError("it adds to what is not a set")
         if target.elements is None:
             target.elements = []
         target.elements.extend(items)
@@ -227,7 +227,7 @@ class Machine:
     def _stack_global(self, _: Any) -> None:
         name, module = self._pop(), self._pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise _DamagedError("it names a class by what is no text")
+            raise _DamagedError("it names a class by what is not text")
         self._push(Named.of(module, name))
 
     def _inst(self, argument: Any) -> None:

@@ -44,7 +44,7 @@ def _described(tensors: list[Tensor], by_name: Mapping[str, Weight], made_of: Ma
             yield tensor
         else:
             decoded_as = tensor.name.rpartition(".")[2] if tensor.name in made_of else item.path[-1]
-            yield classes.told(tensor, item.module, decoded_as)
+            yield classes.described(tensor, item.module, decoded_as)
 
 
 # -- an index of several files -----------------------------------------------------------------------------------------
@@ -58,13 +58,13 @@ def is_index(source: Source) -> bool:
 def _sharded(source: Source) -> Contents:
     """What the files hold that an index names, which lie in its own folder."""
     index = shards.read_index(source.path)
-    beside = ExternalFiles(source)
+    external = ExternalFiles(source)
     held = Contents("torch-sharded")
     named: dict[str, list[str]] = {}
     for name, file in index.items():
         named.setdefault(file, []).append(name)
     for file in sorted(named):
-        found = reading.contents(beside.opened(file))
+        found = reading.contents(external.opened(file))
         there = {weight.tensor.name for weight in found.weights} | {each.name for each in found.skipped}
         held.add(found)
         held.skipped += [

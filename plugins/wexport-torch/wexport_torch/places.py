@@ -12,7 +12,7 @@ from wexport_torch.inert import Outside, Record, Unordered, entries, get, is_map
 
 MAX_DEPTH = 100
 MAX_STEPS, VISIT = 4_000_000, 16
-"""Of the walk: one for each item that is looked at, and so many for each that may hold others."""
+"""Of the walk: one for each item that is looked at, and this many for each that may hold others."""
 MAX_TENSORS, MAX_OTHERS = 100_000, 1_000
 SCRIPT = "__torch__."
 """What the classes of a TorchScript archive are named under."""
@@ -36,7 +36,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """What is no tensor and might hold some. what: a class of such things. stored: how many storages it names."""
+    """What is not a tensor and might hold some. what: a class of such things. stored: how many storages it names."""
 
     path: Path
     what: str
@@ -101,7 +101,7 @@ class _Walk:
                 waiting += reversed(list(self._inside(here)))
         for here in self._aside:  # now that what is given is known
             if held := stored.count_stored(here.value, self._seen):
-                self._add(Other(here.path, "attribute that is no parameter", "", held))
+                self._add(Other(here.path, "attribute that is not a parameter", "", held))
         return self._places
 
     def _spend(self, count: int) -> None:
@@ -157,7 +157,7 @@ class _Walk:
             if not _may_hold(item):
                 continue
             if word is None:
-                self._other(here, "item under a key that is no word", "", item)
+                self._other(here, "item under a key that is not a word", "", item)
             else:
                 yield here.below(word, item, optimizer=optimizer)
 
@@ -212,7 +212,7 @@ class _Walk:
         self._add(Other(here.path, what, detail, stored.count_stored(value, self._seen)))
 
     def _add(self, other: Other) -> None:
-        """Names so many of the things left out, and counts the others."""
+        """Names this many of the things left out, and counts the others."""
         if len(self._places.others) < MAX_OTHERS:
             self._places.others.append(other)
         else:

@@ -26,7 +26,7 @@ class Weight:
 class Contents:
     """What a file holds.
 
-    others: tensors that are no weights, with their kinds. part: the one that was asked for, if it is that alone.
+    others: tensors that are not weights, with their kinds. part: the one that was asked for, if it is that alone.
     """
 
     format: str
@@ -87,17 +87,19 @@ class _Reading:
         """All tensors that are wanted."""
         held = self._held
         self._leave_out_optimizers(found)
-        told = [(item, self._told(item)) for item in found.tensors if self.source.optimizer or not item.optimizer]
+        described = [
+            (item, self._described(item)) for item in found.tensors if self.source.optimizer or not item.optimizer
+        ]
         likely = [
-            item.path for item, it in told if isinstance(it, TorchTensor) and not item.optimizer and _is_likely(it)
+            item.path for item, it in described if isinstance(it, TorchTensor) and not item.optimizer and _is_likely(it)
         ]
         asked = choice.part_in(found, self.source.part)
         chosen = asked or choice.model_in(found, likely)
         if asked is not None:
             held.part = self.source.part
-            told = [(item, it) for item, it in told if asked.holds(item.path)]
+            described = [(item, it) for item, it in described if asked.holds(item.path)]
             found = replace(found, others=[], more=0)
-        for item, it in told:
+        for item, it in described:
             name = self._free(chosen.name(item.path))
             kind = _kind(item, it, chosen)
             if isinstance(it, Skipped):
@@ -126,7 +128,7 @@ class _Reading:
         sizes: dict[str, int] = {}
         for item in found.tensors:
             if item.optimizer:
-                it = self._told(item)
+                it = self._described(item)
                 owner = item.path[0] if len(item.path) > 1 else "state"
                 sizes[owner] = sizes.get(owner, 0) + (it.size * it.type.size if isinstance(it, TorchTensor) else 0)
         if sizes.keys() <= {"state", "param_groups"}:  # the file is the optimizer's own
@@ -149,7 +151,7 @@ class _Reading:
         what = "bytes of storages that are in no tensor"
         return [Skipped(what, f"{count:,} storages", size=total)] if total else []
 
-    def _told(self, item: Found) -> TorchTensor | Skipped:
+    def _described(self, item: Found) -> TorchTensor | Skipped:
         try:
             it = stored.tensor(item.record)
             first = it.storage.first * it.storage.type.size
@@ -195,7 +197,7 @@ def _is_likely(it: TorchTensor) -> bool:
 
 
 def _kind(item: Found, it: TorchTensor | Skipped, chosen: Choice) -> str | None:
-    """None for what is no part of the model and says little: counters, the states of random generators."""
+    """None for what is not part of the model and says little: counters, the states of random generators."""
     if item.optimizer:
         return "optimizer"
     if chosen.holds(item.path):

@@ -32,7 +32,7 @@ _LEFT_OUT = {
 
 
 class LeftOutError(Exception):
-    """A tensor that is no plain numbers in a storage. what: a class of such things, as in `wexport.Skipped`."""
+    """A tensor that is not a plain numbers in a storage. what: a class of such things, as in `wexport.Skipped`."""
 
     def __init__(self, what: str, detail: str = "") -> None:
         super().__init__(what)
@@ -137,8 +137,8 @@ def tensor(value: Any) -> TorchTensor:
     raise ReadError("it would be rebuilt in an unknown way")
 
 
-def _first(said: bool | None, otherwise: bool) -> bool:
-    return otherwise if said is None else said
+def _first(stated: bool | None, otherwise: bool) -> bool:
+    return otherwise if stated is None else stated
 
 
 def _plain(word: str, args: tuple[Any, ...]) -> TorchTensor:
@@ -203,7 +203,7 @@ def _quantizer(value: Any, shape: tuple[int, ...]) -> Quantizer:
 def _simple(value: Any) -> TorchTensor:
     """A tensor that is rebuilt without another: a file may well say that a tensor is its own scale."""
     if not is_tensor_record(value):
-        raise ReadError("its scale is no plain tensor")
+        raise ReadError("its scale is not a plain tensor")
     return tensor(value)
 
 

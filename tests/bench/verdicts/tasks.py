@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 SIDE = 12
-"""Images are so many pixels wide and high."""
+"""Images are this many pixels wide and high."""
 WORDS = 60
 LENGTH = 20
 """Tokens of a sequence, and time steps of a wave."""

@@ -123,7 +123,7 @@ class Subclassed(keras.Model):
 
 
 def dropout() -> Any:
-    """Seed generators of dropout layers, whose state is no weight."""
+    """Seed generators of dropout layers, whose state is not a weight."""
     return keras.Sequential(
         [
             keras.Input((5, 3)),

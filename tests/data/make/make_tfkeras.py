@@ -85,7 +85,7 @@ def attention() -> Any:
 def nested() -> Any:
     """A functional model inside a functional model inside a Sequential; one layer shared by two branches.
 
-    Some names hold a slash, which makes groups in the file that are no layers.
+    Some names hold a slash, which makes groups in the file that are not layers.
     """
     inner_in = keras.Input((4,))
     inner = keras.Model(inner_in, layers.Dense(3, name="fire2/squeeze")(inner_in), name="inner")

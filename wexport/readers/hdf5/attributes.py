@@ -35,7 +35,7 @@ def attribute_value(attribute: Any) -> Any:
 
 
 def as_texts(value: Any) -> list[str] | None:
-    """An attribute's value as a list of texts; None if it is no text. An empty array of any type is an empty list."""
+    """An attribute's value as a list of texts; None if it is not text. An empty array of any type is an empty list."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, list):

@@ -9,7 +9,7 @@ from typing import Any
 from h5py import h5fd, h5p
 
 MAX_LINKS, LINK_BYTES = 50_000, 64
-"""How many links a file may hold, or one for so many of its bytes, where those are more: a dataset takes hundreds."""
+"""How many links a file may hold, or one for this many of its bytes, where those are more: a dataset takes hundreds."""
 
 
 @dataclass(slots=True)

@@ -124,8 +124,10 @@ def is_being_written(source: Source, window: FileSlice) -> bool:
 
 def reason(error: BaseException) -> str:
     """The HDF5 library's own reason, without its call stack."""
-    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # str() of it adds quotes
-    text = said.strip().splitlines()[0] if said.strip() else type(error).__name__
+    message = (
+        str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    )  # str() of it adds quotes
+    text = message.strip().splitlines()[0] if message.strip() else type(error).__name__
     return text[text.find("(") + 1 : -1] if text.endswith(")") and "(" in text else text
 
 
@@ -168,7 +170,7 @@ class Tree:
         return isinstance(self.object(path), h5g.GroupID)
 
     def children(self, path: str) -> list[str]:
-        """Names in a group, in name order; empty if it is no group or cannot be listed."""
+        """Names in a group, in name order; empty if it is not a group or cannot be listed."""
         group = self.object(path)
         try:
             links = links_of(group) if isinstance(group, h5g.GroupID) else []
@@ -345,7 +347,7 @@ class Tree:
             return None
 
     def _look_at(self, path: str, group: Any, name: bytes, info: Any) -> None:
-        """Sort one object that is no group into `datasets` or `skipped`."""
+        """Sort one object that is not a group into `datasets` or `skipped`."""
         try:
             thing = h5o.open(group, name, lapl=self._inside)
             if not isinstance(thing, h5d.DatasetID):

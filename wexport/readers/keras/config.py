@@ -65,8 +65,8 @@ class LayerConfig:
         """Whether training may change a variable of this role."""
         if role in NON_TRAINED:
             return False
-        told = self.variables is not None and role != "unknown" and not keras_layers.quantization(self.config)
-        return self.trainable if told or self.trainable is False else None
+        is_known = self.variables is not None and role != "unknown" and not keras_layers.quantization(self.config)
+        return self.trainable if is_known or self.trainable is False else None
 
 
 def parse(text: str | bytes | None) -> Mapping[str, Any] | None:

@@ -19,8 +19,8 @@ from wexport.model.tensors import Model, Reader, Skipped, Tensor
 from wexport.readers.hdf5 import values, walk
 from wexport.readers.hdf5.values import Dataset
 from wexport.readers.hdf5.walk import Tree
-from wexport.readers.keras import beside, variables
 from wexport.readers.keras import config as keras_config
+from wexport.readers.keras import config_files, variables
 from wexport.readers.keras import layers as keras_layers
 from wexport.readers.keras.config import LayerConfig
 from wexport.readers.keras.graph import graph_of
@@ -59,8 +59,8 @@ def open_(source: Source) -> Model:
     if layers is None:
         layers = _unnamed_layers(tree, root)
     version = tree.text("", "keras_version") or tree.text(root, "keras_version")
-    told = keras_config.parse(tree.text("", "model_config"))
-    config = _by_layer(told)
+    model_config = keras_config.parse(tree.text("", "model_config"))
+    config = _by_layer(model_config)
     reading = _Reading(tree, root, config or _config_beside(source, tree, root, layers), _is_keras3(version))
     for index, layer in enumerate(layers):
         reading.add_layer(layer, index)
@@ -76,7 +76,7 @@ def open_(source: Source) -> Model:
         backend=tree.text("", "backend") or tree.text(root, "backend"),
         skipped=reading.passed_over(),
         aliases={tensor.name: tree.links[tensor.name] for tensor in reading.tensors if tensor.name in tree.links},
-        graph=graph_of(told),
+        graph=graph_of(model_config),
     )
 
 
@@ -212,7 +212,7 @@ def _optimizer_state(datasets: Sequence[Dataset]) -> Skipped:
 def _config_beside(source: Source, tree: Tree, root: str, layers: Sequence[str]) -> dict[str, list[LayerConfig]]:
     """The layers of a config that lies beside weights alone, if it tells of all that hold some."""
     holding = {layer for layer in layers if tree.texts(_join(root, layer), "weight_names")}
-    for config in beside.configs(source) if holding else ():
+    for config in config_files.configs(source) if holding else ():
         found = _by_layer(config)
         if holding <= found.keys():
             return found

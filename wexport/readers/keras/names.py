@@ -122,12 +122,12 @@ def _directions(paths: list[tuple[str, ...]]) -> list[str | None]:
 
 def _checked(named: list[ParsedName]) -> list[ParsedName]:
     """Take back what a word alone does not tell: Keras 1's `W` is an Embedding's too, without `b` or `U` beside it."""
-    beside: dict[tuple[str, ...], set[str]] = {}
+    siblings: dict[tuple[str, ...], set[str]] = {}
     for here in named:
-        beside.setdefault(here.inside, set()).add(here.role)
+        siblings.setdefault(here.inside, set()).add(here.role)
     found = []
     for here in named:
-        roles_here = beside[here.inside]
+        roles_here = siblings[here.inside]
         if here.role == "depthwise_kernel" and not here.keras1 and "pointwise_kernel" not in roles_here:
             here = replace(here, role="kernel", depthwise=True)
         elif here.keras1 and here.role == "kernel" and not here.gate and not roles_here & {"bias", "recurrent_kernel"}:
@@ -137,7 +137,7 @@ def _checked(named: list[ParsedName]) -> list[ParsedName]:
 
 
 def _without_cells(named: list[ParsedName]) -> list[ParsedName]:
-    """Drop the name of a recurrent layer's own cell, which is no layer that a user made."""
+    """Drop the name of a recurrent layer's own cell, which is not a layer that a user made."""
     below: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
     for here in named:
         if here.inside:
@@ -154,10 +154,10 @@ def _without_cells(named: list[ParsedName]) -> list[ParsedName]:
     return [replace(here, inside=here.inside[:-1]) if here.inside in cells else here for here in named]
 
 
-def layout(named: ParsedName, shape: Shape, beside: Mapping[str, Shape]) -> Layout | None:
+def layout(named: ParsedName, shape: Shape, siblings: Mapping[str, Shape]) -> Layout | None:
     """The layout that words and shapes prove without a config; None otherwise.
 
-    beside: shape by role of the variables of the same layer.
+    siblings: shape by role of the variables of the same layer.
 
     kernel, recurrent_kernel and bias of exactly (d, 4u), (u, 4u), (4u) are an LSTM's, with 3 in place of 4 a GRU's: in
     Keras' own classes no other does that. A bias of twice the length is that of the CuDNN classes, whose
@@ -168,19 +168,19 @@ def layout(named: ParsedName, shape: Shape, beside: Mapping[str, Shape]) -> Layo
         return None
     if named.gate:
         return roles.layout("SimpleRNN", role, shape) if len(shape) <= 2 else None
-    if role in ("kernel", "recurrent_kernel", "bias") and {"kernel", "recurrent_kernel"} <= beside.keys():
-        return _recurrent_layout(role, shape, beside)
+    if role in ("kernel", "recurrent_kernel", "bias") and {"kernel", "recurrent_kernel"} <= siblings.keys():
+        return _recurrent_layout(role, shape, siblings)
     if named.depthwise:
         return roles.layout(f"DepthwiseConv{len(shape) - 2}D", role, shape)
     if role == "kernel":
-        return _kernel_layout(named, shape, beside.get("bias"))
+        return _kernel_layout(named, shape, siblings.get("bias"))
     if role in ("depthwise_kernel", "pointwise_kernel") and len(shape) in (3, 4) and not named.keras1:
         return roles.layout(f"SeparableConv{len(shape) - 2}D", role, shape)
     return roles.layout(None, role, shape) if len(shape) < 2 or role == "embeddings" else None
 
 
-def _recurrent_layout(role: str, shape: Shape, beside: Mapping[str, Shape]) -> Layout | None:
-    kernel, recurrent, bias = beside["kernel"], beside["recurrent_kernel"], beside.get("bias")
+def _recurrent_layout(role: str, shape: Shape, siblings: Mapping[str, Shape]) -> Layout | None:
+    kernel, recurrent, bias = siblings["kernel"], siblings["recurrent_kernel"], siblings.get("bias")
     if bias is not None and len(bias) == 1 and len(recurrent) == 2 and bias[0] == 2 * recurrent[1]:
         count = cell_gate_count([kernel, recurrent])
         kind = gates.kind_of_blocks(count)

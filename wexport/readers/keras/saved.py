@@ -10,8 +10,8 @@ from wexport.files import archives
 from wexport.files.source import Source
 from wexport.model.tensors import Model
 from wexport.readers.hdf5 import walk
-from wexport.readers.keras import beside, legacy, v3
 from wexport.readers.keras import config as keras_config
+from wexport.readers.keras import config_files, legacy, v3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def read_saved(source: Source) -> SavedModel | None:
 
 def _zipped(source: Source) -> SavedModel | None:
     archive = archives.open_archive(source)
-    config = keras_config.parse(archive.read(beside.CONFIG, keras_config.MAX_CONFIG_BYTES))
+    config = keras_config.parse(archive.read(config_files.CONFIG, keras_config.MAX_CONFIG_BYTES))
     if not config:
         return None
     return SavedModel(

@@ -43,10 +43,10 @@ def tree(source: Source) -> Trees:
 
     Raises ReadError for one that is missing or damaged, HostileFileError for a name that leads elsewhere.
     """
-    beside = ExternalFiles(source)
+    external = ExternalFiles(source)
     found = Trees([])
     for number, file in enumerate(sorted(set(shards.read_index(source.path).values()))):
-        shard = walk.open_file(beside.opened(file)).walk()
+        shard = walk.open_file(external.opened(file)).walk()
         found.trees.append(shard)
         for path, dataset in shard.datasets.items():
             if path in found.datasets:

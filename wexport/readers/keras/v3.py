@@ -21,10 +21,10 @@ from wexport.model import roles
 from wexport.model.gates import kind_of_blocks
 from wexport.model.tensors import Chunks, Layout, Model, Reader, Skipped, Tensor
 from wexport.readers.hdf5 import walk
-from wexport.readers.keras import beside, layers, layouts, legacy, sharded
 from wexport.readers.keras import config as keras_config
-from wexport.readers.keras.beside import CONFIG, MAX_METADATA_BYTES, METADATA
+from wexport.readers.keras import config_files, layers, layouts, legacy, sharded
 from wexport.readers.keras.config import LayerConfig
+from wexport.readers.keras.config_files import CONFIG, MAX_METADATA_BYTES, METADATA
 from wexport.readers.keras.graph import graph_of
 
 WEIGHTS = "model.weights.h5"
@@ -116,10 +116,10 @@ def open_(source: Source) -> Model:
 def _beside_config(source: Source, tree: Stored, container: str) -> Model:
     """Weights alone, with the config that may lie beside them."""
     groups = set(_sorted_out(tree)[0])
-    for config in beside.configs(source):
+    for config in config_files.configs(source):
         known = {holder.group for holder in keras_config.holders(config)}
         if {path for path in groups if path[:1] != ("optimizer",)} <= known:
-            metadata = _metadata(beside.metadata(source))
+            metadata = _metadata(config_files.metadata(source))
             return model_of(tree, config, metadata, container, optimizer=source.optimizer)
     return model_of(tree, {}, {}, container, optimizer=source.optimizer)
 
@@ -320,10 +320,10 @@ class _Reading:
         shapes = [group.variables[number].shape for number in numbers]
         whole = numbers == list(range(len(numbers)))
         place = keras_config.place(group.path, self.lists)
-        told = layers.infer_roles(place.word, shapes) if whole else None
+        inferred = layers.infer_roles(place.word, shapes) if whole else None
         holder = self.holders.get(group.path)
         own = holder.variables if holder is not None else None
-        words = own if own is not None and len(own) == len(numbers) and whole else told
+        words = own if own is not None and len(own) == len(numbers) and whole else inferred
         found = []
         for number, shape in zip(numbers, shapes, strict=True):
             role = words[number] if words else "unknown"
@@ -337,7 +337,7 @@ class _Reading:
                 direction=place.direction,
                 role=role,
                 variable_index=number,
-                slot_leaf=told[number] if told else str(number),
+                slot_leaf=inferred[number] if inferred else str(number),
                 trainable=holder.trains(role) if holder else (False if role in roles.NON_TRAINED else None),
                 layout=self._layout(holder, place, role, shape, shapes),
             )

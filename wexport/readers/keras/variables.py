@@ -93,7 +93,7 @@ def _of_config(placed: Sequence[_Placed], keras3: bool) -> Iterator[Tensor]:
         holder = item.holder
         place = config.place(holder.group)
         shapes = [item.variables[number].dataset.shape for number in sorted(item.variables)]
-        told = layers.infer_roles(place.word, shapes) if len(shapes) == len(item.roles) else None
+        inferred = layers.infer_roles(place.word, shapes) if len(shapes) == len(item.roles) else None
         for number, variable in sorted(item.variables.items()):
             role = item.roles[number]
             shape = variable.dataset.shape
@@ -106,7 +106,7 @@ def _of_config(placed: Sequence[_Placed], keras3: bool) -> Iterator[Tensor]:
                 direction=place.direction,
                 role=role,
                 variable_index=number,
-                slot_leaf=(told[number] if told else str(number)) if keras3 else None,
+                slot_leaf=(inferred[number] if inferred else str(number)) if keras3 else None,
                 trainable=holder.trains(role),
                 layout=layouts.layout(holder.class_name, holder.config, role, shape, part=holder.part),
             )
@@ -131,7 +131,7 @@ class _Family:
             first = {"kernel": 0, "embeddings": 0, "bias": 1}
             self.members.sort(key=lambda member: first.get(member[1].role, 2))
 
-    def told(self) -> tuple[str, ...]:
+    def leaves(self) -> tuple[str, ...]:
         """Leaves of the slots as Keras 3's other containers would tell them.
 
         The low-rank factors of LoRA are merged into the kernel there, so they do not count.
@@ -151,11 +151,11 @@ def _of_names(
         holder = family.holder
         if keras3:
             family.sort_as_saved()
-        told = family.told()
-        beside = {words.role: item.dataset.shape for item, words in family.members if not words.gate}
+        leaves = family.leaves()
+        siblings = {words.role: item.dataset.shape for item, words in family.members if not words.gate}
         for number, (item, words) in enumerate(family.members):
             lineage, direction = _lineage(layer, holders, holder, words)
-            leaf = told[number] if number < len(told) else str(number)
+            leaf = leaves[number] if number < len(leaves) else str(number)
             yield replace(
                 tensor_of(item.dataset),
                 layer="/".join(holder.names if holder else [layer, *words.inside] if layer else words.inside) or None,
@@ -168,7 +168,7 @@ def _of_names(
                 variable_index=number,
                 slot_leaf=leaf if keras3 and (holder or not layer) else None,
                 trainable=holder.trains(words.role) if holder else _trains(holders, words.role),
-                layout=_layout(holder, words, item.dataset.shape, beside),
+                layout=_layout(holder, words, item.dataset.shape, siblings),
             )
 
 
@@ -210,7 +210,7 @@ def _trains(holders: Sequence[LayerConfig], role: str) -> bool | None:
     return False if frozen or role in ("moving_mean", "moving_variance") else None
 
 
-def _layout(holder: LayerConfig | None, words: ParsedName, shape: Shape, beside: dict[str, Shape]) -> Layout | None:
+def _layout(holder: LayerConfig | None, words: ParsedName, shape: Shape, siblings: dict[str, Shape]) -> Layout | None:
     if holder is not None and holder.variables is not None:
         return layouts.layout(holder.class_name, holder.config, words.role, shape, gate=words.gate)
-    return names.layout(words, shape, beside)
+    return names.layout(words, shape, siblings)

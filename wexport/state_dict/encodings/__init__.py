@@ -1,7 +1,7 @@
 """Parameters that a state dict keeps as something else: codes with their scales, or weights with a mask.
 
 Figures are those of the values that the model computes with, wherever the file holds what it takes to know them. What
-goes into such a value is no parameter of its own, and is named. Codes whose scale is not there stay what they are.
+goes into such a value is not a parameter of its own, and is named. Codes whose scale is not there stay what they are.
 """
 
 from __future__ import annotations

@@ -37,17 +37,17 @@ MAX_STATE_BYTES = 1 << 16
 def decode(module: str, parameters: Mapping[str, Tensor], modules: Modules) -> Iterator[Decoded]:
     """The values of each parameter that has a state beside it; nothing where they do not fit together."""
     for name, codes in parameters.items():
-        beside = _state_of(module, name, modules)
-        if beside and codes.dtype == "uint8":
-            yield from _of_four_bits(codes, beside)
+        siblings = _state_of(module, name, modules)
+        if siblings and codes.dtype == "uint8":
+            yield from _of_four_bits(codes, siblings)
     scale = parameters.get("SCB")
     codes_8 = parameters.get("weight")
     if scale is not None and codes_8 is not None and codes_8.dtype == "int8" and scale.shape == codes_8.shape[:1]:
         parts = {scale.name: SCALE}
         if (layout := parameters.get("weight_format")) is not None:
             parts[layout.name] = "how codes are laid out"
-        said = {"method": "bitsandbytes", "bits": 8}
-        yield Decoded(values_of(codes_8, _rows(codes_8, scale), said), codes_8.name, parts)
+        stated = {"method": "bitsandbytes", "bits": 8}
+        yield Decoded(values_of(codes_8, _rows(codes_8, scale), stated), codes_8.name, parts)
 
 
 def _state_of(module: str, name: str, modules: Modules) -> dict[str, Tensor]:
@@ -59,17 +59,17 @@ def _state_of(module: str, name: str, modules: Modules) -> dict[str, Tensor]:
     return found
 
 
-def _of_four_bits(codes: Tensor, beside: Mapping[str, Tensor]) -> Iterator[Decoded]:
-    state = next((key for key in beside if key.startswith(STATE)), None)
-    absmax, table = beside.get("absmax"), beside.get("quant_map")
+def _of_four_bits(codes: Tensor, siblings: Mapping[str, Tensor]) -> Iterator[Decoded]:
+    state = next((key for key in siblings if key.startswith(STATE)), None)
+    absmax, table = siblings.get("absmax"), siblings.get("quant_map")
     if state is None or absmax is None or table is None or table.shape != (16,):
         return
-    said = _said(beside[state])
-    if said is None:
+    stated = _stated(siblings[state])
+    if stated is None:
         return
-    shape, block, nested_block, offset = said
+    shape, block, nested_block, offset = stated
     size = math.prod(shape)
-    nested, nested_table = beside.get("nested_absmax"), beside.get("nested_quant_map")
+    nested, nested_table = siblings.get("nested_absmax"), siblings.get("nested_quant_map")
     if codes.size != -(-size // 2) or absmax.size != -(-size // block):
         return
     if nested is not None and (
@@ -85,21 +85,21 @@ def _of_four_bits(codes: Tensor, beside: Mapping[str, Tensor]) -> Iterator[Decod
         shape=shape,
         dtype=method if method in ("nf4", "fp4") else "uint4",
     )
-    parts = {absmax.name: SCALE, table.name: TABLE, beside[state].name: "how codes are laid out"}
+    parts = {absmax.name: SCALE, table.name: TABLE, siblings[state].name: "how codes are laid out"}
     if nested is not None and nested_table is not None:
         parts |= {nested.name: SCALE, nested_table.name: TABLE}
     yield Decoded(tensor, codes.name, parts)
 
 
-def _said(state: Tensor) -> tuple[tuple[int, ...], int, int, float] | None:
+def _stated(state: Tensor) -> tuple[tuple[int, ...], int, int, float] | None:
     """Shape, values of a block, scales of a block, and offset of the scales, from the JSON in a tensor of bytes."""
     if state.size > MAX_STATE_BYTES or state.dtype != "uint8":
         return None
     try:
-        said = json.loads(whole(state).tobytes())
-        shape = tuple(int(length) for length in said["shape"])
-        block, nested = int(said["blocksize"]), int(said.get("nested_blocksize") or 1)
-        offset = float(said.get("nested_offset") or 0.0)
+        stated = json.loads(whole(state).tobytes())
+        shape = tuple(int(length) for length in stated["shape"])
+        block, nested = int(stated["blocksize"]), int(stated.get("nested_blocksize") or 1)
+        offset = float(stated.get("nested_offset") or 0.0)
     except (ReadError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
     if block < 2 or nested < 1 or len(shape) > 32 or not all(0 <= length < 1 << 40 for length in shape):
@@ -118,7 +118,7 @@ class _Scales:
     offset: float
 
     def start(self, limit: int) -> Callable[[int], NDArray[np.float32]]:
-        """A function that gives the next so many."""
+        """A function that gives the next this many."""
         import numpy as np
 
         stored = InStep(self.absmax, limit)

@@ -51,8 +51,8 @@ def decode(module: str, parameters: Mapping[str, Tensor], modules: Modules) -> I
     stretches = _stretches(codes.shape, scale.shape)
     if stretches is None or scale.dtype in ("int8", "uint8"):
         return
-    said = {"method": "scaled", "scale": scale.name, "block": list(stretches)}
-    yield Decoded(values_of(codes, _scaled(codes, scale, stretches), said), codes.name, {scale.name: SCALE})
+    encoding = {"method": "scaled", "scale": scale.name, "block": list(stretches)}
+    yield Decoded(values_of(codes, _scaled(codes, scale, stretches), encoding), codes.name, {scale.name: SCALE})
 
 
 # -- eight bits --------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def _nvfp4(module: str, parameters: Mapping[str, Tensor]) -> Iterator[Decoded]:
 
 
 def _power_of_two(codes: NDArray[Any]) -> NDArray[np.float32]:
-    """e8m0: 2^(code - 127); 255 is no number."""
+    """e8m0: 2^(code - 127); 255 is not a number."""
     import numpy as np
 
     found = np.ldexp(np.ones(codes.size, np.float32), codes.astype(np.int32) - 127)

@@ -60,11 +60,11 @@ def decode(module: str, parameters: Mapping[str, Tensor], modules: Modules) -> I
     if (index is not None and index.shape != (inputs,)) or (inputs % groups and index is None):
         return
     read = _awq(codes, zeros, scales) if awq else _gptq(codes, zeros, scales, index, bits)
-    said = {"method": "awq" if awq else "gptq", "bits": bits, "group_size": inputs // groups}
+    encoding = {"method": "awq" if awq else "gptq", "bits": bits, "group_size": inputs // groups}
     tensor = values_of(
         codes,
         read,
-        said,
+        encoding,
         name=joined(module, "weight"),
         shape=(inputs, units),
         dtype=f"uint{bits}",

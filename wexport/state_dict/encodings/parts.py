@@ -37,11 +37,11 @@ class Decoded:
 def values_of(
     codes: Tensor,
     chunks: Callable[[int], Iterator[NDArray[Any]]],
-    said: Mapping[str, Any],
+    encoding: Mapping[str, Any],
     **meaning: Any,
 ) -> Tensor:
     """The tensor of the values of codes. said: how they are stored, for the config. meaning: fields that differ."""
-    config = {**(codes.layer_config or {}), "quantised": dict(said)}
+    config = {**(codes.layer_config or {}), "quantised": dict(encoding)}
     return replace(codes, chunks=chunks, value_dtype="float32", layer_config=config, **meaning)
 
 

@@ -57,7 +57,7 @@ LANES_SUM(product_total, (const double *RESTRICT x, const double *RESTRICT y, in
 
 #define WIDE 32
 
-/* The smallest and the largest of n > 0 numbers that are no NaN, and nothing about the sign of a zero. */
+/* The smallest and the largest of n > 0 numbers that are not NaN, and nothing about the sign of a zero. */
 INLINE void extremes(const double *RESTRICT x, int64_t n, double *low, double *high) {
     double least = x[0], most = x[0];
     int64_t i = 0;

@@ -50,14 +50,16 @@ def _tensor(source: wexport.Source, values: int, name: str, type: str, shape: li
     if values + begin + count * dtype.itemsize > source.size:
         raise ValueError(f"{name} ends behind the end of the file")
     where = f"{source.path}: {name}"
-    said: dict[str, Any] = {}  # what your file tells of a tensor: layer, layer_class, layer_index, role, layout, ...
+    described: dict[
+        str, Any
+    ] = {}  # what your file tells of a tensor: layer, layer_class, layer_index, role, layout, ...
     return roles.by_name(
         wexport.Tensor(
             name=name,
             shape=tuple(shape),
             dtype=type,
             chunks=chunks.of_bytes(source.read_at, values + begin, dtype, count, where),
-            **said,
+            **described,
         )
     )
 

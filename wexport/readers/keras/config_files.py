@@ -42,8 +42,8 @@ def _read(source: Source, name: str, limit: int) -> bytes | None:
     if not source.path.with_name(name).is_file():
         return None
     try:
-        beside = ExternalFiles(source)
-        size = beside.size(name)
-        return beside.read_at(name, 0, size) if size <= limit else None
+        external = ExternalFiles(source)
+        size = external.size(name)
+        return external.read_at(name, 0, size) if size <= limit else None
     except ReadError:
         return None
