@@ -185,7 +185,7 @@ def test_reads_nested_json(name: str, table: Path, tmp_path: Path) -> None:
 
 
 def test_commas_between_thousands_are_no_decimals(table: Path, tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_text("model;val_loss\na;1,234\nb;12,345,678\n")
+    (tmp_path / "m.csv").write_text('model,val_loss\na,"1,234"\nb,"12,345,678"\n')
     assert scores(table, tmp_path / "m.csv") == {"a": None, "b": None}
 
 
@@ -193,7 +193,7 @@ def test_a_file_that_names_no_model_is_an_error_with_the_nearest_names(tmp_path:
     rows = [{"model": name, "layer": "d", "role": "kernel", "values": [[1, 2]]} for name in ("seed_1", "seed_2", "x")]
     table = write_table(tmp_path / "weights.parquet", rows)
     (tmp_path / "m.csv").write_text("model,val_loss\nsede_1,0.2\nother,0.1\n")
-    with pytest.raises(wexport.UsageError, match=r"m\.csv: names no model of the table: other, sede_1") as error:
+    with pytest.raises(wexport.UsageError, match=r"m\.csv: names no model of the table: sede_1, other") as error:
         wexport.query("rank", table, metrics=tmp_path / "m.csv")
     assert error.value.hint == "did you mean seed_1, seed_2?"
     (tmp_path / "m.csv").write_text("model,val_loss\nqqqq,0.2\n")

@@ -54,8 +54,8 @@ def figure(
 ) -> Figure:
     """A whole figure of a kind. size: width and height in inches. options: as of the kind's function, but `ax`.
 
-    What is left open, such as the slot, is chosen from the table; `notify` is called with what was chosen and why. dark:
-    light on dark.
+    What is left open, such as the slot, is chosen from the table; `notify` is called with what was chosen and why.
+    dark: light on dark.
 
     kinds: ["activation"] or ["gradient"] draws outputs or gradients of models that were run; an open session has been
     told already.
