@@ -10,7 +10,7 @@
 --   epoch_shift  BIGINT = NULL      epoch of the metrics + this = step of the checkpoint; by default 1 where the epochs
 --                                   count from 0 and the steps do not, as in Keras
 -- Columns
---   place [rank]                   1 is best; equal where nothing tells two models apart; NULL without the metric
+--   place [rank]                   1 is best; equal for models that the metric does not part; NULL without the metric
 --   model                          the model; for a name that only the metrics have, that name
 --   metric                         the metric that decides
 --   value                          the model's; percentages as fractions
@@ -24,14 +24,14 @@
 --   names models (model, name, file, path, run, ...) and a column a metric, or the columns metric and value; a column
 --   epoch if there are several. The file of Keras' CSVLogger serves as it is: its epochs are those of a run's
 --   checkpoints. Models are found by name or file name, with or without folder and suffix, and never by guess: what was
---   not found stands last. The metric decides. Within the tolerance models are tied, and those with fewer defects, then
---   fewer zero units, then less heavy tails (largest excess kurtosis of a weight) go first. A sensible tolerance for an
+--   not found stands last. The metric decides. Within the tolerance models are tied and have one place; of these, those with
+--   fewer defects, then fewer zero units, then less heavy tails (largest excess kurtosis of a weight) stand first. A sensible tolerance for an
 --   accuracy p over n examples is its standard error, sqrt(p (1 - p) / n). A loss may include penalties of the weights:
 --   ask again with metric=val_accuracy.
 -- What it does not prove
 --   That the best on this validation data is the best on other data: the best of many is partly luck. Models measured
 --   on different data cannot be ranked, and the query cannot know. Weights alone never prove which model is better;
---   here they only part models that the metric does not.
+--   here they only order those that the metric does not part.
 WITH scores AS MATERIALIZED (
     FROM model_scores(
         'metrics',
@@ -72,14 +72,13 @@ tied AS (
 placed AS (
     SELECT
         *,
-        rank() OVER by_merit AS place,
+        rank() OVER (ORDER BY lead DESC) AS place,
         row_number() OVER in_order AS line,
         {
             'model': model, 'value': value, 'lead': lead, 'defects': defects, 'zero_units': zero_units, 'tails': tails
         } AS me
     FROM tied
     WINDOW
-        by_merit AS (ORDER BY lead DESC, defects, zero_units NULLS LAST, tails NULLS LAST, merit DESC),
         in_order AS (ORDER BY lead DESC, defects, zero_units NULLS LAST, tails NULLS LAST, merit DESC, model)
 ),
 -- Each is compared with the one before it; the first with the second.

@@ -1,7 +1,19 @@
 -- What queries ask of names, roles and shapes.
 
--- Whether a name is asked for: by itself, or by a pattern with * and ?.
-CREATE OR REPLACE MACRO asked_for(name, pattern) AS name = pattern OR name GLOB pattern;
+-- Whether a name is asked for: by itself, by a pattern with * and ?, or by several of these with chr(31) between them,
+-- of which those that begin with ! leave out what they fit.
+CREATE OR REPLACE MACRO asked_for(name, pattern) AS
+    name = pattern
+    OR CASE WHEN NOT starts_with(pattern, '!') AND NOT contains(pattern, chr(31)) THEN name GLOB pattern
+        ELSE (
+            list_bool_and(list_transform(string_split(pattern, chr(31)), lambda each: starts_with(each, '!')))
+            OR list_bool_or(list_transform(
+                string_split(pattern, chr(31)),
+                lambda each: NOT starts_with(each, '!') AND (name = each OR name GLOB each)))
+        ) AND NOT list_bool_or(list_transform(
+            string_split(pattern, chr(31)),
+            lambda each: starts_with(each, '!') AND (name = each[2:] OR name GLOB each[2:])))
+        END;
 
 -- A shape as text, such as 3x3x8x16.
 CREATE OR REPLACE MACRO shape_text(shape) AS

@@ -35,9 +35,17 @@ models AS MATERIALIZED (
 cells AS MATERIALIZED (
     SELECT
         named_as, epoch, cell, direction,
-        CASE WHEN ends_with(cell, '%') THEN try_cast(trim(rtrim(cell, '%')) AS DOUBLE) / 100
-            ELSE try_cast(cell AS DOUBLE) END AS number
-    FROM metric_entries(metrics) JOIN choice USING (metric)
+        CASE WHEN ends_with(cell, '%') THEN try_cast(trim(rtrim(pointed, '%')) AS DOUBLE) / 100
+            ELSE try_cast(pointed AS DOUBLE) END AS number
+    FROM (
+        -- A decimal comma, unless all of the metric's may be commas between thousands.
+        SELECT *, CASE
+            WHEN bool_or(regexp_full_match(cell, '[+-]?\d+,\d+([eE][+-]?\d+)? ?%?')
+                    AND NOT regexp_full_match(cell, '[+-]?[1-9]\d{0,2}(,\d{3})+ ?%?')) OVER (PARTITION BY metric)
+                THEN replace(cell, ',', '.')
+            ELSE cell END AS pointed
+        FROM metric_entries(metrics)
+    ) JOIN choice USING (metric)
     -- Some loggers write a row for training and one for validation, each with the other's cells empty.
     QUALIFY cell <> '' OR count(nullif(cell, '')) OVER (PARTITION BY named_as, epoch) = 0
 ),

@@ -405,7 +405,7 @@ def test_compare_loses_no_model_that_was_in_memory(tmp_path: Path) -> None:
     wexport.ingest(EXAMPLES / "lstm.h5", out)
     wexport.ingest_model(model(w=[1.0]), out, name="m", append=True)
     before = out.read_bytes()
-    with pytest.raises(TableError, match=r"holds 1 models that are not among these files, e\.g\. m"):
+    with pytest.raises(TableError, match=r"holds 1 model that is not among these files, e\.g\. m"):
         wexport.compare(EXAMPLES / "lstm.h5", out=out)
     assert out.read_bytes() == before
     assert wexport.compare(out).models.num_rows == 2

@@ -52,6 +52,9 @@ WIDE = {
     "list.json": '[{"model": "a", "val_loss": 0.2}, {"model": "b", "val_loss": 0.1}]',
     "epochs.csv": "model,epoch,val_loss\na,0,0.5\na,1,0.2\nb,0,0.1\n",
     "training_apart.csv": "model,epoch,step,loss,val_loss\na,0,9,0.5,\na,0,9,,0.2\nb,0,9,0.5,\nb,0,9,,0.1\n",
+    "decimal_commas.csv": "model;val_loss\na;0,2\nb;1e-1\n",
+    "decimal_commas_percent.csv": "model;val_loss\na;20,0 %\nb;10%\n",
+    "line_ends_of_two_systems.csv": "model,val_loss\r\na,0.2\nb,0.1\r\n",
     "floating_epochs.csv": "model,epoch,val_loss\na,0.0,0.5\na,1.0,0.2\nb,0.0,0.1\n",
 }
 
@@ -163,3 +166,52 @@ def test_gathers_what_names_models_as_well(table: Path, tmp_path: Path) -> None:
 def test_a_metrics_file_that_is_not_there(table: Path, tmp_path: Path) -> None:
     with pytest.raises(wexport.UsageError, match=r"gone\.csv"):
         gather(table, [tmp_path / "gone.csv"], tmp_path / "all.parquet")
+
+
+NESTED = {
+    "by_name.json": '{"a": {"val_loss": 0.2, "loss": 9}, "b": {"val_loss": 0.1}}',
+    "inner.json": '[{"model": "a", "metrics": {"val_loss": 0.2}}, {"model": "b", "metrics": {"val_loss": 0.1}}]',
+    "epochs.json": '{"a": [{"epoch": 1, "val_loss": 0.5}, {"epoch": 2, "val_loss": 0.2}], "b": {"val_loss": 0.1}}',
+    "deep.json": '{"a": {"validation": {"val_loss": 0.2}}, "b": {"validation": {"val_loss": 0.1}}}',
+    "rows.json": '[{"model": "a", "val_loss": 0.2}, {"model": "b", "val_loss": 0.1}]',
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_reads_nested_json(name: str, table: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(NESTED[name])
+    rows = wexport.query("rank", table, metrics=tmp_path / name).to_pylist()
+    assert {row["model"]: row["value"] for row in rows} == {"a": 0.2, "b": 0.1}
+
+
+def test_commas_between_thousands_are_no_decimals(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text('model,val_loss\na,"1,234"\nb,"12,345,678"\n')
+    assert scores(table, tmp_path / "m.csv") == {"a": None, "b": None}
+
+
+def test_a_file_that_names_no_model_is_an_error_with_the_nearest_names(tmp_path: Path) -> None:
+    rows = [{"model": name, "layer": "d", "role": "kernel", "values": [[1, 2]]} for name in ("seed_1", "seed_2", "x")]
+    table = write_table(tmp_path / "weights.parquet", rows)
+    (tmp_path / "m.csv").write_text("model,val_loss\nsede_1,0.2\nother,0.1\n")
+    with pytest.raises(wexport.UsageError, match=r"m\.csv: names no model of the table: sede_1, other") as error:
+        wexport.query("rank", table, metrics=tmp_path / "m.csv")
+    assert error.value.hint == "did you mean seed_1, seed_2?"
+    (tmp_path / "m.csv").write_text("model,val_loss\nqqqq,0.2\n")
+    with pytest.raises(wexport.UsageError) as error:
+        wexport.query("rank", table, metrics=tmp_path / "m.csv")
+    assert error.value.hint == "models are seed_1, seed_2, x"
+    (tmp_path / "m.csv").write_text("model,val_loss\nqqqq,0.2\nx,0.1\n")  # one is known, and the other told
+    assert wexport.query("rank", table, metrics=tmp_path / "m.csv")["model"].to_pylist()[0] == "x"
+
+
+@pytest.mark.parametrize("question", ["rank", "predictors"])
+def test_without_metrics_it_is_said_what_to_give(question: str, table: Path) -> None:
+    with pytest.raises(wexport.UsageError, match=f"the query {question} reads how your models do") as error:
+        wexport.query(question, table)
+    assert "--metrics FILE" in error.value.hint
+
+
+def test_queries_that_read_metrics_are_the_ones_that_are_known_to(table: Path) -> None:
+    from wexport.queries.asking import OF_METRICS
+
+    assert {name for name, query in library.load().items() if "'metrics'," in query.sql} == OF_METRICS

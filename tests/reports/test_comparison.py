@@ -196,3 +196,37 @@ def test_a_model_alone_has_none_to_be_close_to(models: Path, tmp_path: Path) -> 
     assert shown.exit_code == 0
     assert shown.stdout.startswith("1 model, 628 parameters")
     assert "Who is like whom" not in shown.stdout
+
+
+def test_a_second_folder_has_a_table_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        (tmp_path / f"fold_{number}").mkdir()
+        shutil.copy(EXAMPLES / f"cnn_seed_{number}.h5", tmp_path / f"fold_{number}")
+    assert compare("fold_1").table == Path("weights.parquet")
+    second = compare(["fold_2"])
+    assert second.table == Path("fold_2.parquet")
+    assert second.models["model"].to_pylist() == ["cnn_seed_2"]
+    for folder, table in (("fold_1", "weights.parquet"), ("fold_2", "fold_2.parquet")):
+        again = compare(folder)
+        assert (again.table, again.ingested) == (Path(table), None)
+    with pytest.raises(wexport.TableError, match=r"weights\.parquet: holds 1 model that is not among these files"):
+        compare("fold_2", out="weights.parquet")  # as it was named
+    assert compare("fold_2", overwrite=True).table == Path("weights.parquet")
+
+
+def test_fewer_files_of_the_same_folder_do_not_go_elsewhere_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    for number in (1, 2):
+        shutil.copy(EXAMPLES / f"cnn_seed_{number}.h5", tmp_path / "models")
+    compare("models")
+    with pytest.raises(wexport.TableError, match="holds 1 model that is not among these files"):
+        compare("models/cnn_seed_1.h5")
+
+
+def test_an_empty_folder_is_told_as_that(tmp_path: Path) -> None:
+    with pytest.raises(wexport.UsageError, match=f"{tmp_path.name}: there is no file in this folder"):
+        compare(tmp_path, out=tmp_path / "weights.parquet")

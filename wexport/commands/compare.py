@@ -49,10 +49,9 @@ NARROWEST = 12
 @click.option(
     "--out",
     "-o",
-    default="weights.parquet",
-    show_default=True,
     metavar="TABLE",
-    help="Where the table is kept; it is used again while the files stay as they are.",
+    help="Where the table is kept; it is used again while the files stay as they are. By default weights.parquet, or, "
+    "where that holds models of another folder, a table named after the folder.",
 )
 @overwrite_option
 @click.option("--report", "page", metavar="FILE", help="Write the whole report, one HTML page, as well.")
@@ -65,7 +64,7 @@ def compare(
     paths: tuple[str, ...],
     metrics: tuple[str, ...],
     by: tuple[str, ...],
-    out: str,
+    out: str | None,
     form: str,
     page: str | None,
     overwrite: bool,
@@ -83,7 +82,11 @@ def compare(
         from wexport.files import outputs
         from wexport.ingestion import inputs
 
-        read: list[outputs.PathLike] = [out, *metrics, *(item.path for item in inputs.expand(given))]
+        read: list[outputs.PathLike] = [
+            *([out] if out else []),
+            *metrics,
+            *(item.path for item in inputs.expand(given)),
+        ]
         outputs.claim(page, outputs.PAGE, inputs=read, overwrite=overwrite, option="--report")
     with reading() as ended:
         found = run(

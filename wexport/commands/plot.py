@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
+from wexport.commands import completion
 from wexport.commands.common import F, kind_option, overwrite_option, say
+
+_MODELS, _SLOTS = completion.of_table("model"), completion.of_table("slot")
 
 
 @click.group()
@@ -28,9 +31,21 @@ def _picture_options(command: F) -> F:
     return command
 
 
+def _several(name: str, default: str, words: str) -> Callable[[F], F]:
+    """An option that takes a name, a pattern, or several."""
+    return click.option(
+        f"--{name}",
+        multiple=True,
+        default=(default,) if default else (),
+        show_default=default or False,
+        shell_complete=None if name == "layer" else completion.of_table(name),
+        help=f"{words} !NAME leaves out; several.",
+    )
+
+
 def _drawing_options(command: F) -> F:
     """Options of every kind that draws any number of models."""
-    model = click.option("--model", default="*", show_default=True, help="Which models: a name, or a pattern.")
+    model = _several("model", "*", "Which models: a name, or a pattern.")
     return _picture_options(model(command))
 
 
@@ -46,15 +61,14 @@ def _draw(
     from wexport.files.outputs import table_inputs
     from wexport.plot.figures import figure, place, save
 
-    metrics = [options["metrics"]] if options.get("metrics") else []
-    place(out, [*table_inputs(table), *metrics], overwrite=overwrite)
+    place(out, [*table_inputs(table), *options.get("metrics", ())], overwrite=overwrite)
     save(figure(kind, table, size=size, notify=say, **options), out, overwrite=overwrite, dpi=dpi)
     say(f"wrote {out}")
 
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", default="", help="The slot; by default the one that tells most.")
+@_several("slot", "", "The slot; by default the one that tells most.")
 @click.option("--layout", type=click.Choice(["overlay", "ridge"]), default="overlay", show_default=True)
 @click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", show_default=True)
 @click.option("--bars", type=click.IntRange(2, 500), default=60, show_default=True)
@@ -69,9 +83,11 @@ _statistic = click.option("--statistic", default="std", show_default=True, help=
 
 @plot.command()
 @_picture_options
-@click.option("--a", default="", metavar="MODEL", help="The model across; by default two that are alike.")
-@click.option("--b", default="", metavar="MODEL", help="The model upwards.")
-@click.option("--slot", default="*", show_default=True, help="One slot, or a pattern.")
+@click.option(
+    "--a", shell_complete=_MODELS, default="", metavar="MODEL", help="The model across; by default two that are alike."
+)
+@click.option("--b", shell_complete=_MODELS, default="", metavar="MODEL", help="The model upwards.")
+@_several("slot", "*", "One slot, or a pattern.")
 @click.option("--colour", type=click.Choice(["auto", "role", "layer"]), default="auto", show_default=True)
 def scatter(**options: Any) -> None:
     """Do the weights of model A and model B agree, and where do they not?"""
@@ -81,7 +97,7 @@ def scatter(**options: Any) -> None:
 @plot.command()
 @_drawing_options
 @_statistic
-@click.option("--slot", default="*", show_default=True, help="Which slots: a name, or a pattern.")
+@_several("slot", "*", "Which slots: a name, or a pattern.")
 @click.option("--role", default="kernel", show_default=True, help="The role of the weights; '*' is all.")
 @_scale
 def profile(**options: Any) -> None:
@@ -92,8 +108,8 @@ def profile(**options: Any) -> None:
 @plot.command()
 @_drawing_options
 @_statistic
-@click.option("--slot", default="*", show_default=True, help="One slot of several runs, or a pattern for one run.")
-@click.option("--run", default="*", show_default=True, help="Which runs: a name, or a pattern.")
+@_several("slot", "*", "One slot of several runs, or a pattern for one run.")
+@_several("run", "*", "Which runs: a name, or a pattern.")
 @click.option("--role", help="Of several slots, which role; kernel by default, '*' is all.")
 @_scale
 def trajectory(**options: Any) -> None:
@@ -103,7 +119,7 @@ def trajectory(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", default="", help="The slot; by default the one that tells most.")
+@_several("slot", "", "The slot; by default the one that tells most.")
 @click.option("--layout", type=click.Choice(["auto", "bars", "sorted"]), default="auto", show_default=True)
 @_scale
 def units(**options: Any) -> None:
@@ -113,9 +129,17 @@ def units(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--metrics", default="", metavar="FILE", help="Your metrics, as for `wexport query rank`.")
+@click.option(
+    "--metrics", "-m", multiple=True, metavar="FILE", help="How the models do: CSV, JSON or Parquet; several."
+)
 @click.option("--statistic", default="l2_norm", show_default=True, help="The figure: any numeric column.")
-@click.option("--slot", default="(all)", show_default=True, help="The figure's slot; (all) is the whole model.")
+@click.option(
+    "--slot",
+    shell_complete=_SLOTS,
+    default="(all)",
+    show_default=True,
+    help="The figure's slot; (all) is the whole model.",
+)
 @click.option("--metric", default="", help="The metric; by default val_loss, else another of validation data.")
 @click.option("--direction", type=click.Choice(["higher", "lower"]), help="Which is better, if its name does not tell.")
 @click.option("--run", default="", help="The run that the metrics belong to, where they name no models.")
@@ -135,9 +159,7 @@ def _shown(default: int) -> Callable[[F], F]:
 
 @plot.command()
 @_drawing_options
-@click.option(
-    "--slot", default="", help="The slot, or a pattern for a few, such as 'lstm/*'; by default one is chosen."
-)
+@_several("slot", "", "The slot, or a pattern for a few, such as 'lstm/*'; by default one is chosen.")
 @_limit
 @_shown(8)
 def heatmap(**options: Any) -> None:
@@ -150,7 +172,7 @@ def heatmap(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--layer", default="*", show_default=True, help="The layer: a slot without its role, such as lstm.")
+@_several("layer", "*", "The layer: a slot without its role, such as lstm.")
 @click.option("--bars", type=click.IntRange(2, 500), default=40, show_default=True)
 def gates(**options: Any) -> None:
     """How are the weights of each gate of a recurrent layer spread, by kernel and direction?"""
@@ -159,7 +181,7 @@ def gates(**options: Any) -> None:
 
 @plot.command()
 @_drawing_options
-@click.option("--slot", default="", help="The slot of a small convolution, which the table holds whole.")
+@_several("slot", "", "The slot of a small convolution, which the table holds whole.")
 @click.option("--colour", type=click.Choice(["diverging", "grey", "rgb"]), default="diverging", show_default=True)
 @_limit
 @_shown(6)
@@ -182,7 +204,7 @@ _number = click.option(
     type=click.IntRange(min=0),
     help="Which of the inputs, from 0, where the table holds single ones.",
 )
-_output = click.option("--slot", default="", help="The output, such as lstm/output.")
+_output = _several("slot", "", "The output, such as lstm/output.")
 
 
 @plot.command()

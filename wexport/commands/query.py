@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from wexport.commands import completion
 from wexport.commands.common import asking_options, kind_option, pairs, say
 from wexport.errors import MissingTableError, UsageError
 from wexport.files import outputs
@@ -21,7 +22,7 @@ class _Asking(click.Command):
 
 
 @click.command(cls=_Asking)
-@click.argument("question", required=False)
+@click.argument("question", required=False, shell_complete=completion.queries)
 @click.argument("table", required=False)
 @click.argument("more", nargs=-1, metavar="")
 @click.option("--param", "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the query.")

@@ -57,10 +57,12 @@ def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
 
     Files that an index among them names are parts of that model and left out, see `shards`.
 
-    Raises UsageError for a path that does not exist, a pattern that matches nothing, and what is not a path.
+    Raises UsageError for a path that does not exist, a pattern that matches nothing, a folder without files where there
+    are none besides, and what is not a path.
     """
     found: dict[tuple[str, str | None], Input] = {}
     lookups = Lookups()
+    arguments = list(arguments)
     for argument in arguments:
         if not isinstance(argument, (str, os.PathLike)):
             raise UsageError(
@@ -69,6 +71,9 @@ def expand(arguments: Iterable[str | os.PathLike[str]]) -> list[Input]:
             )
         for item in _expand_one(os.fspath(argument), lookups):
             found.setdefault((_identity(item.origin), item.part), item)
+    empty = next((each for each in arguments if isinstance(each, (str, os.PathLike)) and Path(each).is_dir()), None)
+    if not found and empty is not None:
+        raise UsageError(f"{empty}: there is no file in this folder", hint="name a folder that holds model files")
     parts = {_identity(part) for item in found.values() for part in _parts(item.origin)}
     return [item for (path, _), item in found.items() if path not in parts]
 

@@ -12,6 +12,7 @@ from wexport.ingestion import inputs
 from wexport.ingestion.companions import NO_MODELS
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.reading import Options
+from wexport.terminal.text import counted
 
 
 def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
@@ -50,10 +51,16 @@ def refuse_losing(table: Path, found: Sequence[Input]) -> None:
     sources = {inputs.source_name(item.origin) for item in found}
     lost = [model for model, (source, _) in _models(table).items() if source not in sources]
     if lost:
+        told = f"{counted(len(lost), 'model')} that {'is' if len(lost) == 1 else 'are'} not among these files"
         raise TableError(
-            f"{table}: holds {len(lost):,} models that are not among these files, e.g. {lost[0]}",
+            f"{table}: holds {told}, e.g. {lost[0]}",
             hint="name another table with --out, or replace this one with --overwrite",
         )
+
+
+def folders(table: Path) -> set[Path]:
+    """The folders of the files that a table was made of."""
+    return {Path(source).parent for source, _ in _models(table).values() if source is not None}
 
 
 def _models(table: Path) -> dict[str, tuple[str | None, int | None]]:

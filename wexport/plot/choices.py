@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wexport.errors import UsageError
-from wexport.plot.data import Table, listed
+from wexport.plot.data import Table, listed, quoted
 from wexport.sessions.session import Session, opened
 
 # How much a slot differs between models, by the middle half of them: one that diverged does not decide.
@@ -73,7 +73,7 @@ def _slot(fits: str, nothing: str, *, by_dead: bool = False) -> Callable[[Table,
 
                 models = unless_any_fits(session, model)
                 if models:
-                    raise UsageError(f"there is no model {model!r}", hint=models)
+                    raise UsageError(f"there is no model {quoted(model)}", hint=models)
                 raise UsageError(nothing, hint="`wexport query tensors` lists what there is")
         best = rows[0]
         if by_dead and best["dead"]:

@@ -16,7 +16,7 @@ from wexport.errors import UsageError
 from wexport.files import outputs
 from wexport.files.atomic import atomic_write
 from wexport.plot import choices, style
-from wexport.plot.data import Table
+from wexport.plot.data import Table, known, pattern
 from wexport.sessions.session import Session
 
 KINDS = {
@@ -35,6 +35,8 @@ KINDS = {
 }
 """The function that draws each kind. One whose module has a function `whole` draws several panels by that."""
 
+PATTERNS = frozenset({"model", "slot", "run", "layer"})
+"""Options that take a name, a pattern, or several of these; those that begin with ! leave out."""
 T = TypeVar("T")
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -52,8 +54,8 @@ def figure(
 ) -> Figure:
     """A whole figure of a kind. size: width and height in inches. options: as of the kind's function, but `ax`.
 
-    What is left open, such as the slot, is chosen from the table; `told` is called with what was chosen and why. dark:
-    light on dark.
+    What is left open, such as the slot, is chosen from the table; `notify` is called with what was chosen and why.
+    dark: light on dark.
 
     kinds: ["activation"] or ["gradient"] draws outputs or gradients of models that were run; an open session has been
     told already.
@@ -63,6 +65,9 @@ def figure(
     style.choice("kind", kind, tuple(KINDS))
     module_name, _, name = KINDS[kind].partition(":")
     module = importlib.import_module(module_name)
+    for asked in PATTERNS & options.keys():
+        options[asked] = pattern(options[asked])
+    known(table, options.get("model", "*"))
     if kinds:
         if isinstance(table, Session):
             raise UsageError("an open session is of some kinds already", hint="Session(table, kinds=['gradient'])")

@@ -19,7 +19,7 @@ from wexport.model.gates import KINDS, LETTERS
 from wexport.model.roles import GATED
 from wexport.plot import limits, style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for, reach
-from wexport.plot.data import ORDER, Table, fetch, listed, unless_any_fits
+from wexport.plot.data import ORDER, Table, fetch, listed, quoted, unless_any_fits
 from wexport.plot.kinds import plots
 from wexport.plot.overlays import BAND, labels, overlay
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
@@ -155,7 +155,7 @@ def _layers(session: Session, layer: str, model: str) -> list[str]:
         if found and pattern == layer:
             return list(dict.fromkeys(found))
     if models := unless_any_fits(session, model):
-        raise UsageError(f"no model fits {model!r}", hint=models)
+        raise UsageError(f"no model fits {quoted(model)}", hint=models)
     where = "here" if model == "*" else f"in {model}"
     if found:
         hint = f"recurrent layers {where} are {listed(list(dict.fromkeys(found)))}"

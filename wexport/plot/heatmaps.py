@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.data import Table
+from wexport.plot.data import Table, quoted
 from wexport.plot.gate_panels import GATE_WORDS
 from wexport.plot.kinds import plots
 from wexport.plot.matrices import Matrix, matrix_of, shape_words
@@ -114,7 +114,9 @@ def load(table: Table, slot: str, model: str = "*", *, shown: int = PANELS) -> H
     panels = [[_panel(name, one, picks.rows.get((name, one))) for one in picks.models] for name in picks.slots]
     if all(panel.matrix is None for row in panels for panel in row):
         reason = panels[0][0].reason
-        raise UsageError(f"{slot!r} cannot be drawn: {reason}", hint="a table of --detail full holds values or grids")
+        raise UsageError(
+            f"{quoted(slot)} cannot be drawn: {reason}", hint="a table of --detail full holds values or grids"
+        )
     return Heatmaps(picks, panels)
 
 

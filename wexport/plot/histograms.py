@@ -12,7 +12,7 @@ from matplotlib.patches import StepPatch
 from wexport.errors import UsageError
 from wexport.plot import limits, style
 from wexport.plot.bins import Bins, Floats, counts_in, edges_for
-from wexport.plot.data import ORDER, Table, fetch, listed
+from wexport.plot.data import ORDER, Table, fetch, listed, quoted
 from wexport.plot.kinds import plots
 from wexport.plot.overlays import labels, overlay
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
@@ -67,10 +67,10 @@ def load(table: Table, slot: str, model: str = "*") -> Histograms:
 
     Raises UsageError if there is none, or the slot is a pattern that more than one slot fits.
     """
-    rows = fetch(table, _SQL, {"slot": slot, "model": model}, f"no model has a slot {slot!r}")
+    rows = fetch(table, _SQL, {"slot": slot, "model": model}, f"no model has a slot {quoted(slot)}")
     slots = sorted({row["slot"] for row in rows})
     if len(slots) > 1:
-        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {listed(slots)}")
+        raise UsageError(f"{quoted(slot)} fits {len(slots):,} slots", hint=f"choose one: {listed(slots)}")
     return Histograms(
         slots[0],
         [row["model"] for row in rows],

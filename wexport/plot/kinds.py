@@ -25,9 +25,13 @@ def plots(function: Callable[..., Any]) -> Callable[..., Any]:
             named.pop(next(iter(own.parameters)))
             return figure(function.__name__, table, **named, **size)
         from wexport.plot.choices import complete
+        from wexport.plot.data import pattern
+        from wexport.plot.figures import PATTERNS
 
         named = own.bind_partial(table, *given, ax=ax, **options).arguments
         named.pop(next(iter(own.parameters)))
+        for asked in PATTERNS & named.keys():
+            named[asked] = pattern(named[asked])
         return function(table, **complete(function.__name__, table, named).options)
 
     parameters = [

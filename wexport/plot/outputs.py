@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wexport.errors import UsageError
-from wexport.plot.data import ORDER, Table, listed
+from wexport.plot.data import ORDER, Table, listed, quoted
 from wexport.plot.matrices import Floats, whole_values
 from wexport.plot.quantities import Quantity, quantity_of
 from wexport.sessions.session import Session, opened
@@ -66,7 +66,7 @@ def load(table: Table, slot: str, model: str) -> Output:
     with opened(table) as session:
         rows = session.ask(_ROWS, {"slot": slot, "model": model}).to_pylist()
         if not rows:
-            raise UsageError(f"no model has an output {slot!r}", hint=_way_out(session, slot, model))
+            raise UsageError(f"no model has an output {quoted(slot)}", hint=_way_out(session, slot, model))
     if len(rows) > 1:
         both = [f"{row['slot']} of {row['model']}" for row in rows]
         raise UsageError(f"several outputs fit: {both[0]}, {both[1]}, ...", hint="name one slot and one model")

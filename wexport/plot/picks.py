@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wexport.errors import UsageError
-from wexport.plot.data import ORDER, Table, fetch, listed
+from wexport.plot.data import ORDER, Table, fetch, listed, quoted
 from wexport.plot.quantities import Quantity, quantity_of
 from wexport.sessions.session import opened
 
@@ -50,7 +50,7 @@ def pick(table: Table, slot: str, model: str, *, slots: int, models: int, models
     """
     if models < 1:
         raise UsageError(f"shown {models} is not a number of models", hint="give 1 or more")
-    nothing = f"no model has a slot {slot!r}"
+    nothing = f"no model has a slot {quoted(slot)}"
     with opened(table) as session:
         found = fetch(session, _PLACES, {"slot": slot, "model": model}, nothing)
         places = {row["slot"]: row["place"] for row in reversed(found)}
@@ -58,7 +58,7 @@ def pick(table: Table, slot: str, model: str, *, slots: int, models: int, models
         if len(names) > slots:
             room = "one" if slots == 1 else f"at most {slots}"
             raise UsageError(
-                f"{slot!r} fits {len(names):,} slots, and the figure shows {room}",
+                f"{quoted(slot)} fits {len(names):,} slots, and the figure shows {room}",
                 hint=f"choose of {listed(names)}",
             )
         everyone = list(dict.fromkeys(row["model"] for row in found))

@@ -18,6 +18,7 @@ from wexport.plot import columns, style
 from wexport.plot.data import Table
 from wexport.plot.kinds import plots
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
+from wexport.queries.metrics import gathered
 from wexport.sessions.connection import PathLike
 from wexport.sessions.session import Session
 from wexport.stats.results import STATISTICS
@@ -73,7 +74,7 @@ class Ranking:
 @plots
 def rank(
     table: Table,
-    metrics: PathLike = "",
+    metrics: PathLike | Sequence[PathLike] = "",
     statistic: str = "l2_norm",
     *,
     ax: Axes,
@@ -86,7 +87,7 @@ def rank(
 ) -> list[Artist]:
     """The metric against a figure of the weights: a point a model, the best one marked.
 
-    metrics: your file of metrics, as for the query `rank`; metric, direction, run: as there. statistic: the figure, of
+    metrics: your files of metrics, as for the query `rank`; metric, direction, run: as there. statistic: the figure, of
     the slot, or of the whole model. kinds: as of `figure`.
     Raises UsageError if no model has both, QueryError if the file of metrics is not understood.
     """
@@ -96,7 +97,7 @@ def rank(
 
 def load(
     table: Table,
-    metrics: PathLike,
+    metrics: PathLike | Sequence[PathLike],
     statistic: str = "l2_norm",
     *,
     slot: str = WHOLE_MODEL,
@@ -111,7 +112,7 @@ def load(
     if isinstance(table, Session):
         raise UsageError("an open session cannot take metrics", hint="give the table's path")
     asked = {"model": model, "metric": metric, "direction": direction, "run": run}
-    with Session(table, {"metrics": metrics}, kinds=kinds) as session:
+    with gathered(table, metrics) as files, Session(table, files, kinds=kinds) as session:
         ranked = session.ask(library.get("rank").sql, asked).to_pylist()
         found = session.ask(_FIGURES, {"statistic": statistic, "figure_slot": slot}).to_pylist()
         quantity = quantity_of(session.ask(_KINDS, {"figure_slot": slot}).to_pylist())

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 
 from wexport.errors import UsageError
 from wexport.plot import style
-from wexport.plot.data import Table, listed, unless_any_fits
+from wexport.plot.data import Table, listed, quoted, unless_any_fits
 from wexport.plot.kinds import plots
 from wexport.plot.pairs import Pairs, cosine, paired
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
@@ -136,7 +136,8 @@ def load(table: Table, a: str, b: str, slot: str = "*") -> Scatter:
     if not pairs:
         why = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items() if count) or "there is none"
         raise UsageError(
-            f"no slot {slot!r} of {style.short(names[0])} can be paired with one of {style.short(names[1])}: {why}",
+            f"no slot {quoted(slot)} of {style.short(names[0])} can be paired with one of "
+            f"{style.short(names[1])}: {why}",
             hint="`wexport query tensors` lists slots and shapes; samples need a table made with --detail full",
         )
     reasons = {reason: count for reason, count in left_out.items() if count}

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from wexport.analysis.similarity import MIN_COVERAGE, measure
 from wexport.errors import UsageError
 from wexport.plot import dendrograms, style
-from wexport.plot.data import Table, unless_any_fits
+from wexport.plot.data import Table, quoted, unless_any_fits
 from wexport.plot.dendrograms import Floats, Merge
 from wexport.plot.kinds import plots
 from wexport.sessions.session import opened
@@ -69,7 +69,7 @@ def load(table: Table, model: str = "*") -> Similarities:
     with opened(table) as session:
         found = measure(session, model, MIN_COVERAGE)
         if len(found.models) < 2:
-            there = f"there is only {found.models[0]}" if found.models else f"no model fits {model!r}"
+            there = f"there is only {found.models[0]}" if found.models else f"no model fits {quoted(model)}"
             raise UsageError(f"{there}, and a comparison needs two", hint=unless_any_fits(session, ""))
     return Similarities(found.models, found.matrix, found.coverage, found.standard_error)
 

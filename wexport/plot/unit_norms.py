@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wexport.errors import UsageError
 from wexport.plot import limits, style
-from wexport.plot.data import ORDER, Table, fetch, listed
+from wexport.plot.data import ORDER, Table, fetch, listed, quoted
 from wexport.plot.kinds import plots
 from wexport.plot.profiles import grey
 from wexport.plot.quantities import WEIGHT, Quantity, quantity_of
@@ -89,10 +89,10 @@ def whole(
 
 def load(table: Table, slot: str, model: str = "*") -> UnitNorms:
     """The units of a slot in every model that has it. Raises UsageError as `units` does."""
-    rows = fetch(table, _SQL, {"slot": slot, "model": model}, f"no model has a slot {slot!r}")
+    rows = fetch(table, _SQL, {"slot": slot, "model": model}, f"no model has a slot {quoted(slot)}")
     slots = sorted({row["slot"] for row in rows})
     if len(slots) > 1:
-        raise UsageError(f"{slot!r} fits {len(slots):,} slots", hint=f"choose one: {listed(slots)}")
+        raise UsageError(f"{quoted(slot)} fits {len(slots):,} slots", hint=f"choose one: {listed(slots)}")
     kept = [row for row in rows if row["l2_norm"]]
     if not kept:
         if rows[0]["unit_count"] is None:

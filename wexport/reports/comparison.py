@@ -65,7 +65,7 @@ def compare(
     *,
     metrics: PathLike | Sequence[PathLike] = (),
     by: Mapping[str, Any] | None = None,
-    out: PathLike = TABLE,
+    out: PathLike | None = None,
     detail: str = "full",
     optimizer: bool = False,
     external_data: bool = False,
@@ -84,7 +84,8 @@ def compare(
 
     paths: files, folders or patterns, as for `ingest`; or one table: its path, or what `connect` gives.
     metrics: files of metrics, see the query `rank`. by: parameters of that query, such as {"metric": "val_accuracy"}.
-    out: where the table of the files is kept; one that is up to date is used as it is.
+    out: where the table of the files is kept; one that is up to date is used as it is. By default weights.parquet, or,
+        where that holds models of another folder, a table named after the folder of these.
     overwrite: replace what stands at `out`, even a table of other models, or a file that wexport did not write.
     query_timeout, memory: seconds and bytes that each query may take. The others: as for `ingest`.
 
@@ -106,7 +107,8 @@ def compare(
     if by and not files:
         raise UsageError("there are no metrics to rank by", hint="name a metrics file with --metrics")
     given = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [path_of(paths)]
-    table, ingested = _table(given, files, os.fspath(out), progress, overwrite, options)
+    place = _place(given, overwrite) if out is None else os.fspath(out)
+    table, ingested = _table(given, files, place, progress, overwrite, options)
     limits: dict[str, Any] = {"timeout": query_timeout, "memory": memory}
     with asking.session(table, None, **limits) as session:
         models = asking.ask(session, "models")
@@ -164,6 +166,20 @@ def _table(
             f"none of {len(failed):,} files can be read, the first: {failed[0].reason}", hint=failed[0].hint
         )
     return text if remote.is_remote(text) else out, result
+
+
+def _place(given: Sequence[PathLike], overwrite: bool) -> str:
+    """Where the table is kept if nobody says: apart from a table of models of other folders."""
+    if overwrite or not Path(TABLE).is_file() or not outputs.TABLE.ours(Path(TABLE)):
+        return TABLE
+    if any(remote.is_remote(path) for path in given) or all(_is_table(path) for path in given):
+        return TABLE
+    found = [item.path for item in inputs.expand(given)]
+    folders = {Path(os.path.abspath(path)).parent for path in found}  # noqa: PTH100  # resolve() would follow links
+    if not folders or reuse.folders(Path(TABLE)) & folders:
+        return TABLE
+    name = Path(os.path.commonpath(folders)).name
+    return f"{name}.parquet" if name else TABLE
 
 
 def _is_table(named: PathLike) -> bool:

@@ -118,7 +118,7 @@ def _cells(table: str, metrics: Sequence[str], drawn: dict[str, str]) -> Iterato
             left.append(f"{kind}: {why}")
             continue
         yield _text(f"### {kind}", _asked(kind))
-        yield _code(f"wexport.plot.{kind}(table{', metrics=METRICS[0]' if kind == 'rank' else ''})")
+        yield _code(f"wexport.plot.{kind}(table{', metrics=METRICS' if kind == 'rank' else ''})")
     if left:
         yield _text("## Left out", *(f"- {_markdown(each)}" for each in left))
 

@@ -302,8 +302,17 @@ def _add_file(duck: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
             f"{path}: the suffix {path.suffix!r} is not known" if path.suffix else f"{path}: has no suffix",
             hint=f"known: {', '.join(_READ)}",
         )
+    options = ", strict_mode = false" if reader == "read_csv_auto" and _mixes_line_ends(path) else ""
     try:
-        duck.execute(f'CREATE VIEW "{name}" AS FROM {reader}({literal(as_pattern(os.path.realpath(path)))})')
+        duck.execute(f'CREATE VIEW "{name}" AS FROM {reader}({literal(as_pattern(os.path.realpath(path)))}{options})')
         duck.execute(f'FROM "{name}" LIMIT 1').fetchall()
     except duckdb.Error as error:
         raise UsageError(f"{path}: cannot be read: {first_line(error)}", hint="is it what its suffix says?") from None
+
+
+def _mixes_line_ends(path: Path) -> bool:
+    """Whether lines end in both ways, as where two systems have written; DuckDB takes that for no dialect at all."""
+    with path.open("rb") as file:
+        head = file.read(1 << 20)
+    both = head.count(b"\r\n")
+    return 0 < both < head.count(b"\n")
