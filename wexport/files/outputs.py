@@ -119,7 +119,7 @@ def _check(out: PathLike, kind: Kind, inputs: frozenset[tuple[int, int]], overwr
             raise kind.error(f"{out}: is not a file, and {kind.words} cannot be written into it", hint=other)
     elif not overwrite and not kind.ours(target):
         raise kind.error(
-            f"{out}: exists already, and is no {kind.words.partition(' ')[2]} that wexport wrote",
+            f"{out}: exists already, and is not {kind.words} that wexport wrote",
             hint=f"{other}, or replace it with --overwrite",
         )
     return target

@@ -55,7 +55,7 @@ def read_index(path: Path) -> dict[str, str]:
     for file in files:
         if not _PLAIN_NAME.fullmatch(file) or not file.endswith(suffix) or file in (".", "..", path.name):
             raise HostileFileError(
-                f"{path}: names {file[:200]!r}, which is no {suffix} file of its own folder",
+                f"{path}: names {file[:200]!r}, which is not a {suffix} file of its own folder",
                 hint="put the shards beside their index",
             )
     return found

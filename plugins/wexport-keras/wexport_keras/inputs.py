@@ -190,7 +190,7 @@ def _checked(given: Any, expected: Sequence[Expected] | None, what: str) -> list
         texts = what == "input" and due is not None and due.dtype == STRING
         numbers = array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"
         if not (array.dtype.kind in "US" if texts else numbers):
-            raise UsageError(f"{name}: holds {array.dtype}, which is no {'text' if texts else 'number'}", hint=hint)
+            raise UsageError(f"{name}: holds {array.dtype}, which is not {'text' if texts else 'a number'}", hint=hint)
         if not array.ndim or not len(array):
             raise UsageError(f"{name}: holds nothing to run", hint=hint)
         if due is not None and what == "input":
