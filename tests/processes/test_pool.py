@@ -43,6 +43,8 @@ def work(task: tuple[str, Any]) -> Iterator[Any]:
     elif what == "big":
         for _ in range(value):
             yield bytes(1 << 20)
+    elif what == "variables":
+        yield sorted(set(os.environ) & set(value))
     elif what == "witness":
         yield Witness()
     else:
@@ -142,6 +144,14 @@ def test_a_bad_task_is_one_named_failure_and_the_others_go_on(what: tuple[str, A
 
 def test_what_a_child_prints_does_not_break_the_talk() -> None:
     assert run([("print", 5)])[0][0] == [5]
+
+
+def test_children_get_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "HF_TOKEN", "db_password", "OPENAI_API_KEY"]
+    others = ["WEXPORT_KERNEL", "KEYBOARD", "TOKENIZERS_PARALLELISM"]
+    for name in (*secrets, *others):
+        monkeypatch.setenv(name, "x")
+    assert run([("variables", secrets + others)])[0][0] == [sorted(others)]
 
 
 def test_finished_work_waits_in_the_children_not_in_the_parent() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 import signal
 import struct
 import subprocess
@@ -25,6 +26,10 @@ _KINDS = ("start", "ready", "task", "item", "done", "memory", "error")
 _FRAME = struct.Struct("<BQ")
 STAGE_BYTES = 256
 
+_SECRET = re.compile(
+    r"^(AWS|AZURE|GOOGLE|GCS|GCP)_|(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY|PRIVATE_KEY)(_|$)", re.I
+)
+"""Names of environment variables that children do not get."""
 _FROM_OUTSIDE = {-getattr(signal, name, 0) for name in ("SIGKILL", "SIGTERM", "SIGHUP")} - {0}
 
 
@@ -135,7 +140,8 @@ class Child:
 
 
 def _environment(many_threads: bool) -> dict[str, str]:
-    environment = dict(os.environ)
+    # A child reads what strangers wrote, and has no use for secrets.
+    environment = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
     # One thread a child where the tasks are what runs side by side. And no filter library is ever loaded by a file.
     if not many_threads:
         for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
