@@ -85,6 +85,14 @@ def _entry(values: dict[str, Any]) -> Entry:
     return Entry(**values, illness=Illness(**illness) if illness else None, origin=origin)
 
 
+ALIKE = {"normed", "tanh"}
+"""Networks whose kernels have the same shapes: from one seed they begin with the same draws."""
+
+
+def _number(entry: Entry) -> str:
+    return entry.start.rpartition("-")[2]
+
+
 @dataclass(slots=True)
 class Family:
     """Entries by name, to trace what came of what."""
@@ -107,6 +115,8 @@ class Family:
             if child.teacher == parent.model:
                 return Truth("distilled")
         if a.architecture != b.architecture:
+            if {each.start.rpartition("-")[0] for each in (a, b)} == ALIKE and _number(a) == _number(b):
+                return Truth("same_start")
             return Truth("other_architecture")
         if a_same.run and a_same.run == b_same.run:
             return Truth("same_run")
