@@ -139,7 +139,7 @@ def test_what_is_no_number_is_said(pair: Path, tmp_path: Path) -> None:
 
 
 ERRORS = {
-    "no validation metric": (
+    "not a validation metric": (
         "model,accuracy,loss\na,1,2\n",
         {},
         "no metric was measured on validation data.*accuracy, loss",
@@ -169,7 +169,7 @@ def test_a_test_metric_is_not_chosen_by_itself(pair: Path, tmp_path: Path) -> No
     assert rank(pair, file)[0]["model"] == "b"
     asked = rank(pair, file, metric="test_accuracy")
     assert asked[0]["model"] == "a"
-    assert "no validation metric" in asked[0]["reason"]
+    assert "not a validation metric" in asked[0]["reason"]
 
 
 def test_a_single_model_with_its_own_history(tmp_path: Path) -> None:
