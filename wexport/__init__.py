@@ -78,6 +78,7 @@ _LAZY = {
     "Reader": "wexport.model.tensors",
     "Similarity": "wexport.analysis.similarity",
     "Skipped": "wexport.model.tensors",
+    "RemoteFile": "wexport.files.remote",
     "Source": "wexport.files.source",
     "Statistic": "wexport.model.extensions",
     "Tensor": "wexport.model.tensors",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from wexport.answers.tabular import Answer
     from wexport.differences.diff import Diff, diff
     from wexport.differences.results import Change, FileSide, TensorDiff, TensorSide
+    from wexport.files.remote import RemoteFile
     from wexport.files.source import Source
     from wexport.findings.checking import check
     from wexport.findings.finding import Finding, Findings
@@ -173,6 +175,7 @@ __all__ = [
     "ReadError",
     "Reader",
     "Related",
+    "RemoteFile",
     "Similarity",
     "Skipped",
     "Source",

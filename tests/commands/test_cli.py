@@ -182,7 +182,7 @@ def test_inspect_of_a_bad_file_names_it_and_the_way_out(tmp_path: Path) -> None:
     assert "bad.h5" in run("inspect", bad, code=3).stderr
     assert "bad.h5" in run("inspect", tmp_path, code=3).stderr  # all that the folder holds
     (tmp_path / "empty").mkdir()
-    assert "no file in this folder is a model" in run("inspect", tmp_path / "empty", code=3).stderr
+    assert "there is no file in this folder" in run("inspect", tmp_path / "empty", code=3).stderr
 
 
 def test_inspect_is_not_upset_by_a_closed_pipe() -> None:

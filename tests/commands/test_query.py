@@ -78,7 +78,12 @@ def test_odd_values_in_every_format(table: Path, tmp_path: Path) -> None:
     [line] = csv.DictReader(io.StringIO(run("query", ODD, table, "--format", "csv").stdout))
     assert json.loads(line["list"]) == row["list"]
     assert json.loads(line["struct"]) == row["struct"]
-    assert (line["nothing"], line["b"], line["day"], line["text"]) == ("", "true", row["day"], row["text"])
+    assert (line["nothing"], line["b"], line["day"], line["text"]) == (
+        "",
+        "true",
+        row["day"],
+        "|\N{REPLACEMENT CHARACTER}[31m<b>\N{REPLACEMENT CHARACTER}[/]",
+    )
     for form in ("table", "markdown"):
         shown = run("query", ODD, table, "--format", form).stdout
         assert "\x1b" not in shown

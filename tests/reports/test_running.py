@@ -94,10 +94,9 @@ def test_what_is_said_of_weights_is_of_weights_alone(page: Path, tmp_path: Path)
     """Rows of a run change nothing in the parts about weights."""
     alone = [row for row in sick() if row["kind"] == "weight"]
     other = wexport.report(write_table(tmp_path / "t.parquet", alone), tmp_path / "r.html")
-    for anchor in ("models", "architectures", "closeness"):
+    for anchor in ("architectures", "closeness"):  # models and layers have the findings of outputs and gradients, too
         mine, theirs = (words(section(each, anchor)) for each in (page, other))
         assert mine.replace(str(page.parent), "") == theirs.replace(str(tmp_path), ""), anchor
-    # Layers have the findings of their outputs and gradients as badges besides.
     mine, theirs = (words(section(each, "layers")).split() for each in (page, other))
     assert [line for line in difflib.ndiff(theirs, mine) if line[0] != " "] == ["+ nan", "+ dead", "+ units"]
 

@@ -135,7 +135,7 @@ def test_of_several_batches_they_are_those_of_all_inputs(reduction: str) -> None
 
 
 def test_a_loss_that_is_no_single_value_is_told() -> None:
-    with pytest.raises(UsageError, match=r"no single value: it has the shape \(7,\)"):
+    with pytest.raises(UsageError, match=r"not a single value: it has the shape \(7,\)"):
         wexport_keras.gradients(linear(keras.losses.MeanSquaredError(reduction=None)), X, Y)
 
 
