@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -270,3 +272,25 @@ def test_one_run_is_no_word_against_what_the_values_say(tmp_path: Path) -> None:
         (tmp_path / f"weights.{step:02d}.h5").write_bytes(sorted(run.glob("*.h5"))[0].read_bytes())
     pair = wexport.relate([tmp_path]).pairs[0]
     assert (pair.relation, pair.confidence) == ("identical", "certain")
+
+
+@pytest.mark.parametrize("options", [[], ["--change"]])
+def test_a_program_gets_whole_values(options: list[str]) -> None:
+    models = [str(Path(wexport.__file__).parent / "examples" / f"cnn_seed_{seed}.h5") for seed in (1, 2)]
+    as_json = json.loads(CliRunner().invoke(cli, ["relate", *models, *options, "--format", "json"]).stdout)
+    as_csv = list(
+        csv.DictReader(io.StringIO(CliRunner().invoke(cli, ["relate", *models, *options, "--format", "csv"]).stdout))
+    )
+    assert len(as_csv) == len(as_json)
+    for row, record in zip(as_csv, as_json, strict=True):
+        assert {name: row[name] for name in record if isinstance(record[name], str)} == {
+            name: value for name, value in record.items() if isinstance(value, str)
+        }
+        figures = [name for name, value in record.items() if isinstance(value, float)]
+        assert figures
+        assert [float(row[name]) for name in figures] == [record[name] for name in figures]
+
+
+def test_two_questions_at_once_are_refused() -> None:
+    found = CliRunner().invoke(cli, ["relate", "a.h5", "b.h5", "--averages", "--change"])
+    assert "different things" in str(found.exception) + found.output

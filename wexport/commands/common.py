@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +16,9 @@ from wexport.model.kinds import KINDS
 EXIT_SOME_FAILED, EXIT_USAGE, EXIT_NOTHING_DONE, EXIT_INTERRUPTED = 1, 2, 3, 130
 SHOWN_ROWS = 40
 """How many rows of an answer a table shows before it says how many more there are."""
+
+MACHINE_FORMS = ("json", "csv")
+"""Formats for programs: values as they are, and nothing beside them."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -123,3 +127,23 @@ def asking_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def show_records(kind: type[Any], found: Sequence[Any], form: str) -> None:
+    """Print results of a dataclass `kind` for a program: all of their fields, as JSON or CSV."""
+    from wexport.terminal import tables
+
+    names = [field.name for field in dataclasses.fields(kind)]
+    tables.show(names, [[getattr(each, name) for name in names] for each in found], form)
+
+
+def tell_more(shown: int, found: int, what: str) -> None:
+    """Say how many were left out below a table that was cut."""
+    if shown < found:
+        print(f"... and {found - shown:,} more {what} (--rows 0 shows all)")
+
+
+def tell_failed(failed: Iterable[tuple[str, str, str]]) -> None:
+    """Say which models could not be read: name, reason and way out of each."""
+    for name, reason, hint in failed:
+        say(f"warning: {name}: {reason}" + (f" ({hint})" if hint else ""))

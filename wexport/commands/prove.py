@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_SOME_FAILED, say, weights_options
+from wexport.commands.common import EXIT_SOME_FAILED, MACHINE_FORMS, say, show_records, tell_failed, weights_options
 
 if TYPE_CHECKING:
     from wexport.relating.proofs import Proofs
@@ -40,16 +38,16 @@ def prove(paths: tuple[str, ...], range_: tuple[float, float] | None, form: str,
 
     The exit code is 0, or 1 if a file could not be read and others were, 2 for wrong usage, 3 if none could be read.
     """
+    from wexport.relating.proofs import Proof
     from wexport.relating.proofs import prove as run
 
     low, high = range_ or (None, None)
     found = run(paths, low=low, high=high, **options)
-    for name, reason, hint in found.failed:
-        say(f"warning: {name}: {reason}" + (f" ({hint})" if hint else ""))
+    tell_failed(found.failed)
     for name in found.untold:
         say(f"note: {name}: the file does not tell the graph of layers, so that nothing is proved")
-    if form == "json":
-        print(json.dumps([asdict(each) for each in found.layers], indent=1))
+    if form in MACHINE_FORMS:
+        show_records(Proof, found.layers, form)
     else:
         _print(found, form)
     sys.exit(EXIT_SOME_FAILED if found.failed else 0)

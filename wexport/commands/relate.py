@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wexport.commands.common import EXIT_SOME_FAILED, SHOWN_ROWS, say, weights_options
+from wexport.commands.common import (
+    EXIT_SOME_FAILED,
+    MACHINE_FORMS,
+    SHOWN_ROWS,
+    show_records,
+    tell_failed,
+    tell_more,
+    weights_options,
+)
+from wexport.errors import UsageError
 
 if TYPE_CHECKING:
     from wexport.relating.averaging import Averages
@@ -48,46 +55,49 @@ def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change:
     The exit code is 0, or 1 if a file could not be read and the others were, 2 for wrong usage, 3 if fewer than two
     models could be read.
     """
+    if averages and change:
+        raise UsageError("--averages and --change ask different things", hint="give one of them")
     if averages:
         _averages(paths, form, rows, options)
     if change:
         _change(paths, form, rows, options)
     from wexport.analysis.relations import WORDS
     from wexport.relating.relate import relate as run
+    from wexport.relating.results import Kinship
 
     found = run(paths, **options)
-    for name, reason, hint in found.failed:
-        say(f"warning: {name}: {reason}" + (f" ({hint})" if hint else ""))
+    tell_failed(found.failed)
     pairs = sorted(
         found.pairs, key=lambda pair: (WORDS.index(pair.relation), -(pair.aligned_similarity or pair.similarity or 0))
     )
-    if form == "json":
-        print(json.dumps([asdict(pair) for pair in pairs], indent=1))
+    if form in MACHINE_FORMS:
+        show_records(Kinship, pairs, form)
     else:
         _print(pairs, form, rows)
     sys.exit(EXIT_SOME_FAILED if found.failed else 0)
 
 
 def _averages(paths: tuple[str, ...], form: str, rows: int, options: dict[str, Any]) -> None:
+    from wexport.analysis.averages import Average
     from wexport.relating.averaging import averages as run
 
     told = run(paths, **options)
-    for name, reason, hint in told.failed:
-        say(f"warning: {name}: {reason}" + (f" ({hint})" if hint else ""))
-    if form == "json":
-        print(json.dumps([asdict(each) for each in told.found], indent=1))
+    tell_failed(told.failed)
+    if form in MACHINE_FORMS:
+        show_records(Average, told.found, form)
     else:
         _print_averages(told, form, rows)
     sys.exit(EXIT_SOME_FAILED if told.failed else 0)
 
 
 def _change(paths: tuple[str, ...], form: str, rows: int, options: dict[str, Any]) -> None:
+    from wexport.relating.changes import Movement
     from wexport.relating.changes import change as run
     from wexport.terminal import tables
 
     told = run(paths, **options)
-    if form == "json":
-        print(json.dumps([asdict(each) for each in told.rows], indent=1))
+    if form in MACHINE_FORMS:
+        show_records(Movement, told.rows, form)
         sys.exit(0)
     shown = told.rows[:rows] if rows and form == "table" else told.rows
     columns = ["slot", "gate", "length", "changed", "stable rank", "rank", "by chance", "of", "spikes", "intruders"]
@@ -106,8 +116,7 @@ def _change(paths: tuple[str, ...], form: str, rows: int, options: dict[str, Any
     ]
     tables.show(columns, cells, form, last=["intruders", "stable rank", "of"])
     if form == "table":
-        if len(shown) < len(told.rows):
-            print(f"... and {len(told.rows) - len(shown):,} more (--rows 0 shows all)")
+        tell_more(len(shown), len(told.rows), "rows")
         print("length: of the difference, by the first model's; rank: effective rank of the difference")
         print(
             f"{told.moved:,} units were put into the first model's order" if told.aligned else "compared place by place"
@@ -136,8 +145,7 @@ def _print_averages(told: Averages, form: str, rows: int) -> None:
     ]
     tables.show(columns, cells, form, last=["values", "rank", "residual"])
     if form == "table":
-        if len(shown) < len(told.found):
-            print(f"... and {len(told.found) - len(shown):,} more (--rows 0 shows all)")
+        tell_more(len(shown), len(told.found), "models")
         print("residual: length of what is left over, by the model's; unexplained: by the distance to the nearest part")
 
 
@@ -146,16 +154,10 @@ def _print(pairs: list[Kinship], form: str, rows: int) -> None:
     from wexport.terminal import tables
     from wexport.terminal.text import safe
 
-    if form == "csv":
-        flat = [{**asdict(pair), "differs": " ".join(pair.differs), "evidence": "; ".join(pair.evidence)}
-                for pair in pairs]  # fmt: skip
-        tables.show(list(flat[0]), [list(row.values()) for row in flat], form)
-        return
     shown = pairs[:rows] if rows and form == "table" else pairs
     columns = ["a", "b", "relation", "similarity", "aligned", "by chance", "p (trained apart)"]
     tables.show(columns, [_row(pair) for pair in shown], form, last=columns[-1:])
-    if len(shown) < len(pairs):
-        print(f"... and {len(pairs) - len(shown):,} more pairs (--rows 0 shows all)")
+    tell_more(len(shown), len(pairs), "pairs")
     for word in dict.fromkeys(pair.relation for pair in shown):
         print(f"{word}: {MEANINGS[word]}")
     if len(shown) == 1:

@@ -13,7 +13,8 @@ from wexport.answers.tabular import Answer
 from wexport.compatibility import renamed
 from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
-from wexport.sessions.session import MEMORY_BYTES, SECONDS, Form, Session, opened
+from wexport.sessions.answering import Form
+from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
