@@ -83,7 +83,7 @@ def prove(
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     least, most = -math.inf if low is None else low, math.inf if high is None else high
     if not least <= most:
-        raise UsageError(f"inputs from {least} to {most} are no range", hint="--range 0 1")
+        raise UsageError(f"inputs from {least} to {most} are not a range", hint="--range 0 1")
     found = inputs.expand(given)
     names = inputs.model_names([item.called for item in found])
     held, failed = reading.read(found, names, Setup(absolute(plugins), reader, external_data=external_data), timeout)
