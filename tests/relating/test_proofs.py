@@ -148,5 +148,5 @@ def test_the_command_tells_proofs_apart_from_suspicions() -> None:
     done = CliRunner().invoke(cli, ["prove", path, "--format", "json"])
     rows = {row["layer"].rsplit("_", 1)[0]: row for row in json.loads(done.stdout)}
     assert (rows["dense"]["dead"], rows["dense"]["suspected"]) == (0, 16)
-    with pytest.raises(wexport.UsageError, match="no range"):
+    with pytest.raises(wexport.UsageError, match="not a range"):
         wexport.prove([path], low=1, high=0)
