@@ -79,6 +79,6 @@ def test_one_that_somebody_worked_in_is_not_replaced(tmp_path: Path) -> None:
     out = wexport.notebook(table, tmp_path / "n.ipynb")
     wexport.notebook(table, out)  # untouched
     nbformat.write(nbformat.read(out, 4), out)  # as Jupyter saves it
-    with pytest.raises(wexport.UsageError, match=r"is no notebook that wexport wrote"):
+    with pytest.raises(wexport.UsageError, match=r"is not a notebook that wexport wrote"):
         wexport.notebook(table, out)
     wexport.notebook(table, out, overwrite=True)

@@ -297,7 +297,7 @@ def test_no_file_outside_the_folder_is_read(llama: Path, tmp_path: Path, place: 
     (llama / INDEX).write_text(json.dumps({"weight_map": {"a.weight": SHARDS[0].name, "pooler.dense.weight": place}}))
     found = wexport.ingest([llama / INDEX], tmp_path / "out.parquet").models[0]
     assert (found.status, found.failure) == ("failed", "")
-    assert "which is no .safetensors file of its own folder" in found.reason
+    assert "which is not a .safetensors file of its own folder" in found.reason
 
 
 DAMAGED = [
