@@ -10,6 +10,7 @@ from wexport import stats
 from wexport.errors import ReadError, WexportError
 from wexport.files.source import Source
 from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
+from wexport.model.feeding import Feed, as_config, consumers
 from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
 from wexport.plugins.guard import ForeignError, foreign_code
@@ -70,11 +71,14 @@ class FileWorker:
         rows: list[dict[str, Any]] = []
         problems: list[Skipped] = []
         size, whole = 0, self._setup.detail == "full"
+        feeds = feeds_of(model, tensors)
         for index in _share(tensors, task):
             tensor = tensors[index]
             try:
                 with foreign_code(passing=(ReadError, MemoryError)):
-                    row = row_of(tensor, opened.slots[index], index, model, detail=whole, extra=self._extra)
+                    row = row_of(
+                        tensor, opened.slots[index], index, model, detail=whole, extra=self._extra, feeds=feeds
+                    )
                     if self._setup.spectral:
                         add_spectral(row, tensor)
             except (ReadError, ForeignError) as error:  # the others are still worth having
@@ -105,13 +109,25 @@ def _share(tensors: Sequence[Tensor], task: FileTask) -> list[int]:
     return mine
 
 
+def feeds_of(model: Model, tensors: Sequence[Tensor]) -> dict[str, list[Feed]]:
+    """By layer who takes what it gives, where the file tells; see `wexport.model.feeding`."""
+    return {} if model.graph is None else consumers(model.graph, {each.layer for each in tensors if each.layer})
+
+
 def row_of(
-    tensor: Tensor, slot: str, index: int, model: Model, *, detail: bool = True, extra: Extra | None = None
+    tensor: Tensor,
+    slot: str,
+    index: int,
+    model: Model,
+    *,
+    detail: bool = True,
+    extra: Extra | None = None,
+    feeds: Mapping[str, Sequence[Feed]] | None = None,
 ) -> dict[str, Any]:
     """What the table holds of a tensor, but for what the caller knows: model, source, run, step.
 
     detail: whether sample, grid and units are wanted. extra: plugins' statistics; they need the values, so a tensor
-    whose figures are made already has none.
+    whose figures are made already has none. feeds: see `feeds_of`.
     """
     figures = tensor.statistics or stats.measure(tensor, detail=detail)
     layout = tensor.layout
@@ -128,7 +144,7 @@ def row_of(
         "layer_index": tensor.layer_index,
         "tensor_index": index,
         "trainable": tensor.trainable,
-        "layer_config": _config(tensor.layer_config),
+        "layer_config": _config(tensor.layer_config, (feeds or {}).get(tensor.layer or "")),
         "kind": tensor.kind,
         "tensor": printable(tensor.name),
         "format": model.format,
@@ -170,11 +186,12 @@ def _plain(value: Any) -> dict[str, Any]:
     }
 
 
-def _config(config: Mapping[str, Any] | None) -> str | None:
+def _config(config: Mapping[str, Any] | None, feeds: Sequence[Feed] | None) -> str | None:
     if config is None:
         return None
-    text = json.dumps(config, sort_keys=True, default=str)
-    return text if len(text) <= MAX_CONFIG_BYTES else None
+    whole = config if feeds is None else {**config, "feeds": as_config(feeds)}
+    texts = (json.dumps(each, sort_keys=True, default=str) for each in (whole, config))
+    return next((text for text in texts if len(text) <= MAX_CONFIG_BYTES), None)
 
 
 def _or_none(text: str | None) -> str | None:
