@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import TableError
-from wexport.files import remote
+from wexport.files import uris
 from wexport.files.locks import Lock
 from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
@@ -250,7 +250,7 @@ def _other_source(part: Path, metadata: Mapping[str, Any]) -> str | None:
         before = str(stored.read_metadata(part)["source"]["path"])
     except (TableError, KeyError, TypeError, ValueError):
         return None
-    gone = not remote.is_uri(before) and not os.path.lexists(before)
+    gone = not uris.is_uri(before) and not os.path.lexists(before)
     return before if before != metadata["source"]["path"] and not gone else None
 
 
