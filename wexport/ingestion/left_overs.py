@@ -10,7 +10,8 @@ from pathlib import Path
 from wexport.errors import TableError, UsageError
 from wexport.files import uris
 from wexport.files.locks import locked
-from wexport.ingestion.reading import ModelResult, Options
+from wexport.ingestion.options import Options
+from wexport.ingestion.results import ModelResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ from wexport.files.outputs import TABLE
 from wexport.ingestion import in_memory, inputs, left_overs, places, series
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.left_overs import LeftOver
-from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
+from wexport.ingestion.options import Options
+from wexport.ingestion.reading import Readers
+from wexport.ingestion.results import Measured, ModelResult, Work
 from wexport.plugins.catalog import absolute
 from wexport.plugins.messages import PluginSummary
 from wexport.terminal.text import counted

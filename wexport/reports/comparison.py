@@ -16,8 +16,8 @@ from wexport.files import cached, outputs, uris
 from wexport.findings.checking import check
 from wexport.findings.finding import Findings
 from wexport.ingestion import inputs, places, reuse
+from wexport.ingestion.options import Options
 from wexport.ingestion.pipeline import IngestResult, Progress, ingest
-from wexport.ingestion.reading import Options
 from wexport.queries import asking
 from wexport.queries.asking import TABLE
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, path_of
