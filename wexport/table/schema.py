@@ -105,8 +105,8 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _text(
         "layer_config",
-        "The layer's config as inert JSON; NULL above 16 KiB. Where the file tells the graph, its `feeds` are the layers "
-        "with weights that take what the layer gives (null is the model's output), and what lies between.",
+        "The layer's config as inert JSON; NULL above 16 KiB. Where the file tells the graph, its `feeds` are the "
+        "layers with weights that take what the layer gives (null is the model's output), and what lies between.",
     ),
     _text("kind", "'weight', 'array' (raw HDF5: it may be data) or 'optimizer'."),
     _text("tensor", "Path inside the file, in the framework's own words."),
