@@ -24,7 +24,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_that_is_not_there_is_told_with_those_like_it(table: Path, question: str) -> None:
     with pytest.raises(UsageError, match=r"no model 'houses\*'") as caught:
         wexport.query(question, table, {"model": "houses*"})
-    assert caught.value.hint == "models are house/new, house/old"
+    assert caught.value.hint == "models are house/old, house/new"
 
 
 def test_check_of_a_model_or_slot_that_is_not_there_finds_no_peace(table: Path) -> None:
