@@ -16,6 +16,7 @@ from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.ingestion.series import series
 from wexport.model.roles import KERNELS, NON_TRAINED
 from wexport.relating import forms, judging, reading
+from wexport.relating.chains import TOLD_BY
 from wexport.relating.chance import Later, null_similarity
 from wexport.relating.figures import cosine, percent, relative_l2, similarity
 from wexport.relating.judging import SAME
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 MIN_COVERAGE = 0.5
 """Share of the larger model's values that must have a partner of their slot and shape."""
+
+WIRED = "layers are put together by names and shapes; activations are not told, and taken to let pass what is found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,8 @@ class Comparison:
         """What is left once the units are aligned; what can be said by place where that cannot be."""
         why = ""
         if graph is None:
-            why = "the file does not tell the graph of layers"
+            told = next((f" ({each.opened.why})" for each in (a, b) if each.opened.why), "")
+            why = f"the file does not tell the graph of layers{told}"
         elif not _same_graph(graph, self._graph(b), partners):
             why = "the files do not tell one graph of layers"
         elif not graph.groups:
@@ -178,6 +182,8 @@ class Comparison:
         origin = origin_of([told[n] for n, _ in partners], [a.values[n] for n, _ in partners], plain)
         raw = [a.values[n] for n, _ in partners], [b.values[m] for _, m in partners]
         placed = judging.likeness_by_place(*raw, kernels)
+        if a.opened.graph is not None and a.opened.graph.told_by == TOLD_BY:
+            found = replace(found, evidence=(WIRED,))
         return judging.judged(
             found, graph, order, test, origin, placed, same=same, unscaled=max(unscaled) <= SAME, whole=whole
         )
