@@ -19,7 +19,7 @@
 --   outputs of most layers, have one of about 1. Where all weights of a unit and its bias are at most 0, it is off for
 --   every input without negative values, such as images and outputs of a ReLU; only units of 16 weights or more are
 --   judged so. A unit that is off gives 0 and gets no gradient: it stays so. Units of layers whose activation is ReLU,
---   GELU, SiLU or alike are judged; of layers without a config only by their bias, not the last of them, and not
+--   GELU, SiLU or alike are judged, also where that is a layer of its own and the file tells the graph; of layers without a config only by their bias, not the last of them, and not
 --   where the model has a normalisation of as many channels, which shifts what a bias was. Units of zeros are `health`'s.
 -- What it does not prove
 --   Inputs that are larger, or have negative values, may wake a unit. Units that are not named may be dead all the same:
@@ -28,7 +28,7 @@ WITH
 asked AS (
     SELECT
         model, kind, layer, slot, direction, role, tensor_index, layer_class, unit_count, value_count, units,
-        lower(json_extract_string(CASE WHEN json_valid(layer_config) THEN layer_config END, '$.activation')) AS activation
+        activation_of(layer_config) AS activation
     FROM weights
     WHERE role IN ('kernel', 'depthwise_kernel', 'pointwise_kernel') AND units IS NOT NULL AND gates IS NULL
         AND nan_count + inf_count = 0 AND value_count > unit_count AND layer IS NOT NULL

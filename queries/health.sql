@@ -12,7 +12,8 @@
 --   slot                     the tensor
 --   seen                     what was found there, and which units, from 0
 --   output                   what the units found give to the next layer, as far as bias and activation tell
---   outgoing                 what the one other kernel with as many inputs makes of them; NULL where there are several
+--   outgoing                 what the kernels that read them make of them; where the file tells no graph, the one other
+--     kernel with as many inputs; NULL where there are several
 --   on_inputs                whether what a layer with such units gave on the inputs that it was run on confirms or
 --     clears them; NULL where the table has no outputs of the layer
 --   count [values or units]  how many were found
@@ -32,9 +33,9 @@
 --   tells of units whose weights look sound and that give nothing all the same.
 -- What it does not prove
 --   Units whose weights are not zero may still never fire: that depends on the inputs. What is confirmed or cleared is so
---   on the inputs given. The table
---   does not know which layer reads these units: the other kernel is one that has as many inputs, or several for each
---   unit, and it tells how many of them are zero, not which.
+--   on the inputs given.
+--   Where the file tells no graph, the table does not know which layer reads these units: the other kernel is one that
+--   has as many inputs, or several for each unit. It tells how many of them are zero, not which.
 WITH
 -- The findings of each tensor, as words. Few tensors have any, so that what follows may look closely.
 judged AS MATERIALIZED (
@@ -125,7 +126,7 @@ one_kernel AS (
 biased AS MATERIALIZED (
     SELECT
         counted.*, offsets IS NOT NULL AS has_bias, [offsets[unit + 1] for unit in which] AS biases,
-        json_extract_string(CASE WHEN json_valid(layer_config) THEN layer_config END, '$.activation') AS activation
+        activation_of(layer_config) AS activation
     FROM counted LEFT JOIN (FROM own_bias SEMI JOIN one_kernel ON one_kernel.model = own_bias.model
             AND one_kernel.layer = own_bias.layer AND one_kernel.kind = own_bias.kind
             AND one_kernel.unit_count = own_bias.unit_count
@@ -140,18 +141,20 @@ any_bias AS (
     SELECT DISTINCT model, layer, kind FROM weights SEMI JOIN counted USING (model, layer, kind) WHERE role = 'bias'
 ),
 
--- The other kernel that has an input, or several (behind a Flatten), for each unit, where there is just one.
+-- The kernels that read these units, where the file tells the graph; else the other kernel that has an input, or several
+-- (behind a Flatten), for each unit, where there is just one.
 next_kernel AS (
     SELECT
         counted.model, counted.slot, counted.finding,
-        any_value(next.slot || ' has ' || next.zero_input_count || ' zero inputs of '
-            || input_count(next.layer_class, next.role, next.canonical_shape)) AS outgoing
-    FROM counted JOIN weights AS next
+        string_agg(next.slot || ' has ' || next.zero_input_count || ' zero inputs of '
+            || input_count(next.layer_class, next.role, next.canonical_shape), ', ' ORDER BY next.tensor_index) AS outgoing
+    FROM (SELECT *, fed_layers(layer_config) AS feeds FROM counted) AS counted JOIN weights AS next
         ON next.model = counted.model AND next.kind = counted.kind AND next.slot <> counted.slot
         AND next.zero_input_count IS NOT NULL AND next.role IN ('kernel', 'depthwise_kernel', 'pointwise_kernel')
         AND input_count(next.layer_class, next.role, next.canonical_shape) % nullif(counted.unit_count, 0) = 0
+        AND (feeds IS NULL OR list_contains(feeds, next.layer))
     WHERE counted.which IS NOT NULL OR counted.finding IN ('zero_units', 'zero_tensor', 'near_zero_tensor')
-    GROUP BY ALL HAVING count(*) = 1
+    GROUP BY ALL HAVING any_value(feeds) IS NOT NULL OR count(*) = 1
 ),
 
 -- What the layers of these findings gave on the inputs that the model was run on; a shared layer gave several times.

@@ -53,7 +53,9 @@ figures AS (
             unnest([std, q95 - q05]) AS size
         FROM weights
         -- The scale of a normalisation is free: what follows a ReLU can take it back.
-        WHERE kind = 'weight' AND role NOT IN ('unknown', 'gamma', 'beta') AND value_count >= 4 AND nan_count + inf_count = 0
+        WHERE kind = 'weight' AND value_count >= 4 AND nan_count + inf_count = 0
+            AND (role NOT IN ('unknown', 'gamma', 'beta')
+                OR role = 'unknown' AND may_be_kernel(role, canonical_shape, dtype))
     ) JOIN trainings USING (model)
 ),
 

@@ -86,14 +86,20 @@ large AS (
             ELSE 'lower the learning rate, or clip gradients' END AS advice
     FROM (
         -- The bias of an output is as large as what it predicts.
-        SELECT *, CASE WHEN is_statistic(role) OR role IN ('bias', 'recurrent_bias')
+        SELECT * EXCLUDE (wide), CASE
+            WHEN role <> 'unknown' THEN wide AND scale > coalesce(getvariable('largest_scale'), 4)
+            -- It may be an embedding, whose scale is its own.
+            WHEN named_projection(tensor) THEN value_count >= 64 AND scale > coalesce(getvariable('largest_scale'), 4)
+            ELSE value_count >= 64 AND scale > 5 * coalesce(getvariable('largest_scale'), 4)
+            END AS wide, CASE WHEN is_statistic(role) OR role IN ('bias', 'recurrent_bias')
             THEN coalesce(getvariable('largest_statistic'), 1e6)
             ELSE coalesce(getvariable('largest_value'), 1e3) END AS limit_
         FROM sized
         WHERE is_kernel(role)
             OR role IN ('bias', 'recurrent_bias', 'gamma', 'beta', 'alpha', 'moving_mean', 'moving_variance')
+            OR named_weight(role, tensor, canonical_shape, dtype)
     )
-    WHERE abs_max > limit_ OR wide AND scale > coalesce(getvariable('largest_scale'), 4)
+    WHERE abs_max > limit_ OR wide
 ),
 
 outlying AS (

@@ -87,6 +87,12 @@ def test_claims_are_graded_by_what_is_true() -> None:
     assert {key for _, key, _ in found.false} == {pair("base", "other_start"), pair("head_1", "head_2")}
 
 
+@pytest.mark.parametrize(("changed", "grade"), [(0, "near"), (1, "false")])
+def test_the_same_but_is_true_of_another_layout_where_all_that_both_hold_is_equal(changed: int, grade: str) -> None:
+    said = {pair("base", "h5"): Related("same_but", 1.0, {"changed": changed, "lacking": 3})}
+    assert scored.relations(ENTRIES, said, scored.Expected.read()).grades["reencoded"] == {grade: 1}
+
+
 def test_findings_count_for_their_illness_at_each_severity_apart() -> None:
     sick = entry("sick", illness=Illness("frozen_forgotten", "dense_1", "frozen", planted=False))
     other = entry("other", illness=Illness("nan_values", "dense", "by hand", planted=True))

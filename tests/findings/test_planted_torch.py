@@ -77,6 +77,10 @@ def _fill(name: str, value: float, part: slice = slice(None)) -> Callable[[Weigh
     return lambda weights: weights[name][part].fill(value)
 
 
+def _times(weights: Weights, name: str, factor: float) -> None:
+    weights[name] *= np.float32(factor)
+
+
 def _drop_columns(weights: Weights) -> None:
     weights["classifier.2.weight"][:, ::2] = 0
 
@@ -94,6 +98,9 @@ SICK: dict[str, tuple[str, str | None, Callable[[Weights], None]]] = {
     "bias_lost": ("bias never moved", "classifier/2", _fill("classifier.2.bias", 0)),
     "gamma": ("vanishing_gamma", "features/4/gamma", _fill("features.4.weight", 0)),
     "columns": ("zero_inputs", "classifier/2/kernel", _drop_columns),
+    "grown": ("exploding", "attn/in_proj_weight", lambda weights: _times(weights, "attn.in_proj_weight", 500)),
+    "one_value": ("exploding", "attn/in_proj_weight", _fill("attn.in_proj_weight", 1e20, slice(1))),
+    "shrunk": ("near_zero_tensor", "attn/in_proj_weight", lambda weights: _times(weights, "attn.in_proj_weight", 1e-4)),
     "shut": ("gate_shut", "rnn/bias", _fill("rnn.bias_ih_l0", -9, slice(STATE, 2 * STATE))),
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import wexport
+from tests import warm_commands
 from wexport.files.locks import locked
 from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
@@ -322,9 +323,8 @@ def test_a_model_of_which_half_is_missing_is_told_each_time(tmp_path: Path, writ
     file = write_h5("in/a.h5", w=np.ones(3))
     with h5py.File(file, "a") as h5:
         h5["elsewhere"] = h5py.ExternalLink("other.h5", "w")
-    command = [sys.executable, "-m", "wexport", "ingest", str(file), "--out", f"{tmp_path / 'parts'}/"]
     for _ in range(2):
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        run = warm_commands.run("ingest", file, "--out", f"{tmp_path / 'parts'}/")
         assert run.returncode == 1, run.stderr
         assert "partial" in run.stdout
         assert "warning:" in run.stderr

@@ -42,6 +42,12 @@ FILES: dict[str, tuple[str, bytes, str, str]] = {
     "message": ("m.pt", b"Invalid username or password.", "a short text: 'Invalid username or password.'", "download"),
     "line ends": ("m.h5", H5.replace(b"\r\n", b"\n"), "converted as if it were text", "binary mode"),
     "more line ends": ("m.h5", H5.replace(b"\n", b"\r\n"), "converted as if it were text", "binary mode"),
+    "line ends as Git makes them": (
+        "m.h5",
+        H5.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+        "converted as if it were text",
+        "binary mode",
+    ),
     "characters": ("m.h5", H5.decode("utf-8", "replace").encode(), "converted as if it were text", "binary mode"),
     "cut zip": ("m.npz", npz()[:4000], "cut short", "save it again"),
     "cut archive": ("m.pt", npz()[:4000], "cut short", "save it again"),

@@ -16,6 +16,7 @@ from wexport.findings.causes import MODEL_CAUSES, folded
 from wexport.findings.finding import Finding, Findings
 from wexport.library.findings import FINDINGS, QUERIES, SEVERITIES
 from wexport.queries import asking
+from wexport.queries.fitting import refuse_unknown_names
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def check(
     every: also findings that follow from others of the same model; otherwise the cause says how many they are.
     timeout, memory: seconds and bytes that each query may take.
 
-    Raises UsageError for unknown parameters and rules that cannot be used, QueryError if a query fails, TableError if
-    there is no such table.
+    Raises UsageError for unknown parameters, names that fit no model or slot, and rules that cannot be used, QueryError
+    if a query fails, TableError if there is no such table.
     """
     own = _read_rules(rules)
     given = {name: value for rule in own for name, value in rule.settings.items()} | dict(parameters or {})
@@ -71,14 +72,14 @@ def check(
     if files and isinstance(table, Session):
         raise UsageError("an open session has its files already", hint="give them where it is opened")
     with opened(table, timeout=timeout, memory=memory, files=files) as session:
+        refuse_unknown_names(session, {name for _, wanted in asked for name in wanted}, given)
         found = _asked(session, asked, own, given)
     rows = [str(rule.path) for rule in own]
     if not every:
         found = folded(found, rows)
     if baseline is not None:
-        before = check(
-            baseline, parameters, rules=rules, files=files, every=True, timeout=timeout, memory=memory
-        )  # fmt: skip
+        with opened(baseline, timeout=timeout, memory=memory, files=files) as session:
+            before = _asked(session, asked, own, given)
         found = _new(found, before)
     order = {name: place for place, name in enumerate((*QUERIES, *rows))}
     return Findings(sorted(

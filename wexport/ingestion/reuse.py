@@ -11,7 +11,7 @@ from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
 from wexport.ingestion.companions import NO_MODELS
 from wexport.ingestion.inputs import Input
-from wexport.ingestion.reading import Options
+from wexport.ingestion.options import Options
 from wexport.terminal.text import counted
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from wexport import stats
 from wexport.errors import ReadError, WexportError
 from wexport.files.source import Source
-from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
+from wexport.ingestion.messages import Failed, FileOpened, FileTask, RowBatch
+from wexport.model.feeding import Feed, as_config, consumers
 from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
 from wexport.plugins.guard import ForeignError, foreign_code
@@ -37,8 +38,8 @@ class FileWorker:
         """The plugins there are."""
         return tuple(info.summary() for info in self._plugins.infos)
 
-    def measure(self, task: FileTask) -> Iterator[FileOpened | Rows | Failed]:
-        """Everything that the table holds of one file, in pieces of bounded size."""
+    def measure(self, task: FileTask) -> Iterator[FileOpened | RowBatch | Failed]:
+        """Everything that the table holds of one file, in batches of bounded size."""
         breadcrumb()
         try:
             with Source(task.path, self._setup.optimizer, self._setup.external_data, task.part) as source:
@@ -49,11 +50,11 @@ class FileWorker:
     def look_at(self, task: FileTask) -> Iterator[FileOpened | Failed]:
         """What a file is and how many tensors it holds, without a look at their values."""
         for said in self.measure(task):
-            assert not isinstance(said, Rows)
+            assert not isinstance(said, RowBatch)
             yield said
             return
 
-    def _measure(self, task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Failed]:
+    def _measure(self, task: FileTask, source: Source) -> Iterator[FileOpened | RowBatch | Failed]:
         try:
             reader = self._plugins.choose(source, self._setup.reader)
         except ReadError as error:
@@ -70,11 +71,14 @@ class FileWorker:
         rows: list[dict[str, Any]] = []
         problems: list[Skipped] = []
         size, whole = 0, self._setup.detail == "full"
+        feeds = feeds_of(model, tensors)
         for index in _share(tensors, task):
             tensor = tensors[index]
             try:
                 with foreign_code(passing=(ReadError, MemoryError)):
-                    row = row_of(tensor, opened.slots[index], index, model, detail=whole, extra=self._extra)
+                    row = row_of(
+                        tensor, opened.slots[index], index, model, detail=whole, extra=self._extra, feeds=feeds
+                    )
                     if self._setup.spectral:
                         add_spectral(row, tensor)
             except (ReadError, ForeignError) as error:  # the others are still worth having
@@ -83,9 +87,9 @@ class FileWorker:
             rows.append(row)
             size += weight_of(row)
             if size >= BATCH_BYTES:
-                yield Rows(len(rows), by_column(rows))
+                yield RowBatch(len(rows), by_column(rows))
                 rows, size = [], 0
-        yield Rows(len(rows), by_column(rows), tuple(problems), tuple(self._extra.notes))
+        yield RowBatch(len(rows), by_column(rows), tuple(problems), tuple(self._extra.notes))
         self._extra.notes.clear()
 
 
@@ -105,13 +109,25 @@ def _share(tensors: Sequence[Tensor], task: FileTask) -> list[int]:
     return mine
 
 
+def feeds_of(model: Model, tensors: Sequence[Tensor]) -> dict[str, list[Feed]]:
+    """By layer who takes what it gives, where the file tells; see `wexport.model.feeding`."""
+    return {} if model.graph is None else consumers(model.graph, {each.layer for each in tensors if each.layer})
+
+
 def row_of(
-    tensor: Tensor, slot: str, index: int, model: Model, *, detail: bool = True, extra: Extra | None = None
+    tensor: Tensor,
+    slot: str,
+    index: int,
+    model: Model,
+    *,
+    detail: bool = True,
+    extra: Extra | None = None,
+    feeds: Mapping[str, Sequence[Feed]] | None = None,
 ) -> dict[str, Any]:
     """What the table holds of a tensor, but for what the caller knows: model, source, run, step.
 
     detail: whether sample, grid and units are wanted. extra: plugins' statistics; they need the values, so a tensor
-    whose figures are made already has none.
+    whose figures are made already has none. feeds: see `feeds_of`.
     """
     figures = tensor.statistics or stats.measure(tensor, detail=detail)
     layout = tensor.layout
@@ -128,7 +144,7 @@ def row_of(
         "layer_index": tensor.layer_index,
         "tensor_index": index,
         "trainable": tensor.trainable,
-        "layer_config": _config(tensor.layer_config),
+        "layer_config": _config(tensor.layer_config, (feeds or {}).get(tensor.layer or "")),
         "kind": tensor.kind,
         "tensor": printable(tensor.name),
         "format": model.format,
@@ -170,11 +186,12 @@ def _plain(value: Any) -> dict[str, Any]:
     }
 
 
-def _config(config: Mapping[str, Any] | None) -> str | None:
+def _config(config: Mapping[str, Any] | None, feeds: Sequence[Feed] | None) -> str | None:
     if config is None:
         return None
-    text = json.dumps(config, sort_keys=True, default=str)
-    return text if len(text) <= MAX_CONFIG_BYTES else None
+    whole = config if feeds is None else {**config, "feeds": as_config(feeds)}
+    texts = (json.dumps(each, sort_keys=True, default=str) for each in (whole, config))
+    return next((text for text in texts if len(text) <= MAX_CONFIG_BYTES), None)
 
 
 def _or_none(text: str | None) -> str | None:

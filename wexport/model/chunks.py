@@ -86,6 +86,8 @@ def part(tensor: Tensor, start: int, shape: tuple[int, ...], **meaning: Any) -> 
             if before >= start + size:
                 return
 
+    if tensor.storage_bytes is not None:
+        meaning = {"storage_bytes": tensor.storage_bytes * size // max(1, tensor.size)} | meaning
     return replace(tensor, shape=shape, chunks=chunks, **meaning)
 
 
@@ -99,6 +101,8 @@ def joined(tensors: Sequence[Tensor], shape: tuple[int, ...], **meaning: Any) ->
         for tensor in tensors:
             yield from tensor.chunks(limit)
 
+    if any(tensor.storage_bytes is not None for tensor in tensors):
+        meaning = {"storage_bytes": sum(tensor.stored_bytes for tensor in tensors)} | meaning
     return replace(tensors[0], name=names(tensors, ", "), shape=shape, chunks=chunks, **meaning)
 
 
@@ -125,6 +129,7 @@ def summed(tensors: Sequence[Tensor], **meaning: Any) -> Tensor:
             yield total
             held = [chunk[count:] if chunk.size > count else None for chunk in ready]
 
+    meaning = {"storage_bytes": sum(tensor.stored_bytes for tensor in tensors)} | meaning
     return replace(tensors[0], name=names(tensors, " + "), chunks=chunks, **meaning)
 
 

@@ -98,6 +98,7 @@ class Tensor:
     slot: the whole slot, where it follows another tensor's: a gradient has that of its weight.
     trainable: whether training may change it; None when the file does not tell.
     layout: None when unknown; the statistics then follow the stored order.
+    storage_bytes: bytes in the file, where these are not what type and shape give: blocks with scales, or a sum of two.
     statistics: `stats.TensorStatistics` made while the values passed by, for what is never held whole; `chunks` is then
         not asked.
     """
@@ -121,6 +122,7 @@ class Tensor:
     slot: str | None = None
     trainable: bool | None = None
     layout: Layout | None = None
+    storage_bytes: int | None = None
     statistics: Any = None
 
     def __post_init__(self) -> None:
@@ -134,7 +136,9 @@ class Tensor:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes that its values take as they are stored, by their type; where several share a byte, rounded up."""
+        """Bytes that its values take as they are stored: `storage_bytes`, or by their type, rounded up."""
+        if self.storage_bytes is not None:
+            return self.storage_bytes
         digits = re.search(r"\d+", self.dtype)
         bits = _BITS.get(self.dtype, int(digits[0]) if digits else 8)
         return -(-self.size * bits // 8)

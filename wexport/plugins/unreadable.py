@@ -18,6 +18,7 @@ _CONVERTED = (
     _REPLACED + b"NUMPY",
     b"\x89HDF\n\x1a\n",
     b"\x89HDF\r\r\n\x1a\r\n",
+    b"\x89HDF\r\n\x1a\r\n",
     b"\xc2\x89HDF",
     b"\tHDF\r\n",
     b"\xc2\x93NUMPY",

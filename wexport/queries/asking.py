@@ -13,6 +13,7 @@ from wexport.answers.tabular import Answer
 from wexport.compatibility import renamed
 from wexport.errors import PluginError, UsageError
 from wexport.library import Parameter, Query
+from wexport.queries.fitting import refuse_unknown_names
 from wexport.sessions.answering import Form
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, opened
 
@@ -174,6 +175,7 @@ def _prepared(
             hint="--metrics FILE, in Python metrics=FILE: CSV, JSON or Parquet, with columns model and, say, val_loss",
         )
     given = typed(named, given)
+    refuse_unknown_names(session, [parameter.name for parameter in named.parameters], given)
     if named.name in PYTHON_FORMS:
         given = {**{parameter.name: default(parameter) for parameter in named.parameters}, **given}
     return named.sql, named, given

@@ -103,7 +103,11 @@ COLUMNS: tuple[Column, ...] = (
         "",
         "Whether training may change it (moving statistics are not); NULL when the file does not tell.",
     ),
-    _text("layer_config", "The layer's config as inert JSON; NULL above 16 KiB."),
+    _text(
+        "layer_config",
+        "The layer's config as inert JSON; NULL above 16 KiB. Where the file tells the graph, its `feeds` are the "
+        "layers with weights that take what the layer gives (null is the model's output), and what lies between.",
+    ),
     _text("kind", "'weight', 'array' (raw HDF5: it may be data) or 'optimizer'."),
     _text("tensor", "Path inside the file, in the framework's own words."),
     _text("source", "The file that it came from."),

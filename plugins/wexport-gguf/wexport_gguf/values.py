@@ -61,7 +61,8 @@ def tensors(source: wexport.Source, header: Header) -> Sequence[wexport.Tensor |
         try:
             kind, start, size = _place(source, header, entry)
         except wexport.ReadError as error:
-            found.append(wexport.Skipped("unreadable tensor", entry.name, True, f"{error}; {error.hint}"))
+            why = f"{error}; {error.hint}"
+            found.append(wexport.Skipped("unreadable tensor", entry.name, True, why, size=_stored_bytes(entry)))
             continue
         if size:
             stretches.append((start, start + size, entry.name))
@@ -94,12 +95,18 @@ def _place(source: wexport.Source, header: Header, entry: Entry) -> tuple[_Type,
         raise wexport.ReadError(
             f"its offset {entry.offset:,} is not a multiple of the alignment, {header.alignment:,}", hint=_DAMAGED
         )
-    start, size = header.values + entry.offset, math.prod(entry.shape) // kind.values * kind.size
+    start, size = header.values + entry.offset, _stored_bytes(entry)
     if start + size > source.size:
         raise wexport.ReadError(
             f"takes {size:,} bytes from byte {start:,} on, and the file has {source.size:,}", hint=_DAMAGED
         )
     return kind, start, size
+
+
+def _stored_bytes(entry: Entry) -> int:
+    """Bytes of a tensor's blocks, scales included; 0 where nothing is known of its type."""
+    kind = _type(entry.type)
+    return 0 if kind is None else math.prod(entry.shape) // kind.values * kind.size
 
 
 @lru_cache(maxsize=64)
@@ -148,6 +155,7 @@ def _tensor(source: wexport.Source, header: Header, entry: Entry, kind: _Type, s
         dtype=kind.name,
         value_dtype="float32" if kind.plain is None else None,
         chunks=read,
+        storage_bytes=_stored_bytes(entry) if kind.plain is None else None,
     )
 
 

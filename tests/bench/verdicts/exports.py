@@ -132,7 +132,10 @@ def _keep(kitchen: Kitchen, seed: int, what: str, tensors: Weights, **facts: Any
 
 
 def _keep_adapter(kitchen: Kitchen, seed: int, base: Weights, number: int, *, trained: bool) -> None:
-    """An adapter of the two hidden layers for another task; one that was never trained has B all 0."""
+    """An adapter of the two hidden layers for another task; one that was never trained has B all 0.
+
+    Those of one seed begin with the same draws of A.
+    """
     trainer = kitchen.built(seed)
     for layer in trainer.model.layers:
         if layer.name in ("dense", "dense_1"):
@@ -154,7 +157,7 @@ def _keep_adapter(kitchen: Kitchen, seed: int, base: Weights, number: int, *, tr
     facts: dict[str, Any] = {
         "architecture": "adapter",
         "root": name,
-        "start": name,
+        "start": f"adapter-{seed}",
         "metric": round(trainer.metric(ended, data), 4),
     }
     _keep(kitchen, seed, what, tensors, illness=illness, **facts)

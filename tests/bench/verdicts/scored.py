@@ -166,7 +166,7 @@ def relations(entries: Sequence[Entry], said: Mapping[Pair, Related], expected: 
             truth, told = family.relation(a, b), said[key]
             kind = truth.kind
             row = f"{kind}, one sick" if kind == "strangers" and (a.illness or b.illness) else kind
-            grade = _grade(kind, told.relation, expected)
+            grade = _grade(kind, told, expected)
             found.verdicts[row][told.relation] += 1
             found.grades[row][grade] += 1
             found.by_word[told.relation][grade] += 1
@@ -181,12 +181,18 @@ def relations(entries: Sequence[Entry], said: Mapping[Pair, Related], expected: 
     return found
 
 
-def _grade(kind: str, said: str, expected: Expected) -> str:
-    """right, near (true but vague), missed (nothing was claimed), or false (what was claimed is not so)."""
-    allowed = expected.relations[kind]
+def _grade(kind: str, told: Related, expected: Expected) -> str:
+    """right, near (true but vague), missed (nothing was claimed), or false (what was claimed is not so).
+
+    "The same but for" tensors that only one model has is true of one that packs three kernels into one; not so where a
+    tensor that both have is said to differ.
+    """
+    allowed, said = expected.relations[kind], told.relation
     if said in allowed["right"]:
         return "right"
     if said in allowed["near"]:
+        return "near"
+    if said in allowed.get("near_where_all_shared_is_equal", ()) and told.rest.get("changed") == 0:
         return "near"
     return "false" if said in CLAIMS else "missed"
 
