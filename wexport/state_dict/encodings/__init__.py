@@ -44,8 +44,8 @@ def decoded(tensors: Sequence[Tensor]) -> Values:
     values = {each.codes: each.tensor for each in found}
     parts = {name: (what, each.tensor.name) for each in found for name, what in each.parts.items()}
     for each in found:
-        module = modules[each.codes.rpartition(".")[0]]
-        scales = [module[name].name for name in ACTIVATION_SCALES if name in module]
+        beside = modules[each.codes.rpartition(".")[0]]
+        scales = [beside[name].name for name in ACTIVATION_SCALES if name in beside]
         parts |= {name: (OF_ACTIVATIONS, each.tensor.name) for name in scales if name not in parts}
     rows, skipped = [], []
     for tensor in tensors:
