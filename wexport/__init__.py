@@ -65,7 +65,7 @@ _LAZY = {
     "Layout": "wexport.model.tensors",
     "Meaning": "wexport.model.extensions",
     "Model": "wexport.model.tensors",
-    "ModelResult": "wexport.ingestion.reading",
+    "ModelResult": "wexport.ingestion.results",
     "Moved": "wexport.relating.changes",
     "Movement": "wexport.relating.changes",
     "Node": "wexport.model.tensors",
@@ -103,7 +103,7 @@ if TYPE_CHECKING:
     from wexport.ingestion.inspection import Inspection, inspect
     from wexport.ingestion.left_overs import LeftOver
     from wexport.ingestion.pipeline import IngestResult, ingest, ingest_model
-    from wexport.ingestion.reading import ModelResult
+    from wexport.ingestion.results import ModelResult
     from wexport.library import Column, Parameter, Query
     from wexport.model.extensions import Meaning, Statistic
     from wexport.model.tensors import Layout, Model, Node, Reader, Skipped, Tensor

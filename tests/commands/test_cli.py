@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests import warm_commands
 from tests.conftest import EXAMPLES
 from wexport.table.schema import COLUMNS
 
@@ -28,7 +29,7 @@ COMMAND = [sys.executable, "-m", "wexport"]
 
 
 def run(*arguments: object, stdin: str | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
-    found = subprocess.run([*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, text=True)
+    found = warm_commands.run(*arguments, stdin=stdin)
     assert "Traceback" not in found.stdout + found.stderr
     assert found.returncode == code, found.stderr
     return found

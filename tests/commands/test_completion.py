@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import wexport
+from tests import warm_commands
 from tests.conftest import EXAMPLES
 
 
@@ -25,10 +24,7 @@ def offered(line: str, folder: Path) -> list[str]:
     """What bash would offer at the end of a line."""
     words = line.split(" ")
     told = {"_WEXPORT_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    code = "from wexport.__main__ import main; import sys; sys.argv[0] = 'wexport'; main()"
-    found = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **told}, cwd=folder, capture_output=True, text=True
-    )
+    found = warm_commands.run(environment={**os.environ, **told}, cwd=folder)
     assert found.stderr == ""
     return [each.partition(",")[2] for each in found.stdout.splitlines() if each.startswith("plain,")]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import wexport
 from tests.conftest import ROOT
+from tests.warm_commands import run
 
 EXAMPLES = ROOT / "wexport" / "examples"
 
@@ -43,12 +42,11 @@ def test_seconds_is_timeout_now(table: Path) -> None:
 )
 def test_options_go_on_by_their_old_names(table: Path, arguments: list[str], told: str) -> None:
     arguments = [str(table) if argument == "TABLE" else argument for argument in arguments]
-    found = subprocess.run([sys.executable, "-m", "wexport", *arguments], capture_output=True, text=True)
+    found = run(*arguments)
     assert found.returncode == 0, found.stderr
     assert f"is called {told} now" in found.stderr
 
 
 def test_what_comes_after_the_options_is_not_touched(table: Path) -> None:
-    command = [sys.executable, "-m", "wexport", "query", "--format=csv", "--", "SELECT 1", str(table)]
-    found = subprocess.run(command, capture_output=True, text=True)
+    found = run("query", "--format=csv", "--", "SELECT 1", table)
     assert (found.returncode, found.stdout.split()) == (0, ["1", "1"]), found.stderr

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import warm_commands
 from tests.conftest import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "plugins/README.md")]
@@ -88,8 +89,8 @@ def carried_out(step: Step, folder: Path) -> str:
 
 def printed(command: list[str], folder: Path) -> str:
     """What a command prints, without what differs from run to run."""
-    here = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": here + os.pathsep + os.environ["PATH"], "NO_COLOR": "1", "MPLBACKEND": "agg"}
+    path = os.pathsep.join([str(warm_commands.start()), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "NO_COLOR": "1", "MPLBACKEND": "agg"}
     environment.pop("COLUMNS", None)  # as wide as it needs to be
     found = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     # In a pipe, the status is that of the last command; what ours says tells.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import wexport
+from tests import warm_commands
 from tests.conftest import EXAMPLES
 from tests.plugins.test_host import GOOD, plugin, toy
 from wexport.plugins import host as plugins
@@ -24,7 +25,7 @@ OPENED = "    values = np.frombuffer"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    found = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    found = warm_commands.run(*arguments)
     assert "Traceback" not in found.stdout + found.stderr
     return found
 

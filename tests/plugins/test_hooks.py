@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import wexport
+from tests import warm_commands
 from tests.conftest import DATA, EXAMPLES, ROOT
 from wexport import hookspecs
 from wexport.files.source import Source
@@ -25,7 +26,7 @@ COMMAND = [sys.executable, "-m", "wexport"]
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    found = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
+    found = warm_commands.run(*arguments)
     assert "Traceback" not in found.stdout + found.stderr
     assert found.returncode == code, found.stderr
     return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import wexport
+from tests import warm_commands
 from tests.conftest import EXAMPLES
 from wexport.files.source import Source
 from wexport.plugins import host as plugins
@@ -143,11 +143,6 @@ def test_a_bad_tensor_is_named_and_the_others_are_kept(tmp_path: Path, chunks: s
 
 
 def test_plugins_are_listed_as_json(tmp_path: Path) -> None:
-    import subprocess
-
-    command = [sys.executable, "-m", "wexport", "plugins", "--json"]
-    found = json.loads(
-        subprocess.run([*command, "--plugin", plugin(tmp_path, GOOD)], capture_output=True, check=True).stdout
-    )
+    found = json.loads(warm_commands.run("plugins", "--json", "--plugin", plugin(tmp_path, GOOD)).stdout)
     assert found[-1]["name"] == "my_plugin"
     assert found[-1]["readers"][0]["suffixes"] == [".toy"]

@@ -194,6 +194,54 @@ def test_units_around_a_layer_that_is_not_known_are_left_as_they_are(tmp_path: P
     assert any("sum (Mine)" in line for line in pair.evidence)
 
 
+WIDE = [
+    layer("InputLayer", "input"),
+    layer("Dense", "first", "input", activation="relu"),
+    layer("Dense", "second", "first", activation="tanh"),
+    layer("Dense", "head", "second", activation="softmax"),
+]
+
+
+def wide(seed: int, noise: float = 0.0, *, in_other_order: bool = False) -> Weights:
+    """More than a million values, in rows so long that they are sketched."""
+    rng, other = np.random.default_rng(seed), np.random.default_rng(seed + 100)
+    shapes = {"first": (1_600, 512), "second": (512, 512), "head": (512, 10)}
+    w = {
+        name: {"kernel": rng.standard_normal(shape, "f4"), "bias": rng.standard_normal(shape[1:], "f4")}
+        for name, shape in shapes.items()
+    }
+    for each in w.values():
+        each["kernel"] += noise * other.standard_normal(each["kernel"].shape, "f4")
+    if in_other_order:
+        factors = (2 ** other.uniform(-2, 2, 512)).astype("f4"), other.choice(np.float32([-1, 1]), 512)
+        for one, following, factor in (("first", "second", factors[0]), ("second", "head", factors[1])):
+            order = other.permutation(512)
+            w[one] = {role: (values * factor)[..., order] for role, values in w[one].items()}
+            w[following]["kernel"] = (w[following]["kernel"] / factor[:, None])[order]
+    return w
+
+
+@pytest.mark.parametrize(("noise", "relation", "aligned"), [(0.0, "rescaled", 1.0), (1.0, "fine_tuned", 0.5**0.5)])
+def test_a_large_model_is_found_by_sketches(tmp_path: Path, noise: float, relation: str, aligned: float) -> None:
+    other = wide(1, noise, in_other_order=True)
+    paths = [saved(tmp_path / "a.h5", wide(1), WIDE), saved(tmp_path / "b.h5", other, WIDE)]
+    pair = the_pair(*paths)
+    assert pair.relation == relation
+    assert pair.aligned_similarity == pytest.approx(aligned, abs=1e-5 if not noise else 0.02)
+    assert pair.p_value is not None
+    assert 0 < pair.p_value < 1e-20
+    assert pair.null_similarity is not None
+    assert pair.null_similarity < 0.2
+
+
+def test_large_strangers_reach_no_more_than_chance(tmp_path: Path) -> None:
+    pair = the_pair(saved(tmp_path / "a.h5", wide(1), WIDE), saved(tmp_path / "b.h5", wide(2), WIDE))
+    assert pair.relation == "strangers"
+    assert pair.aligned_similarity is not None
+    assert pair.null_similarity is not None
+    assert pair.aligned_similarity <= pair.null_similarity
+
+
 @pytest.mark.parametrize("seed", [0])
 def test_p_values_of_independent_models_are_uniform(seed: int) -> None:
     """400 pairs of random networks of three hidden layers: the rate of small p-values is what it says."""
@@ -241,6 +289,14 @@ def test_what_decides_stays_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
     assert all(word in head for word in ("relation", "similarity", "aligned", "chance"))
     assert "trained apart" not in head
     assert any("identical" in line and "1.000" in line for line in lines)
+
+
+def test_progress_tells_of_files_and_pairs(base: Path, tmp_path: Path) -> None:
+    other = saved(tmp_path / "other.h5", residual(2), RESIDUAL)
+    told: list[tuple[int, int, str]] = []
+    wexport.relate([base, other], progress=lambda *each: told.append(each))
+    assert [each[:2] for each in told] == [(1, 2), (2, 2), (0, 1)]
+    assert told[-1][2] == "base and other"
 
 
 def test_one_file_is_nothing_to_relate(base: Path) -> None:

@@ -94,24 +94,24 @@ def added_an_old_one_of_no_known_suffix(models: Path) -> None:
 @pytest.mark.parametrize("change", [changed, replaced_by_an_older_file, added, added_an_old_one_of_no_known_suffix])
 def test_a_table_that_is_not_up_to_date_is_written_anew(change: object, models: Path, tmp_path: Path) -> None:
     from wexport.ingestion import inputs, reuse
-    from wexport.ingestion.reading import Options
+    from wexport.ingestion.options import Options
 
     wexport.ingest(models, tmp_path / "weights.parquet")
     table = tmp_path / "weights.parquet"
-    assert reuse.is_current(table, inputs.expand([models]), Options())
-    assert not reuse.is_current(table, inputs.expand([models]), Options(detail="summary"))
+    assert reuse.due(table, inputs.expand([models]), Options()) == []
+    assert reuse.due(table, inputs.expand([models]), Options(detail="summary")) is None
     assert callable(change)
     change(models)
-    assert not reuse.is_current(table, inputs.expand([models]), Options())
+    assert reuse.due(table, inputs.expand([models]), Options()) is None
 
 
 def test_files_with_another_name_are_not_the_table_s(models: Path, tmp_path: Path) -> None:
     from wexport.ingestion import inputs, reuse
-    from wexport.ingestion.reading import Options
+    from wexport.ingestion.options import Options
 
     wexport.ingest(models, tmp_path / "weights.parquet")
     fewer = inputs.expand([models / "gru.h5", models / "lstm.h5"])
-    assert not reuse.is_current(tmp_path / "weights.parquet", fewer, Options())
+    assert reuse.due(tmp_path / "weights.parquet", fewer, Options()) is None
 
 
 def test_a_table_with_other_models_is_not_overwritten(models: Path, tmp_path: Path) -> None:

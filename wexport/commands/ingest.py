@@ -22,7 +22,7 @@ from wexport.commands.progress import progress
 
 if TYPE_CHECKING:
     from wexport.ingestion.pipeline import IngestResult
-    from wexport.ingestion.reading import ModelResult
+    from wexport.ingestion.results import ModelResult
 
 SHOWN_MODELS = 40
 """How many models the summary lists before it says how many more there are."""
@@ -139,7 +139,7 @@ def _summary(result: IngestResult) -> None:
 
 def report_problems(result: IngestResult, quiet: bool) -> None:
     """What failed and why, what is missing from what was read, what was left out, and what is left from before."""
-    from wexport.ingestion.reading import RUN_STATES
+    from wexport.ingestion.results import RUN_STATES
 
     for left in result.left:
         say(f"removed {left.model}: {left.why}" if left.pruned else f"left over: {left.model}: {left.why} (--prune)")
@@ -170,7 +170,7 @@ def report_problems(result: IngestResult, quiet: bool) -> None:
 
 def _report_states(models: Sequence[ModelResult]) -> None:
     """One line for all optimizers' states, and one for what else runs leave beside their models."""
-    from wexport.ingestion.reading import OPTIMIZER, RUN_STATES
+    from wexport.ingestion.results import OPTIMIZER, RUN_STATES
     from wexport.terminal.text import size
 
     those = [model for model in models if OPTIMIZER in model.left_out]

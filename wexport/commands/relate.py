@@ -16,6 +16,7 @@ from wexport.commands.common import (
     tell_more,
     weights_options,
 )
+from wexport.commands.progress import progress
 from wexport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change:
     from wexport.relating.relate import relate as run
     from wexport.relating.results import Kinship
 
-    found = run(paths, **options)
+    with progress("relating") as shown:
+        found = run(paths, progress=shown, **options)
     tell_failed(found.failed)
     pairs = sorted(
         found.pairs, key=lambda pair: (WORDS.index(pair.relation), -(pair.aligned_similarity or pair.similarity or 0))

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wexport.errors import MissingFileError, MissingTableError, UsageError, unwritable
-from wexport.files import remote
+from wexport.files import remote, uris
 from wexport.files.remote import RemoteFile
 from wexport.files.spool import FETCHERS, safe_name
 
@@ -34,9 +34,9 @@ def local(table: str | os.PathLike[str]) -> str:
     Raises MissingTableError if there is none, ReadError, UsageError as `remote.listed` does.
     """
     text = os.fspath(table)
-    if not remote.is_uri(text):
+    if not uris.is_uri(text):
         return text
-    if (path := remote.local_path(text)) is not None:
+    if (path := uris.local_path(text)) is not None:
         return path
     files = parts(text)
     if not files:
@@ -52,11 +52,11 @@ def parts(uri: str) -> list[RemoteFile]:
     Raises ReadError, UsageError as `remote.listed` does.
     """
     try:
-        if remote.has_magic(uri):
-            folder, wanted = remote.pattern(uri)
+        if uris.has_magic(uri):
+            folder, wanted = uris.pattern(uri)
             return [file for file in remote.listed(folder) if wanted.fullmatch(file.uri)]
         file = None if uri.endswith("/") else remote.head(uri)
-        if file is not None or remote.is_web(uri):
+        if file is not None or uris.is_web(uri):
             return [] if file is None else [file]
         found = remote.listed(uri.rstrip("/") + "/", below=False)
         return [each for each in found if each.suffix == SUFFIX and not each.name.startswith(".")]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wexport.errors import TableError, UsageError, WexportError
-from wexport.files import remote
+from wexport.files import uris
 from wexport.files.atomic import is_stream, real, sweep
 from wexport.version import __version__
 
@@ -79,7 +79,7 @@ def claim_all(
 def table_inputs(table: PathLike) -> list[PathLike]:
     """The files that are read of a table: a file, the parts in a folder, or what a pattern matches."""
     text = os.fspath(table)
-    if remote.is_remote(text):
+    if uris.is_remote(text):
         return []  # no output can be one of them
     if os.path.isdir(text):  # noqa: PTH112
         return list(Path(text).glob("*.parquet"))

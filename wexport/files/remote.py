@@ -1,4 +1,4 @@
-"""Files on object storage and web servers: what a URI names, and how its bytes come and go.
+"""Files on object storage and web servers: what is there, and how bytes come and go.
 
 The only module that knows `obstore`, which `pip install "wexport[cloud]"` brings. Credentials, regions and endpoints
 are those of its usual variables, such as AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, AZURE_STORAGE_ACCOUNT_NAME
@@ -11,7 +11,6 @@ import contextlib
 import functools
 import os
 import re
-import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,12 +19,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wexport.errors import MissingFileError, OutputError, ReadError, UsageError, WexportError
+from wexport.files.uris import as_path, is_web, split
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SMALL_BYTES = 64 << 20
-"""A file of up to so many bytes comes in one request."""
+"""A file of at most this many bytes comes in one request."""
 RANGE_BYTES = 16 << 20
 """Of a larger one, what is asked for at a time."""
 RANGES = 4
@@ -36,10 +36,6 @@ TRIES = 3
 """How often a stretch is asked for whose bytes stop in the middle; requests that fail are tried again below this."""
 RETRIES, RETRY_SECONDS, CONNECT_SECONDS, REQUEST_SECONDS = 4, 30.0, 5.0, 60.0
 
-SCHEMES = ("s3", "gs", "az", "abfss", "https", "http", "file")
-_URI = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
-_NO_LISTING = ("https", "http")
-_MAGIC = re.compile(r"[*?\[]")
 _VARIABLES = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, for other services, AWS_ENDPOINT_URL",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
@@ -93,49 +89,13 @@ class RemoteFile:
         return (self, *self.parts)
 
 
-def is_uri(text: object) -> bool:
-    """Whether something is a URI of a scheme that is known."""
-    return isinstance(text, str) and _URI.match(text) is not None
-
-
-def is_remote(text: object) -> bool:
-    """Whether something is a URI of what is not on this machine."""
-    return is_uri(text) and local_path(str(text)) is None
-
-
-def local_path(uri: str) -> str | None:
-    """The path that a file URI names; None for any other."""
-    scheme, _, rest = uri.partition("://")
-    if scheme.lower() != "file":
-        return None
-    host, slash, path = rest.partition("/")
-    if host not in ("", "localhost"):
-        raise UsageError(f"{uri}: names another machine", hint="file:///folder/model.h5 has three slashes")
-    return urllib.parse.unquote(slash + path)
-
-
-def as_path(uri: str) -> Path:
-    """A URI as a path, to tell its place from others'."""
-    return Path("/" + uri.replace("://", ":/", 1))
-
-
-def has_magic(uri: str) -> bool:
-    """Whether a URI is a pattern; those of web servers never are."""
-    return not is_web(uri) and _MAGIC.search(uri) is not None
-
-
-def is_web(uri: str) -> bool:
-    """Whether a URI is of a web server, which lists nothing."""
-    return uri.partition("://")[0].lower() in _NO_LISTING
-
-
 # -- what is there -----------------------------------------------------------------------------------------------------
 
 
 def head(uri: str) -> RemoteFile | None:
     """The file of just this name; None if there is none. One request. Raises ReadError, UsageError."""
     obstore = _obstore()
-    base, path = _split(uri)
+    base, path = split(uri)
     if not path:
         return None
     try:
@@ -153,7 +113,7 @@ def listed(uri: str, *, below: bool = True) -> Iterator[RemoteFile]:
     obstore = _obstore()
     if is_web(uri):
         raise UsageError(f"{uri}: a web server does not list its files", hint="name each, or give a list with -")
-    base, path = _split(uri)
+    base, path = split(uri)
     folder = path.rstrip("/") + "/" if path.strip("/") else None
     store = _store(base)
     if not below:
@@ -172,38 +132,6 @@ def listed(uri: str, *, below: bool = True) -> Iterator[RemoteFile]:
         except ReadError:  # a page that stopped in the middle; what was refused is not to be had by asking again
             if tries == TRIES:
                 raise
-
-
-def pattern(uri: str) -> tuple[str, re.Pattern[str]]:
-    """The folder that all lie in that a pattern may match, and what URIs match it."""
-    base, path = _split(uri)
-    folder = _MAGIC.split(path)[0].rpartition("/")[0]
-    return f"{base}/{folder}", re.compile(re.escape(f"{base}/") + _translated(path), re.DOTALL)
-
-
-def _translated(pattern: str) -> str:
-    """A pattern as a regular expression: `**` is any number of folders, hidden names are matched only by a dot."""
-    found = []
-    parts = pattern.split("/")
-    for number, part in enumerate(parts):
-        last = number + 1 == len(parts)
-        if part == "**":
-            found.append("(?:[^/.][^/]*/)*" + ("[^/.][^/]*" if last else ""))
-            continue
-        text = "(?!\\.)" if part[:1] in "*?[" and part else ""
-        place = 0
-        while place < len(part):
-            character = part[place]
-            end = part.find("]", place + 2)
-            if character == "[" and end > 0:
-                inner = part[place + 1 : end].replace("\\", "\\\\")
-                text += f"[{'^' + inner[1:] if inner.startswith('!') else inner}]"
-                place = end
-            else:
-                text += {"*": "[^/]*", "?": "[^/]"}.get(character) or re.escape(character)
-            place += 1
-        found.append(text + ("" if last else "/"))
-    return "".join(found)
 
 
 def again(file: RemoteFile) -> RemoteFile:
@@ -236,7 +164,7 @@ def fetch(file: RemoteFile, into: Path) -> None:
 def _fetch_range(file: RemoteFile, into: Path, start: int, end: int, *, whole: bool = False) -> None:
     """The bytes from `start` to `end`, written where they belong."""
     obstore = _obstore()
-    base, path = _split(file.uri)
+    base, path = split(file.uri)
     options: Any = {} if whole or start == end else {"range": (start, end)}
     if file.etag:
         options["if_match"] = file.etag
@@ -275,7 +203,7 @@ def put(path: Path, uri: str, *, replacing: RemoteFile | None = None, overwrite:
     Raises OutputError if it cannot be written, UsageError if another stands there.
     """
     obstore = _obstore()
-    base, name = _split(uri)
+    base, name = split(uri)
     mode: Any = "overwrite" if overwrite else "create"
     if replacing is not None and not overwrite:
         mode = {"e_tag": replacing.etag}
@@ -291,7 +219,7 @@ def put(path: Path, uri: str, *, replacing: RemoteFile | None = None, overwrite:
 def delete(uri: str) -> None:
     """Remove a file. Raises OutputError, UsageError."""
     obstore = _obstore()
-    base, name = _split(uri)
+    base, name = split(uri)
     with contextlib.suppress(MissingFileError):
         _asked(uri, lambda: obstore.delete(_store(base), name), writing=True)
 
@@ -299,26 +227,10 @@ def delete(uri: str) -> None:
 # -- stores, and what they say -----------------------------------------------------------------------------------------
 
 
-def _split(uri: str) -> tuple[str, str]:
-    """The store of a URI, and the name that it has there."""
-    scheme, _, rest = uri.partition("://")
-    scheme = scheme.lower()
-    host, _, path = rest.partition("/")
-    if not host:
-        raise UsageError(
-            f"{uri}: names no {'server' if scheme in _NO_LISTING else 'bucket'}", hint=f"{scheme}://NAME/..."
-        )
-    if scheme in _NO_LISTING:
-        if "?" in path:
-            raise UsageError(f"{uri}: has a query, which is not sent", hint="fetch the file, and name the copy")
-        path = urllib.parse.unquote(path)
-    return f"{scheme}://{host}", path
-
-
-def _file(base: str, said: Any) -> RemoteFile:
-    modified = said.get("last_modified")
+def _file(base: str, entry: Any) -> RemoteFile:
+    modified = entry.get("last_modified")
     return RemoteFile(
-        f"{base}/{said['path']}", said["size"], said.get("e_tag") or "", modified.isoformat() if modified else ""
+        f"{base}/{entry['path']}", entry["size"], entry.get("e_tag") or "", modified.isoformat() if modified else ""
     )
 
 
@@ -348,7 +260,7 @@ def _store(base: str) -> ObjectStore:
         "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2},
     }
     try:
-        if scheme in _NO_LISTING:
+        if is_web(base):
             store: ObjectStore = stores.HTTPStore.from_url(base, client_options=client, retry_config=retry)
         else:
             store = stores.from_url(base, client_options=client, retry_config=retry)
@@ -364,18 +276,18 @@ def _asked(uri: str, request: Callable[[], T], *, writing: bool = False) -> T:
     except WexportError:
         raise
     except Exception as error:  # obstore's, and the Python ones that it borrows
-        raise _told(uri, error, writing) from None
+        raise _error_of(uri, error, writing) from None
 
 
 _TRY_AGAIN = "try again; if it stays so, the network or the server is at fault"
 
 
-def _told(uri: str, error: Exception, writing: bool) -> WexportError:
+def _error_of(uri: str, error: Exception, writing: bool) -> WexportError:
     """What to raise for what a store said."""
     kind, text = type(error).__name__, str(error)
     failed: type[WexportError] = OutputError if writing else ReadError
     if "NoSuchBucket" in text or "NoSuchContainer" in text or "ContainerNotFound" in text:
-        base = _split(uri)[0]
+        base = split(uri)[0]
         return MissingFileError(f"{uri}: there is no bucket {base}", hint="check the name and the endpoint")
     if kind == "AlreadyExistsError":
         return UsageError(f"{uri}: exists already", hint="name another --out, or replace it with --overwrite")

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from wexport.errors import TableError, WexportError
-from wexport.files import cached, outputs, remote
+from wexport.files import cached, outputs, uris
 from wexport.files.locks import locked
 from wexport.files.outputs import TABLE, PathLike
 from wexport.sessions.table_files import table_files
@@ -32,7 +32,7 @@ def compact(table: PathLike, out: PathLike, *, overwrite: bool = False) -> Path 
     that cannot be written to.
     """
     files = table_files(cached.local(table))
-    if not remote.is_remote(out):
+    if not uris.is_remote(out):
         target = outputs.claim(out, TABLE, inputs=files, overwrite=overwrite)
         with locked(target):
             _joined(files, target)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wexport.errors import MissingFileError, ReadError, UsageError
-from wexport.files import remote, shards
+from wexport.files import remote, shards, uris
 from wexport.files.remote import RemoteFile
 
 _WEIGHTS = re.compile(r"(?P<stem>.+?)(\.weights\.h5|\.weights\.json|\.h5|\.hdf5)$")
@@ -48,8 +48,8 @@ class Lookups:
         uri: of a file, of a folder (whose name no file has, or that ends in "/"), or a pattern.
         Raises UsageError if there are none, and as `remote.listed` does.
         """
-        if remote.has_magic(uri):
-            folder, wanted = remote.pattern(uri)
+        if uris.has_magic(uri):
+            folder, wanted = uris.pattern(uri)
             files = list(remote.listed(folder))
             found = [file for file in files if wanted.fullmatch(file.uri)]
             if not found:
@@ -58,7 +58,7 @@ class Lookups:
         file = None if uri.endswith("/") else self._exact(uri)
         if file is not None:
             return [file], False
-        files = [] if remote.is_web(uri) else list(remote.listed(uri))
+        files = [] if uris.is_web(uri) else list(remote.listed(uri))
         if not files:
             raise MissingFileError(f"{uri}: does not exist", hint="check the name")
         below = len(uri.rstrip("/")) + 1
@@ -73,7 +73,7 @@ class Lookups:
             file, part = self._there(whole), last or None
         if file is None:
             return None
-        may_have = _may_have_others(file.name) and not remote.is_web(uri)
+        may_have = _may_have_others(file.name) and not uris.is_web(uri)
         siblings = self._in_folder(_folder(file.uri)).values() if may_have else [file]
         (file,) = _with_others([file], siblings)
         return replace(file, part=part)
@@ -81,7 +81,7 @@ class Lookups:
     def _there(self, uri: str) -> RemoteFile | None:
         folder = _folder(uri)
         self._asked[folder] += 1
-        if folder in self._listed or (self._asked[folder] > MANY and not remote.is_web(uri)):
+        if folder in self._listed or (self._asked[folder] > MANY and not uris.is_web(uri)):
             return self._in_folder(folder).get(uri)
         return remote.head(uri)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wexport.errors import MissingFileError, MissingModelError, ReadError, UsageError
-from wexport.files import remote
+from wexport.files import uris
 from wexport.ingestion import inputs
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.messages import Failed, FileOpened, FileTask
@@ -28,7 +28,7 @@ def one_model(
 
     Raises ReadError for a path that is not there, and for a folder of no model or of several.
     """
-    if remote.is_remote(os.fspath(path)):
+    if uris.is_remote(os.fspath(path)):
         return _one_of_store(os.fspath(path))
     item = inputs.named(path)
     if not item.path.exists():

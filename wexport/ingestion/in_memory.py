@@ -16,7 +16,9 @@ from typing import Any
 from wexport.errors import MissingFileError, PluginError, UsageError, WexportError
 from wexport.files import shards
 from wexport.ingestion import inputs, series, worker
-from wexport.ingestion.reading import Measured, ModelResult, Options, Piece, conclude, count_rows, note_skipped
+from wexport.ingestion.messages import RowBatch
+from wexport.ingestion.options import Options
+from wexport.ingestion.results import Measured, ModelResult, conclude, count_rows, note_skipped
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Tensor
 from wexport.plugins import catalog
@@ -98,7 +100,7 @@ def place_of(
     if run is not None and not isinstance(run, str):
         raise UsageError(f"run {run!r} is not text", hint='run="first" names the series that the model belongs to')
     try:
-        number = place[1] if step is None else operator.index(step)
+        number = place[1] if step is None else series.checked_step(operator.index(step), "step")
     except TypeError:
         raise UsageError(
             f"step {step!r} is not a whole number", hint="step=3 is the third checkpoint of a run"
@@ -113,7 +115,7 @@ def place_of(
 
 
 def measure(living: InMemoryModel, result: ModelResult, options: Options, place: Mapping[str, Any]) -> Measured:
-    """The rows of a model in pieces, then (result, None). place: the columns of `place_of`.
+    """The rows of a model in batches, then (result, None). place: the columns of `place_of`.
 
     Raises PluginError, which names the tensor, if one cannot be read, or if none of them could be described.
     """
@@ -128,7 +130,7 @@ def measure(living: InMemoryModel, result: ModelResult, options: Options, place:
         if size >= _BYTES or number + 1 == len(living.tensors):
             columns = worker.by_column(rows)
             count_rows(result, columns, len(rows))
-            yield result, Piece(len(rows), columns, size)
+            yield result, RowBatch(len(rows), columns, size=size)
             rows, size = [], 0
     result.notes += [*living.plugins.notes, *extra.notes]
     conclude(result)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wexport.errors import MissingFileError, UsageError
-from wexport.files import remote, shards
+from wexport.files import shards, uris
 from wexport.files.remote import RemoteFile
 from wexport.ingestion.companions import Lookups
 from wexport.table.text import printable
@@ -92,9 +92,9 @@ def named(argument: str | os.PathLike[str]) -> Input:
     Raises MissingFileError for a URI of nothing, ReadError for a store that does not answer.
     """
     text = os.fspath(argument)
-    if remote.is_remote(text):
+    if uris.is_remote(text):
         return _of_store(Lookups().named(text), named=True)
-    path = Path(remote.local_path(text) or text) if remote.is_uri(text) else Path(text)
+    path = Path(uris.local_path(text) or text) if uris.is_uri(text) else Path(text)
     if "#" in path.name and not os.path.lexists(path):
         name, _, part = path.name.rpartition("#")
         if name and part and os.path.lexists(path.with_name(name)):
@@ -107,12 +107,12 @@ def _of_store(file: RemoteFile, *, named: bool) -> Input:
 
 
 def _expand_one(argument: str, lookups: Lookups) -> Iterator[Input]:
-    if remote.is_remote(argument):
+    if uris.is_remote(argument):
         files, met = lookups.expanded(argument)
         yield from (_of_store(file, named=not met) for file in files)
         return
-    if remote.is_uri(argument):
-        argument = remote.local_path(argument) or argument
+    if uris.is_uri(argument):
+        argument = uris.local_path(argument) or argument
     path = Path(argument)
     if path.is_dir():
         yield from _in_folder(path)
@@ -209,9 +209,9 @@ def model_names(
 
 def absolute_root(root: str) -> str:
     """A root as a table keeps it. Raises UsageError for what is no folder of this machine and no URI."""
-    if remote.is_remote(root):
+    if uris.is_remote(root):
         return root.rstrip("/")
-    path = os.path.abspath(remote.local_path(root) or root) if remote.is_uri(root) else os.path.abspath(root)  # noqa: PTH100
+    path = os.path.abspath(uris.local_path(root) or root) if uris.is_uri(root) else os.path.abspath(root)  # noqa: PTH100
     if not root or "\0" in root:
         raise UsageError(f"--root {root!r} is no folder", hint="name a folder or URI that all files are in")
     return path
@@ -223,7 +223,7 @@ def _relative(paths: Sequence[Path | RemoteFile], absolute: Sequence[Path], root
     if root is None:
         common = Path(os.path.commonpath([path.parent for path in absolute]))
         return [path.relative_to(common).as_posix() for path in absolute]
-    base = remote.as_path(root) if remote.is_remote(root) else Path(root)
+    base = uris.as_path(root) if uris.is_remote(root) else Path(root)
     for path, place in zip(paths, absolute, strict=True):
         if not place.is_relative_to(base) or place == base:
             raise UsageError(f"{path}: is not in {root}, from which models are named", hint="see --root, or --name")

@@ -14,7 +14,9 @@ from wexport.files.remote import RemoteFile
 from wexport.ingestion import series
 from wexport.ingestion.folders import one_model
 from wexport.ingestion.inputs import model_names
-from wexport.ingestion.reading import ModelResult, Options, Readers
+from wexport.ingestion.options import Options
+from wexport.ingestion.reading import Readers
+from wexport.ingestion.results import ModelResult
 from wexport.plugins.catalog import absolute
 from wexport.terminal.bars import spark
 from wexport.terminal.text import counted
@@ -112,10 +114,10 @@ def inspect(
     result = ModelResult(name, item.origin, *_place(item.origin))
     rows: list[dict[str, Any]] = []
     with Readers(chosen, 1) as readers:
-        for _, piece in readers.measure([(item, result)]):
-            if piece is not None:
-                names = piece.columns.keys()
-                rows.extend(dict(zip(names, row, strict=True)) for row in zip(*piece.columns.values(), strict=True))
+        for _, batch in readers.measure([(item, result)]):
+            if batch is not None:
+                names = batch.columns.keys()
+                rows.extend(dict(zip(names, row, strict=True)) for row in zip(*batch.columns.values(), strict=True))
         broken = [each for each in readers.plugins() if each.state != "ok" and each.from_file]
         result.notes.extend(f"plugin {each.name} is broken and was left out: {each.reason}" for each in broken)
     if result.status in ("failed", "skipped"):

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wexport.errors import TableError, UsageError
-from wexport.files import remote
+from wexport.files import uris
 from wexport.files.locks import locked
-from wexport.ingestion.reading import ModelResult, Options
+from wexport.ingestion.options import Options
+from wexport.ingestion.results import ModelResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _found(held: dict[str, str], results: Sequence[ModelResult], now: dict[str, 
                 found.append(LeftOver(model, source, "it cannot be read now, and is there as it was before"))
         elif source in now:
             found.append(LeftOver(model, source, f"its file is there as {now[source]} now, so it is there twice"))
-        elif remote.is_uri(source):
+        elif uris.is_uri(source):
             continue  # whether it is still there, the store would have to be asked
         elif not (os.path.lexists(source) or os.path.lexists(source.rpartition("#")[0])):
             found.append(LeftOver(model, source, "its file is gone"))

@@ -36,15 +36,16 @@ class FileOpened:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows of the table by column, so that the parent need not touch each, what could not be read, and faults of
-    plugins.
+class RowBatch:
+    """`count` rows of one model by column, so that the parent need not touch each; with them what could not be read,
+    and faults of plugins. size: about how many bytes they take.
     """
 
     count: int
     columns: dict[str, list[Any]]
     problems: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.errors import UsageError, WexportError
-from wexport.files import remote, shards
+from wexport.files import shards, uris
 from wexport.files.locks import locked
 from wexport.files.outputs import TABLE
 from wexport.ingestion import in_memory, inputs, left_overs, places, series
 from wexport.ingestion.inputs import Input
 from wexport.ingestion.left_overs import LeftOver
-from wexport.ingestion.reading import Measured, ModelResult, Options, Readers, Work
+from wexport.ingestion.options import Options
+from wexport.ingestion.reading import Readers
+from wexport.ingestion.results import Measured, ModelResult, Work
 from wexport.plugins.catalog import absolute
 from wexport.plugins.messages import PluginSummary
 from wexport.terminal.text import counted
@@ -152,10 +154,10 @@ def ingest(
     if any(value is not None for value in of_a_model.values()):
         raise UsageError("run, step and source are for a model in memory", hint="series=REGEX reads them from names")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    if remote.is_remote(out):
+    if uris.is_remote(out):
         return _to_store(given, str(out), options, progress, overwrite)
-    if remote.is_uri(out):
-        out = remote.local_path(str(out)) or out
+    if uris.is_uri(out):
+        out = uris.local_path(str(out)) or out
     return _ingest_files(given, out, options, progress, overwrite)
 
 
@@ -281,8 +283,10 @@ def _ingest_model(
     places.claim(out, [name], [*chosen.plugins, *([] if source is None else [source])], overwrite=overwrite)
     columns = in_memory.place_of(name, chosen, run, step, source)
     result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
-    from wexport.ingestion.writing import write_living
+    from wexport.ingestion.writing import make_folder, write_living
 
+    if folder:
+        make_folder(target)  # where the lock on the part stands
     measured = in_memory.measure(found, result, chosen, columns)
     source_name = columns["source"]
     with locked(places.part_of(target, name) if folder else target):

@@ -1,23 +1,21 @@
-"""Reading many files: options in, rows and how each file ended out."""
+"""Reading many files in child processes, within what each may take."""
 
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wexport.errors import UsageError
 from wexport.files import remote, shards
 from wexport.files.remote import RemoteFile
 from wexport.files.spool import Spool
-from wexport.files.stamps import Stamp, stamp
+from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
-from wexport.ingestion.inputs import Input
-from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
-from wexport.model.tensors import Skipped
+from wexport.ingestion.messages import Failed, FileOpened, FileTask, RowBatch
+from wexport.ingestion.options import Options
+from wexport.ingestion.results import Measured, ModelResult, Work, conclude, count_rows, note_skipped
 from wexport.plugins import catalog
 from wexport.plugins.catalog import blame_plugins
 from wexport.plugins.messages import PluginSummary, Setup
@@ -41,152 +39,8 @@ BASE_SECONDS, SECOND_BYTES = 30.0, 10_000_000
 """What a file may take by default: this many seconds, and one more for each this many bytes on disk."""
 DENSE_BYTES, DENSE_SECOND_BYTES = 32 << 20, 40_000
 """Of its first this many bytes, one more second for each this many: they may be tens of thousands of tensors."""
-QUIET_SECONDS, QUIET_BYTES = 5.0, 1_000_000
+QUIET_SECONDS, QUIET_BYTES = 5.0, 250_000
 """How long a child may work without a word, and one more second for each this many of a file's first bytes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to ingest.
-
-    detail: "full", or "summary" without sample, grid and units, for mailing.
-    spectral: singular values of kernels and what follows from them, in the column `extra`.
-    optimizer: rows for the optimizer's state too.
-    external_data: read values that a file says stand in others, if these lie in its own folder.
-    append: add to the table, replacing models that were read from the same file before.
-    prune: leave out what is left of files that are gone, or of models that have other names now.
-    name: how models are named, see `inputs.model_names`.
-    root: what their names are relative to, absolute; None for what all files of a call have in common.
-    series: regular expression with groups `step` and `run`, for checkpoints whose names say it their own way.
-    reader: the reader to use for every file.
-    plugins: paths of Python files with plugins.
-    shard: "i/n": of all models this part alone, chosen by their names.
-    jobs: child processes; None is one per core, fewer if memory is short.
-    timeout: seconds that one file may take; None is 30, and more for what it has on disk: one for each 10 MB, and of
-        its first 32 MiB one for each 40 kB; it is ended sooner if nothing is heard of it.
-    memory: bytes that reading one file may take; None is 112 MiB, and 16 for each of its own, up to 256 MiB more.
-    """
-
-    detail: str = "full"
-    spectral: bool = False
-    optimizer: bool = False
-    external_data: bool = False
-    append: bool = False
-    prune: bool = False
-    name: str | None = None
-    root: str | None = None
-    series: str | None = None
-    reader: str | None = None
-    plugins: tuple[str, ...] = ()
-    shard: str | None = None
-    jobs: int | None = None
-    timeout: float | None = None
-    memory: int | None = None
-
-    def checked(self) -> Options:
-        """Itself. Raises UsageError for a value that makes no sense."""
-        self.takes("")
-        if self.detail not in ("full", "summary"):
-            raise UsageError(f"detail {self.detail!r} is neither 'full' nor 'summary'")
-        if self.jobs is not None and self.jobs < 1:
-            raise UsageError(f"jobs {self.jobs} is less than 1")
-        if self.memory is not None and self.memory < 1 << 20:
-            raise UsageError(f"memory {self.memory} is too few bytes to read a file with", hint="e.g. --memory 1GiB")
-        if self.timeout is not None and not self.timeout > 0:
-            raise UsageError(f"timeout {self.timeout} is not a positive number of seconds")
-        return self
-
-    def takes(self, model: str) -> bool:
-        """Whether a model is of this shard: always the same one of n, whatever other models there are.
-
-        Raises UsageError for a shard that is not "i/n".
-        """
-        if self.shard is None:
-            return True
-        first, slash, last = self.shard.partition("/")
-        number, count = (int(text) if text.isascii() and text.isdigit() else 0 for text in (first, last))
-        if not slash or not 1 <= number <= count:
-            raise UsageError(
-                f"shard {self.shard!r} is not one of several, such as 1/8", hint="--shard 1/8 to --shard 8/8"
-            )
-        return zlib.crc32(model.encode("utf-8", "surrogateescape")) % count == number - 1
-
-
-@dataclass(slots=True)
-class ModelResult:
-    """How one file ended.
-
-    status: "ok"; "partial" (some objects could not be read); "empty" (no numbers in it); "failed"; "unchanged" (its
-        part is up to date); "skipped" (met in a folder, and no model).
-        aliases: tensors that are second names of others, and the first names.
-    failure: "crashed", "killed", "timed out" or "memory" where the process that read it was lost; "" otherwise.
-    problems: what could not be read though it should be. left_out: the names of what is no part of the model, by what
-        it is; left_out_bytes: of the numbers in these, as far as known.
-    run, step: the series that it is a checkpoint of, and its place there, see `ingestion.series`.
-    source: where it lies; of what a URI names, what its store says of it.
-    stamp: its files as they were before it was read. changed: whether they were others afterwards.
-    """
-
-    model: str
-    source: Path | RemoteFile
-    run: str | None = None
-    step: int | None = None
-    status: str = "ok"
-    reason: str = ""
-    hint: str = ""
-    failure: str = ""
-    format: str = ""
-    reader: str = ""
-    tensors: int = 0
-    parameters: int = 0
-    source_bytes: int = 0
-    problems: list[Skipped] = field(default_factory=list)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
-    left_out_bytes: dict[str, int] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    stamp: Stamp = field(default_factory=list)
-    changed: bool = False
-
-    @property
-    def deserves_another_try(self) -> bool:
-        """Whether it was not the file that failed: it was being written, or its process was killed from outside."""
-        return self.changed or self.failure == "killed"
-
-    @property
-    def readable(self) -> bool:
-        """Whether it has ended with rows, or as a file without any."""
-        return self.status in ("ok", "partial", "empty")
-
-    def fail(self, reason: str, hint: str = "") -> None:
-        """Say why it cannot be read or written; the first reason stays."""
-        if self.status != "failed":
-            self.status, self.reason, self.hint = "failed", reason, hint
-
-    def begin_again(self) -> None:
-        """Forget how it ended; not what it is called, and which checkpoint of which run it is."""
-        fresh = ModelResult(self.model, self.source, self.run, self.step)
-        for each in fields(self):
-            setattr(self, each.name, getattr(fresh, each.name))
-
-
-OPTIMIZER = "optimizer state"
-RUN_STATES = frozenset({OPTIMIZER, "state of random generators", "state of a scheduler", "arguments of a training run"})
-"""What readers call what a training run leaves beside its models, and what is not a model on its own."""
-
-Work = list[tuple[Input, ModelResult]]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """`count` rows of one model by column, of about `size` bytes."""
-
-    count: int
-    columns: dict[str, list[Any]]
-    size: int
-
-
-Measured = Iterator[tuple[ModelResult, Piece | None]]
 
 
 PRELOAD = ("wexport.ingestion.worker",)
@@ -268,7 +122,7 @@ class Readers:
         return catalog.provenance(self.plugins())
 
     def measure(self, work: Work) -> Measured:
-        """Begins to read at once; yields each model's rows in pieces, and then (result, None) when it has ended.
+        """Begins to read at once; yields each model's rows in batches, and then (result, None) when it has ended.
 
         Large files come first.
         """
@@ -311,11 +165,11 @@ class Readers:
                     conclude(result)
                     result.changed = result.changed or stamp(result.source) != result.stamp
                     yield result, None
-            elif isinstance(event.value, Rows):
+            elif isinstance(event.value, RowBatch):
                 self._take_rows(result, event.value)
                 result.notes.extend(self._first_time(event.value.notes))
                 if result.status != "failed" and event.value.count:
-                    yield result, Piece(event.value.count, event.value.columns, event.size)
+                    yield result, replace(event.value, size=event.size)
             elif isinstance(event.value, FileOpened):
                 if not tasks[event.task].share:  # every share opens the file; the first tells
                     result.format, result.reader = event.value.format, event.value.reader
@@ -327,7 +181,7 @@ class Readers:
                 if event.value.foreign:
                     result.status = "skipped"
 
-    def _take_rows(self, result: ModelResult, found: Rows) -> None:
+    def _take_rows(self, result: ModelResult, found: RowBatch) -> None:
         """Count what was read, and add what only the parent knows."""
         result.problems.extend(found.problems)
         if not found.count:
@@ -385,60 +239,16 @@ _HINTS = {
 }
 
 
-def note_skipped(result: ModelResult, skipped: Sequence[Skipped]) -> None:
-    """Note what gave no row."""
-    for each in skipped:
-        if each.problem:
-            result.problems.append(each)
-        else:
-            result.left_out.setdefault(each.what, []).append(each.name)
-            result.left_out_bytes[each.what] = result.left_out_bytes.get(each.what, 0) + each.size
-
-
-def count_rows(result: ModelResult, columns: Mapping[str, Sequence[Any]], count: int) -> None:
-    """Count rows that were read. Parameters are what a model has, not what its optimizer or a run of it adds."""
-    result.tensors += count
-    sizes = zip(columns["value_count"], columns["kind"], strict=True)
-    result.parameters += sum(size for size, kind in sizes if kind in ("weight", "array"))
-
-
-def fail_changed(result: ModelResult) -> None:
-    """Say of a model that its files were written while it was read, again."""
-    result.status = "ok"
-    result.fail(f"{result.source}: was changed while it was read, twice", "ingest it once it is all written")
-
-
-def conclude(result: ModelResult) -> None:
-    """Say how a model ended, once all of its rows are counted."""
-    if result.status != "ok":
-        return
-    if result.tensors:
-        result.status = "partial" if result.problems else "ok"
-    elif result.problems:
-        first = result.problems[0]
-        result.fail(
-            f"{result.source}: none of its tensors can be read; the first, {first.name}: {first.what}"
-            + (f" ({first.detail})" if first.detail else ""),
-            "",
-        )
-    elif result.left_out and result.left_out.keys() <= RUN_STATES:
-        what = ", ".join(result.left_out)
-        result.status, result.reason = "skipped", f"{result.source}: holds no model but the {what} of a run"
-        result.hint = "--optimizer reads it" if OPTIMIZER in result.left_out else "name the model beside it"
-    else:
-        result.status, result.reason = "empty", "it holds no numbers"
-
-
-def _by_its_uri(said: FileOpened | Rows | Failed, path: str, uri: str) -> FileOpened | Rows | Failed:
+def _by_its_uri(said: FileOpened | RowBatch | Failed, path: str, uri: str) -> FileOpened | RowBatch | Failed:
     """What a child says, of the file as the user names it, who never sees where it lay."""
     if isinstance(said, Failed):
         return replace(said, reason=said.reason.replace(path, uri))
     notes = tuple(note.replace(path, uri) for note in said.notes)
-    untold = said.problems if isinstance(said, Rows) else said.skipped
+    untold = said.problems if isinstance(said, RowBatch) else said.skipped
     told = tuple(replace(each, detail=each.detail.replace(path, uri)) for each in untold)
     return (
         replace(said, notes=notes, problems=told)
-        if isinstance(said, Rows)
+        if isinstance(said, RowBatch)
         else replace(said, notes=notes, skipped=told)
     )
 

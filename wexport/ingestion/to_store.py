@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wexport.errors import TableError, UsageError, WexportError
-from wexport.files import cached, remote
+from wexport.files import cached, remote, uris
 from wexport.files.remote import RemoteFile
 from wexport.files.spool import FETCHERS, safe_name
 
@@ -27,7 +27,7 @@ def written(uri: str, *, append: bool, overwrite: bool) -> Iterator[tuple[str, C
     that were changed take the place of what they were made from, and new ones are made where none stands.
     Raises TableError for what may not be written, UsageError, ReadError as `remote` does; OutputError when it is put.
     """
-    if remote.is_web(uri):
+    if uris.is_web(uri):
         raise TableError(f"{uri}: a web server takes no tables", hint="name a file, or s3://, gs:// or az://")
     with tempfile.TemporaryDirectory(prefix="wexport-") as work:
         if is_folder(uri):

@@ -9,7 +9,7 @@ from typing import Any
 from wexport import stats
 from wexport.errors import ReadError, WexportError
 from wexport.files.source import Source
-from wexport.ingestion.messages import Failed, FileOpened, FileTask, Rows
+from wexport.ingestion.messages import Failed, FileOpened, FileTask, RowBatch
 from wexport.model.feeding import Feed, as_config, consumers
 from wexport.model.tensors import Model, Skipped, Tensor
 from wexport.plugins import host as plugin_host
@@ -38,8 +38,8 @@ class FileWorker:
         """The plugins there are."""
         return tuple(info.summary() for info in self._plugins.infos)
 
-    def measure(self, task: FileTask) -> Iterator[FileOpened | Rows | Failed]:
-        """Everything that the table holds of one file, in pieces of bounded size."""
+    def measure(self, task: FileTask) -> Iterator[FileOpened | RowBatch | Failed]:
+        """Everything that the table holds of one file, in batches of bounded size."""
         breadcrumb()
         try:
             with Source(task.path, self._setup.optimizer, self._setup.external_data, task.part) as source:
@@ -50,11 +50,11 @@ class FileWorker:
     def look_at(self, task: FileTask) -> Iterator[FileOpened | Failed]:
         """What a file is and how many tensors it holds, without a look at their values."""
         for said in self.measure(task):
-            assert not isinstance(said, Rows)
+            assert not isinstance(said, RowBatch)
             yield said
             return
 
-    def _measure(self, task: FileTask, source: Source) -> Iterator[FileOpened | Rows | Failed]:
+    def _measure(self, task: FileTask, source: Source) -> Iterator[FileOpened | RowBatch | Failed]:
         try:
             reader = self._plugins.choose(source, self._setup.reader)
         except ReadError as error:
@@ -87,9 +87,9 @@ class FileWorker:
             rows.append(row)
             size += weight_of(row)
             if size >= BATCH_BYTES:
-                yield Rows(len(rows), by_column(rows))
+                yield RowBatch(len(rows), by_column(rows))
                 rows, size = [], 0
-        yield Rows(len(rows), by_column(rows), tuple(problems), tuple(self._extra.notes))
+        yield RowBatch(len(rows), by_column(rows), tuple(problems), tuple(self._extra.notes))
         self._extra.notes.clear()
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from wexport.errors import TableError
-from wexport.files import remote
+from wexport.files import uris
 from wexport.files.locks import Lock
 from wexport.files.stamps import stamp
 from wexport.ingestion import inputs
-from wexport.ingestion.reading import Measured, ModelResult, Options, Piece, Work, fail_changed
+from wexport.ingestion.messages import RowBatch
+from wexport.ingestion.options import Options
+from wexport.ingestion.results import Measured, ModelResult, Work, fail_changed
 from wexport.table import stored
 from wexport.table.schema import SCHEMA_VERSION
 from wexport.table.writer import TableWriter
@@ -43,9 +45,9 @@ def write_table(
         due = work
         for tries in (1, 2):
             again: list[ModelResult] = []
-            for result, piece in read(due, tries):
-                if piece is not None:
-                    writer.add(piece.columns, piece.count, piece.size)
+            for result, batch in read(due, tries):
+                if batch is not None:
+                    writer.add(batch.columns, batch.count, batch.size)
                     continue
                 retry = tries == 1 and result.deserves_another_try
                 if result.changed and not retry:
@@ -97,16 +99,15 @@ def write_living(
     source: the file that it was loaded from, if it was. Returns the table's number of rows.
     """
     if folder:
-        _make_folder(target)
         target = stored.part_path(target, model)
     adding = options.append and target.exists()
     metadata = metadata_of(options, provenance)
     if adding:
         _check_addition(target, {model: source}, metadata)
     with TableWriter(target, metadata) as writer:
-        for _, piece in measured:
-            if piece is not None:
-                writer.add(piece.columns, piece.count, piece.size)
+        for _, batch in measured:
+            if batch is not None:
+                writer.add(batch.columns, batch.count, batch.size)
         if adding:
             for group in stored.row_groups(target):
                 writer.add_table(stored.without_models(group, {model}))
@@ -141,7 +142,7 @@ def write_parts(
     folder: Path, work: Work, options: Options, provenance: Provenance, read: Read, ended: Ended
 ) -> tuple[int, bool]:
     """One part per model; a part whose files have not changed is left as it is."""
-    _make_folder(folder)
+    make_folder(folder)
     shared = metadata_of(options, provenance)
     due: Work = []
     for item, result in work:
@@ -165,12 +166,12 @@ def write_parts(
         again: list[ModelResult] = []
         part_being_written = _Part()
         with part_being_written:
-            for result, piece in read(due, tries):
-                if piece is not None or result.readable:
+            for result, batch in read(due, tries):
+                if batch is not None or result.readable:
                     metadata = _metadata_of_part(shared, items[id(result)], result, options)
                     part_being_written.begin(stored.part_path(folder, result.model), metadata, result)
-                if piece is not None:
-                    part_being_written.add(piece)
+                if batch is not None:
+                    part_being_written.add(batch)
                     continue
                 retry = tries == 1 and result.deserves_another_try
                 if result.changed and not retry:
@@ -214,9 +215,9 @@ class _Part:
             return
         self._writer = TableWriter(path, metadata)
 
-    def add(self, piece: Piece) -> None:
+    def add(self, batch: RowBatch) -> None:
         if self._writer is not None:
-            self._writer.add(piece.columns, piece.count, piece.size)
+            self._writer.add(batch.columns, batch.count, batch.size)
 
     def end(self, result: ModelResult, *, whole: bool) -> int | None:
         """Put the part in its place if it is whole; returns its rows then."""
@@ -250,11 +251,12 @@ def _other_source(part: Path, metadata: Mapping[str, Any]) -> str | None:
         before = str(stored.read_metadata(part)["source"]["path"])
     except (TableError, KeyError, TypeError, ValueError):
         return None
-    gone = not remote.is_uri(before) and not os.path.lexists(before)
+    gone = not uris.is_uri(before) and not os.path.lexists(before)
     return before if before != metadata["source"]["path"] and not gone else None
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder for parts, unless it is there. Raises TableError."""
     try:
         folder.mkdir(exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a NUL

@@ -25,6 +25,8 @@ from wexport.relating.weight_matching import Floats, Matcher, Order, assignment
 
 LEAST_UNITS = 8
 """Of fewer, the approximation of Spearman's distribution is too coarse, and chance too likely."""
+LEAST_P = 1e-300
+"""No smaller p-value is told: float64 ends there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,18 @@ def spearman_p(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
 
     n = len(one)
     rho = 1 - 6 * float(np.square((one - other).astype(np.float64)).sum()) / (n * (n * n - 1))
+    least = max(math.exp(-math.lgamma(n + 1)), LEAST_P)  # one of n! orders
     if rho >= 1:
-        return math.exp(-math.lgamma(n + 1))  # one of n! orders
+        return least
     t = rho * math.sqrt((n - 2) / ((1 + rho) * (1 - rho))) if rho > -1 else -math.inf
-    return max(float(special.stdtr(n - 2, -t)), math.exp(-math.lgamma(n + 1)))
+    return max(float(special.stdtr(n - 2, -t)), least)
 
 
 def fisher(p_values: Sequence[float]) -> float:
     """Fisher's method: -2 sum(ln p) follows chi squared with 2 n degrees of freedom."""
     from scipy import special
 
-    return float(special.gammaincc(len(p_values), -sum(math.log(p) for p in p_values)))
+    return max(float(special.gammaincc(len(p_values), -sum(math.log(p) for p in p_values))), LEAST_P)
 
 
 def _pass(
@@ -84,7 +87,7 @@ def _pass(
     for group in numbers:
         parts, used = [], set[int]()
         for part in graph.parts:
-            if part.group != group or part.made != made or not _matrix(matcher, part):
+            if part.group != group or part.made != made or not matcher.is_matrix(part.tensor):
                 continue
             others = {each.group for each in graph.parts if each.tensor == part.tensor and each.axis != part.axis}
             if group in others or not others <= found.keys():
@@ -101,34 +104,14 @@ def _pass(
     return found
 
 
-def _matrix(matcher: Matcher, part: Part) -> bool:
-    array = matcher.one[part.tensor]
-    return array is not None and matcher.other[part.tensor] is not None and array.ndim > 1
-
-
 def _cosines(
     matcher: Matcher, group: int, order: Order, parts: Sequence[Part], rng: np.random.Generator
 ) -> tuple[Floats, dict[int, Floats]]:
-    """Cosines of the units' weights, and products that turn with each scale.
+    """Sums of cosines of the units' weights, and products that turn with each scale.
 
     The weights' lengths, which what makes and what reads a unit may share, do not count.
     """
-    found: dict[int, Floats] = {}
-    total: Floats = np.zeros((matcher.graph.groups[group].units,) * 2)
-    for part in parts:
-        products, by_scale = matcher.products(group, order, set(range(len(order.units))), [part])
-        lengths = [_lengths(array, part) for array in (matcher.one[part.tensor], matcher.other[part.tensor])]
-        for scale, turning in by_scale.items():
-            if scale is not None:
-                found[scale] = found.get(scale, 0) + turning
-        total += products / lengths[0][:, None] / lengths[1][None, :]
+    total, by_scale = matcher.products(group, order, set(range(len(order.units))), parts, normed=True)
     # Where several are as good, chance decides, not the order in the file.
-    return total + 1e-6 * rng.standard_normal(total.shape), found
-
-
-def _lengths(array: Floats | None, part: Part) -> Floats:
-    assert array is not None
-    rows = np.take(np.moveaxis(array, part.axis, 0), part.index.ravel(), 0).reshape(len(part.index), -1)
-    lengths = np.sqrt(np.square(rows).sum(axis=1, dtype=np.float64))
-    found: Floats = np.where(lengths > 0, lengths, 1.0)
-    return found
+    noise = 1e-6 * rng.standard_normal(total.shape)
+    return total + noise, {scale: each for scale, each in by_scale.items() if scale is not None}

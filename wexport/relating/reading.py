@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from wexport.processes.pool import Done, Pool
 from wexport.relating.results import Floats, ModelOpened, Read, ReadTask
 from wexport.stats.canonical import canonical_array
 
+Progress = Callable[[int, int, str], None]
+"""Called with how many things are done, of how many, and what the last or the next is called."""
 MOST_BYTES = 2 << 30
 """Values of all models that are held at once."""
 
@@ -54,17 +57,21 @@ def _worker(setup: Setup) -> tuple[None, Work]:
 
 
 def read(
-    found: Sequence[Input], names: Sequence[str], setup: Setup, timeout: float | None = None
+    found: Sequence[Input],
+    names: Sequence[str],
+    setup: Setup,
+    timeout: float | None = None,
+    ended: Callable[[str], None] | None = None,
 ) -> tuple[list[Held], list[tuple[str, str, str]]]:
     """The models that could be read, and of the others name, reason and way out.
 
-    Files that were met in a folder and hold no weights are passed over. Raises BudgetError where all values together
-    are more than 2 GiB.
+    ended: called with each file's name as it ends. Files that were met in a folder and hold no weights are passed over.
+    Raises BudgetError where all values together are more than 2 GiB.
     """
     with Spool() as spool:
         paths = [item.path if item.remote is None else spool.expect(item.remote) for item in found]
         spool.begin()
-        return _read(found, paths, names, setup, timeout, spool)
+        return _read(found, paths, names, setup, timeout, spool, ended)
 
 
 def _read(
@@ -74,6 +81,7 @@ def _read(
     setup: Setup,
     timeout: float | None,
     spool: Spool,
+    ended: Callable[[str], None] | None,
 ) -> tuple[list[Held], list[tuple[str, str, str]]]:
     tasks = [ReadTask(path, item.part, item.named) for path, item in zip(paths, found, strict=True)]
 
@@ -103,6 +111,8 @@ def _read(
                 elif opened is not None and item.named:
                     failed.append((name, "holds no weights", "name a model file"))
                 opened, flat = None, []
+                if ended is not None:
+                    ended(name)
             elif isinstance(event.value, Failed):
                 if found[event.task].named or not event.value.foreign:
                     reason = event.value.reason.replace(str(paths[event.task]), str(found[event.task].origin))
@@ -127,6 +137,7 @@ def read_all(
     reader: str | None,
     plugins: Sequence[str],
     timeout: float | None,
+    progress: Progress | None = None,
 ) -> tuple[list[Held], list[tuple[str, str, str]]]:
     """As `read`, for what the user names. Raises UsageError for fewer than two files, ReadError if fewer are read."""
     found = inputs.expand(paths)
@@ -134,7 +145,9 @@ def read_all(
         raise UsageError(f"{len(found)} file is nothing to relate", hint="name two model files or more, or a folder")
     names = inputs.model_names([item.called for item in found])
     setup = Setup(absolute(plugins), reader, external_data=external_data)
-    held, failed = read(found, names, setup, timeout)
+    done = itertools.count(1)
+    ended = None if progress is None else lambda name: progress(next(done), len(found), name)
+    held, failed = read(found, names, setup, timeout, ended)
     if len(held) < 2:
         told = "; ".join(f"{name}: {reason}" for name, reason, _ in failed[:3])
         raise ReadError(f"fewer than two models could be read{f': {told}' if told else ''}", hint="name model files")

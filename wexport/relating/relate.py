@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from wexport.analysis.relations import MEANINGS
 from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.ingestion.series import series
 from wexport.model.roles import KERNELS, NON_TRAINED
 from wexport.relating import forms, judging, reading
+from wexport.relating.chance import Later, null_similarity
 from wexport.relating.figures import cosine, percent, relative_l2, similarity
 from wexport.relating.judging import SAME
 from wexport.relating.layers import Known, unit_graph
@@ -23,15 +25,13 @@ from wexport.relating.origins import origin_of
 from wexport.relating.reading import Held
 from wexport.relating.results import Floats, Kinship
 from wexport.relating.units import UnitGraph
-from wexport.relating.weight_matching import Matcher, Order, applied, assignment, balanced
+from wexport.relating.weight_matching import LARGE, Matcher, Order, applied, assignment, balanced
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MIN_COVERAGE = 0.5
 """Share of the larger model's values that must have a partner of their slot and shape."""
-DRAWS = 5
-"""How often values are shuffled for `null_similarity`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,29 @@ def relate(
     reader: str | None = None,
     plugins: Sequence[str] = (),
     timeout: float | None = None,
+    progress: reading.Progress | None = None,
 ) -> Related:
     """Every pair of some models: the same function, related, or strangers.
 
-    paths: model files, folders and patterns. The others as in `diff`.
+    paths: model files, folders and patterns. progress: called as each file is read and before each pair. The others as
+    in `diff`.
 
     Values are read in child processes and held in memory, 2 GiB at most. Raises UsageError for fewer than two files,
     ReadError if fewer than two could be read, WexportError where SciPy is missing.
     """
     assignment(np.zeros((1, 1)))  # what is missing is told before anything is read
-    held, failed = reading.read_all(paths, external_data=external_data, reader=reader, plugins=plugins, timeout=timeout)
+    held, failed = reading.read_all(
+        paths, external_data=external_data, reader=reader, plugins=plugins, timeout=timeout, progress=progress
+    )
     comparison = Comparison()
     names = [each.name for each in held]
     places = dict(zip(names, series(names), strict=True))
-    pairs = [judging.in_one_run(comparison.pair(a, b), places) for a, b in itertools.combinations(held, 2)]
+    with threadpool_limits(1, user_api="blas"):  # the cores are taken by threads of our own
+        pairs: list[Kinship] = []
+        for a, b in (wanted := list(itertools.combinations(held, 2))):
+            if progress is not None:
+                progress(len(pairs), len(wanted), f"{a.name} and {b.name}")
+            pairs.append(judging.in_one_run(comparison.pair(a, b), places))
     return Related([replace(pair, confidence=judging.confidence(pair)) for pair in pairs], failed)
 
 
@@ -145,17 +154,20 @@ class Comparison:
         told = a.opened.tensors
         counted = [number in to and told[number].role not in NON_TRAINED for number in range(len(one))]
         matcher = Matcher(graph, one, other, counted)
+        chance = self._chance(matcher, a, one, other, counted)
         order = matcher.best()
         pairs = [(n, other[n]) for n, _ in partners]
         ordered = [applied(graph, n, values, order) for n, values in pairs if values is not None]
         kernels = [told[n].role in KERNELS for n, _ in partners]
         ones = [one[n] for n, _ in partners]
         apart = [relative_l2(x, y) for x, y in zip(ones, ordered, strict=True)]
+        aligned = similarity(ones, ordered, kernels)
+        del ordered
         test = lineage(matcher)
         found = replace(
             judging.figures(found, [told[n].slot for n, _ in partners], apart),
-            aligned_similarity=similarity(ones, ordered, kernels),
-            null_similarity=self._null(graph, a, one, other, counted),
+            aligned_similarity=aligned,
+            null_similarity=chance(),
             p_value=None if test is None else test.p_value,
             moved=order.moved,
             turned=order.turned,
@@ -198,24 +210,19 @@ class Comparison:
             self._balanced[id(model)] = [each for each in balanced(own, model.values) if each is not None]
         return self._balanced[id(model)]
 
-    def _null(
-        self, graph: UnitGraph, a: Held, one: list[Floats], other: Sequence[Floats | None], counted: Sequence[bool]
-    ) -> float | None:
-        """The largest similarity to shuffled values; found once for models of one architecture."""
+    def _chance(
+        self, matcher: Matcher, a: Held, one: list[Floats], other: Sequence[Floats | None], counted: Sequence[bool]
+    ) -> Callable[[], float | None]:
+        """What finds the null of similarity; it is found once for models of one architecture."""
         key = tuple((each.slot, each.canonical_shape) for each in a.opened.tensors)
-        if key not in self._nulls:
-            kernels = [each.role in KERNELS for each in a.opened.tensors]
-            drawn = []
-            for draw in range(DRAWS):
-                rng = np.random.default_rng([draw, 16])
-                shuffled = [None if x is None else rng.permutation(x.ravel()).reshape(x.shape) for x in other]
-                order = Matcher(graph, one, shuffled, counted).best()
-                ordered = [None if x is None else applied(graph, n, x, order) for n, x in enumerate(shuffled)]
-                both = [(x, y, k) for x, y, k in zip(one, ordered, kernels, strict=True) if y is not None]
-                drawn.append(similarity([x for x, _, _ in both], [y for _, y, _ in both], [k for _, _, k in both]))
-            known = [value for value in drawn if value is not None]
-            self._nulls[key] = max(known) if known else None
-        return self._nulls[key]
+
+        def found() -> float | None:
+            if key not in self._nulls:
+                kernels = [each.role in KERNELS for each in a.opened.tensors]
+                self._nulls[key] = null_similarity(matcher, one, other, counted, kernels)
+            return self._nulls[key]
+
+        return Later(found).result if key not in self._nulls and matcher.values > LARGE else found
 
 
 def _partners(a: Held, b: Held) -> list[tuple[int, int]]:

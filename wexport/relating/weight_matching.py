@@ -17,10 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wexport.errors import WexportError
+from wexport.relating.sketches import Folded, Normed, Rows
 from wexport.relating.units import POSITIVE, SIGN, Part, UnitGraph
 
 Floats = NDArray[np.floating[Any]]
 MOST_ROUNDS = 40
+LARGE = 1 << 20
+"""Values from which on a model is aligned in the ways that `Matcher.best` names."""
+ENOUGH = 64
+"""Values of each unit along known axes that are enough to begin with; else sorted ones are added."""
+LITTLE, UNLIKE, FINISHED = 0.025, 0.3, 1e-7
+"""The share that a round gains at least; the mean cosine below which models are not alike; and how near 1 is 1."""
 BALANCED = 1e-9
 """Largest logarithm of a factor at which scales count as balanced; and how often they are gone through at most."""
 MOST_SWEEPS = 300
@@ -64,7 +71,8 @@ class Order:
 class Matcher:
     """Two models of one architecture. values: their tensors in canonical layout, in one order; None for one left out.
 
-    counted: which tensors decide; statistics of normalisations are put into order and do not.
+    counted: which tensors decide; statistics of normalisations are put into order and do not. like: a matcher of the
+    same first model, whose work on it is used again.
     """
 
     def __init__(
@@ -73,22 +81,44 @@ class Matcher:
         one: Sequence[Floats | None],
         other: Sequence[Floats | None],
         counted: Sequence[bool],
+        like: Matcher | None = None,
     ) -> None:
         self.graph = graph
-        self.one = [_normed(array) if count else None for array, count in zip(one, counted, strict=True)]
-        self.other = [_normed(array) if count else None for array, count in zip(other, counted, strict=True)]
+        self._one = [Normed.of(x) if count else None for x, count in zip(one, counted, strict=True)]
+        self._other = [Normed.of(x) if count else None for x, count in zip(other, counted, strict=True)]
         self._parts: list[list[Part]] = [[] for _ in graph.groups]
         self._of: dict[int, list[Part]] = {}
+        self._rows: dict[object, Rows] = like._rows if like else {}
+        """What the first model's units are compared by: it is the same in every round."""
         for part in graph.parts:
-            if self.one[part.tensor] is None or self.other[part.tensor] is None:
-                continue
-            self._parts[part.group].append(part)
-            self._of.setdefault(part.tensor, []).append(part)
+            if self.decides(part.tensor):
+                self._parts[part.group].append(part)
+                self._of.setdefault(part.tensor, []).append(part)
+        self.values = sum(x.values.size for number, x in enumerate(self._one) if x and self.decides(number))
+
+    def decides(self, tensor: int) -> bool:
+        """Whether both models have values of it that count."""
+        return self._one[tensor] is not None and self._other[tensor] is not None
+
+    def is_matrix(self, tensor: int) -> bool:
+        one = self._one[tensor]
+        return one is not None and self.decides(tensor) and one.values.ndim > 1
 
     def best(self) -> Order:
-        """The better of what is found from the order as it is, and from what no order changes."""
-        found = [self.improved(Order.as_it_is(self.graph)), self.improved(self.started())]
-        return max(found, key=self.gain)
+        """The better of what is found from the order as it is, and from what no order changes.
+
+        Of large models, units are compared by sketches, the better start is chosen early, and models that are
+        not alike are left when a round gains little: the last swaps of strangers tell nothing. Those that are somewhat
+        alike go on with all values.
+        """
+        found = [Order.as_it_is(self.graph), self.started()]
+        if self.values <= LARGE:
+            return max((self.improved(each) for each in found), key=self.gain)
+        order = max(self.improved(found[0], rounds=1), found[1], key=self.gain)
+        order = self.improved(order, watched=True)
+        if UNLIKE < self.gain(order) / self.values < 1 - FINISHED:
+            order = self.improved(order, watched=True, folded=False)
+        return order
 
     def started(self) -> Order:
         """Group by group in the model's order; along axes whose order is not yet known, values are sorted."""
@@ -99,56 +129,107 @@ class Matcher:
             known.add(group)
         return order
 
-    def improved(self, order: Order) -> Order:
-        """Groups in turn, until none changes."""
+    def improved(self, order: Order, *, rounds: int = MOST_ROUNDS, watched: bool = False, folded: bool = True) -> Order:
+        """Groups in turn, until none changes.
+
+        watched: or until a round gains next to nothing, which sketches do not tell. folded: whether long rows are
+        sketched.
+        """
         everything = set(range(len(self.graph.groups)))
-        for _ in range(MOST_ROUNDS):
-            changed = False
+        due = set(everything)  # a group whose neighbours stand as they did has nothing to gain
+        now = self.gain(order) if watched else 0.0
+        for _ in range(rounds):
             for group in everything:
-                if self._parts[group]:
-                    changed |= self._assign(group, order, everything)
-            if not changed:
+                if self._parts[group] and group in due:
+                    changed = self._assign(group, order, everything, folded=folded)
+                    due.discard(group)
+                    due |= self._beside(group) if changed else set()
+            if not due:
+                break
+            before, now = now, self.gain(order) if watched else 0.0
+            if watched and now - before < (LITTLE if now < UNLIKE * self.values else FINISHED) * now:
                 break
         return order
 
     def gain(self, order: Order) -> float:
         """The sum of products that is maximised."""
         total = 0.0
-        for number, a in enumerate(self.one):
-            b = self.other[number]
-            if a is not None and b is not None:
-                total += float(np.vdot(a, self._ordered(number, b, order, None)))
+        for number, (one, other) in enumerate(zip(self._one, self._other, strict=True)):
+            if one is not None and other is not None:
+                ordered = applied(self.graph, number, other.values, order)
+                total += one.factor * other.factor * float(np.vdot(one.values, ordered))
         return total
 
     def products(
-        self, group: int, order: Order, known: set[int], parts: Sequence[Part] | None = None
-    ) -> tuple[Floats, dict[int | None, Floats]]:
-        """Sums of products of every unit with every other; and those that turn with each scale (None: with none)."""
+        self, group: int, order: Order, known: set[int], parts: Sequence[Part], *, folded: bool = True,
+        normed: bool = False,
+    ) -> tuple[Floats, dict[int | None, Floats]]:  # fmt: skip
+        """Sums of products of every unit with every other; and those that turn with each scale (None: with none).
+
+        folded: long rows by their sketches. normed: each unit's row of each part is brought to length 1.
+        """
         units = self.graph.groups[group].units
-        found: dict[int | None, Floats] = {}
-        for part in self._parts[group] if parts is None else parts:
-            a, b = self.one[part.tensor], self.other[part.tensor]
-            assert a is not None
-            assert b is not None
-            b = self._ordered(part.tensor, b, order, part)
-            unknown = self._unknown_axes(part, known)
-            a, b = (_rows(array, part, unknown) for array in (a, b))
-            for scale, rows in self._by_scale(part, a.shape[1]):
-                product: Floats = a[:, rows].reshape(units, -1) @ b[:, rows].reshape(units, -1).T
-                found[scale] = found[scale] + product if scale in found else product
+        unknown = [self._unknown_axes(part, known) for part in parts]
+        key = (
+            group,
+            folded,
+            normed,
+            tuple((part.tensor, part.axis, tuple(x)) for part, x in zip(parts, unknown, strict=True)),
+        )
+        one = self._rows.get(key)
+        if one is None:
+            one = self._rows_of(self._one, None, units, parts, unknown, folded, normed)
+            if folded:
+                self._rows[key] = one
+        other = self._rows_of(self._other, order, units, parts, unknown, folded, normed)
+        found: dict[int | None, Floats] = {scale: one[scale] @ other[scale].T for scale in one}
         total: Floats = np.zeros((units, units), np.float32)
         for scale, product in found.items():
             total += product if scale is None else np.abs(product)
         return total, found
 
-    def _assign(self, group: int, order: Order, known: set[int]) -> bool:
-        total, by_scale = self.products(group, order, known)
+    def _rows_of(
+        self, values: Sequence[Normed | None], order: Order | None, units: int, parts: Sequence[Part],
+        unknown: Sequence[Sequence[int]], folded: bool, normed: bool,
+    ) -> Rows:  # fmt: skip
+        """The units of a model as rows, those that turn with each scale apart; order: None for as it is."""
+        lengths = [self._columns(part) for part in parts]
+        rows = Folded(units, sum(lengths), folded=folded)
+        for part, axes in zip(parts, unknown, strict=True):
+            each = values[part.tensor]
+            assert each is not None
+            array = each.values if order is None else applied(self.graph, part.tensor, each.values, order, part)
+            taken = _rows(array, part, axes)
+            factor: Floats | np.float32 = np.float32(each.factor)
+            if normed:
+                lengths_of = np.sqrt(np.einsum("upr,upr->u", taken, taken, dtype=np.float64))
+                factor = (1 / np.where(lengths_of > 0, lengths_of, 1.0)).astype(np.float32)[:, None]
+            for scale, places in self._by_scale(part, taken.shape[1]):
+                some = taken if places is None else taken[:, places]
+                rows.add(
+                    scale, some.reshape(units, -1), factor, (part.tensor, part.axis, 0 if scale is None else 1 + scale)
+                )
+        return rows.found
+
+    def _columns(self, part: Part) -> int:
+        one = self._one[part.tensor]
+        assert one is not None
+        return int(part.index.shape[1] * (one.values.size // one.values.shape[part.axis]))
+
+    def _assign(self, group: int, order: Order, known: set[int], *, folded: bool = True) -> bool:
+        """Put a group into the best order; whether anything changed."""
+        parts = self._parts[group]
+        told = [part for part in parts if not self._unknown_axes(part, known)]
+        if sum(self._columns(part) for part in told) >= ENOUGH:
+            parts = told
+        total, by_scale = self.products(group, order, known, parts, folded=folded)
         new = assignment(total)
         rows = np.arange(len(new))
         before = total[rows, order.units[group]].sum(dtype=np.float64)
+        gained = total[rows, new].sum(dtype=np.float64) - before
         changed = bool((new != order.units[group]).any())
         # Another order that is no better is no change: it would go on for ever.
-        if changed and total[rows, new].sum(dtype=np.float64) <= before + 1e-6 * abs(before):
+        if changed and gained <= 1e-6 * abs(before):
             changed, new = False, order.units[group]
         order.units[group] = new
         for scale, product in by_scale.items():
@@ -158,8 +239,12 @@ class Matcher:
                 order.signs[scale] = signs
         return changed
 
+    def _beside(self, group: int) -> set[int]:
+        """Groups that share a tensor with one, itself if it has two axes of one."""
+        return {other.group for part in self._parts[group] for other in self._of[part.tensor] if other is not part}
+
     def _by_scale(self, part: Part, width: int) -> list[tuple[int | None, Any]]:
-        """Which places of each unit turn their sign with which scale; `width` places, the rest of them with none."""
+        """Which places of each unit turn their sign with which scale, and the rest with none; None for all places."""
         found: list[tuple[int | None, Any]] = []
         free = np.ones(width, bool)
         for each in self.graph.scale_parts:
@@ -172,18 +257,14 @@ class Matcher:
                 continue
             place = np.isin(part.index[0], each.index[0])
             if place.any():
-                found.append((each.scale, place))
+                found.append((each.scale, None if place.all() else place))
                 free &= ~place
         if free.any():
-            found.append((None, free))
+            found.append((None, None if free.all() else free))
         return found
 
     def _unknown_axes(self, part: Part, known: set[int]) -> list[int]:
         return [other.axis for other in self._of[part.tensor] if other.axis != part.axis and other.group not in known]
-
-    def _ordered(self, number: int, values: Floats, order: Order, but: Part | None) -> Floats:
-        """A tensor of the other model in this order, along all axes but one part's."""
-        return applied(self.graph, number, values, order, but)
 
 
 def applied(graph: UnitGraph, number: int, values: Floats, order: Order, but: Part | None = None) -> Floats:
@@ -202,18 +283,6 @@ def applied(graph: UnitGraph, number: int, values: Floats, order: Order, but: Pa
             along[each.index] = signs[:, None]
             values = values * along.reshape([-1 if axis == each.axis else 1 for axis in range(values.ndim)])
     return values
-
-
-def _normed(array: Floats | None) -> Floats | None:
-    """Values by their root mean square; vectors less their mean, which tells nothing of an order."""
-    if array is None or not array.size:
-        return None
-    values = np.asarray(array, np.float32)
-    values = np.where(np.isfinite(values), values, 0)
-    if values.ndim == 1:
-        values = values - values.mean()
-    size = float(np.sqrt(np.mean(np.square(values), dtype=np.float64)))
-    return values / np.float32(size) if size > 0 else values
 
 
 def _rows(array: Floats, part: Part, unknown: Sequence[int]) -> Floats:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from wexport.answers.tabular import Answer, Part, Tabular
 from wexport.compatibility import renamed
 from wexport.errors import ReadError, UsageError
-from wexport.files import cached, outputs, remote
+from wexport.files import cached, outputs, uris
 from wexport.findings.checking import check
 from wexport.findings.finding import Findings
 from wexport.ingestion import inputs, places, reuse
+from wexport.ingestion.options import Options
 from wexport.ingestion.pipeline import IngestResult, Progress, ingest
-from wexport.ingestion.reading import Options
 from wexport.queries import asking
 from wexport.queries.asking import TABLE
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, path_of
@@ -145,16 +145,21 @@ def _table(
     """The table to ask: the one given, the one that is up to date, or one made now."""
     tables = [path for path in given if _is_table(path)]
     if len(given) == len(tables) == 1:
-        return str(given[0]) if remote.is_remote(given[0]) else Path(given[0]), None
+        return str(given[0]) if uris.is_remote(given[0]) else Path(given[0]), None
     if tables:
         raise UsageError(f"{tables[0]}: is a table, and one table alone can be compared", hint="name model files only")
     out = Path(text)
-    if not places.is_folder(text) and not remote.is_remote(text):
+    if not places.is_folder(text) and not uris.is_remote(text):
         outputs.claim(text, outputs.TABLE, inputs=metrics, overwrite=overwrite)
         found = [item for item in inputs.expand(given) if os.path.realpath(item.path) != os.path.realpath(out)]
         if out.is_file() and outputs.TABLE.ours(out):
-            if found and reuse.is_current(out, found, Options(**options)):
+            due = reuse.due(out, found, Options(**options)) if found else None
+            if due is not None and not due:
                 return out, None
+            if due is not None and not any(item.part or item.remote for item in due):
+                # What was not whole may be now: it is read, and told, again; and what cannot be read any more goes.
+                names: dict[str, Any] = {"append": True, "prune": True}
+                return out, ingest([item.path for item in due], text, progress=progress, **options, **names)
             if not overwrite:
                 reuse.refuse_losing(out, found)
     result = ingest(given, text, progress=progress, overwrite=overwrite, **options)
@@ -165,14 +170,14 @@ def _table(
         raise ReadError(
             f"none of {len(failed):,} files can be read, the first: {failed[0].reason}", hint=failed[0].hint
         )
-    return text if remote.is_remote(text) else out, result
+    return text if uris.is_remote(text) else out, result
 
 
 def _place(given: Sequence[PathLike], overwrite: bool) -> str:
     """Where the table is kept if nobody says: apart from a table of models of other folders."""
     if overwrite or not Path(TABLE).is_file() or not outputs.TABLE.ours(Path(TABLE)):
         return TABLE
-    if any(remote.is_remote(path) for path in given) or all(_is_table(path) for path in given):
+    if any(uris.is_remote(path) for path in given) or all(_is_table(path) for path in given):
         return TABLE
     found = [item.path for item in inputs.expand(given)]
     folders = {Path(os.path.abspath(path)).parent for path in found}  # noqa: PTH100  # resolve() would follow links
@@ -184,8 +189,8 @@ def _place(given: Sequence[PathLike], overwrite: bool) -> str:
 
 def _is_table(named: PathLike) -> bool:
     """Whether a path is a table rather than models: a Parquet file, or a folder of nothing else but metrics."""
-    if remote.is_remote(named):
-        folder = str(named).endswith("/") and not remote.is_web(str(named))
+    if uris.is_remote(named):
+        folder = str(named).endswith("/") and not uris.is_web(str(named))
         return str(named).endswith(".parquet") or (folder and bool(cached.parts(str(named))))
     path = Path(named)
     if path.is_dir():

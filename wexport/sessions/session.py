@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wexport.errors import QueryError, UsageError, WexportError
-from wexport.files import cached, remote
+from wexport.files import cached, uris
 from wexport.model.kinds import checked
 from wexport.processes.child import Child
 from wexport.sessions.answering import Failure, Form, mebibytes, worker
@@ -220,7 +220,7 @@ def _connection(table: object) -> Connection:
 def path_of(table: PathLike | Connection) -> Path | str:
     """The path or URI of a table that is asked for its weights. Raises UsageError for a connection over other kinds."""
     if isinstance(table, (str, os.PathLike)):
-        return str(table) if remote.is_remote(table) else Path(table)
+        return str(table) if uris.is_remote(table) else Path(table)
     connection = _connection(table)
     if connection.kinds:
         raise UsageError(

@@ -17,7 +17,7 @@ from typing import Any
 from wexport.errors import PluginError, UsageError, WexportError
 from wexport.files.source import Source
 from wexport.ingestion.pipeline import ingest
-from wexport.ingestion.reading import ModelResult
+from wexport.ingestion.results import ModelResult
 from wexport.model.tensors import Reader
 from wexport.plugins import host as plugins
 from wexport.processes.pool import Item, Pool
