@@ -67,7 +67,8 @@ class Casts:
     @property
     def smaller(self) -> NDArray[np.bool_]:
         """Which rows have values of one of these types."""
-        return np.logical_or.reduce(self.is_cast, axis=0)
+        found: NDArray[np.bool_] = np.logical_or.reduce(self.is_cast, axis=0)
+        return found
 
     def part(self, rows: slice) -> Casts:
         return Casts(self.codes[:, rows], self.is_cast[:, rows])
