@@ -50,8 +50,10 @@ if TYPE_CHECKING:
 def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change: bool, **options: Any) -> None:
     """Tell which models are the same function, related, or strangers.
 
-    PATHS are model files or folders; every pair is compared. Hidden units are put into one order first, as far as the
-    files tell how layers feed one another; each similarity stands beside what shuffled values give.
+    PATHS are model files or folders, and every pair is compared; or one table of `wexport ingest`, which tells most
+    strangers by itself, so that only the files of the other pairs are opened. Hidden units are put into one order
+    first, as far as the files tell how layers feed one another; each similarity stands beside what shuffled values
+    give.
 
     The exit code is 0, or 1 if a file could not be read and the others were, 2 for wrong usage, 3 if fewer than two
     models could be read.
@@ -76,6 +78,9 @@ def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change:
         show_records(Kinship, pairs, form)
     else:
         _print(pairs, form, rows)
+        if form == "table" and found.compared > len(pairs):
+            left = f"{found.compared - len(pairs):,} of {found.compared:,} pairs"
+            print(f"{left} are no rows: the table tells that they are strangers, or a file could not be read")
     sys.exit(EXIT_SOME_FAILED if found.failed else 0)
 
 

@@ -11,6 +11,7 @@ from wexport.files.source import Source
 from wexport.ingestion.messages import Failed
 from wexport.plugins import host as plugin_host
 from wexport.plugins.messages import Setup
+from wexport.relating import chains
 from wexport.relating.results import ModelOpened, Read, ReadTask, Values
 from wexport.stats.blocks import chunks_of
 from wexport.stats.one_pass import dtype_named
@@ -35,16 +36,27 @@ class ValueReader:
                     for tensor, slot in zip(opened.tensors, opened.slots, strict=True)
                     if tensor.kind == "weight" and dtype_named(tensor.value_dtype or tensor.dtype) is not None
                 ]
-                yield ModelOpened(
-                    tuple(
-                        Read(
-                            slot, each.layer or "", each.role, each.direction, each.shape, each.layout, each.dtype,
-                            each.size,
-                        )
-                        for each, slot in kept
-                    ),
-                    opened.model.graph,
-                )  # fmt: skip
+                read = tuple(
+                    Read(
+                        slot,
+                        each.layer or "",
+                        each.role,
+                        each.direction,
+                        each.shape,
+                        each.layout,
+                        each.dtype,
+                        each.size,
+                    )
+                    for each, slot in kept
+                )
+                graph, why = opened.model.graph, ""
+                if graph is None:
+                    ordered = all(each.layer_index is not None for each, _ in kept)
+                    try:
+                        graph = chains.graph_of(read, [each.layer_class for each, _ in kept], ordered=ordered)
+                    except chains.NotToldError as error:
+                        why = str(error)
+                yield ModelOpened(read, graph, why)
                 for number, (tensor, _) in enumerate(kept):
                     dtype = dtype_named(tensor.value_dtype or tensor.dtype)
                     assert dtype is not None

@@ -100,7 +100,7 @@ def judged(
     same: whether no tensor differs by more than rounding; unscaled: nor without scaling. whole: whether all tensors of
     both have a partner.
     """
-    evidence = list(_told(graph, order, test))
+    evidence = [*found.evidence, *_told(graph, order, test)]
     by_place, chance = placed
     if same:
         relation = "reordered" if unscaled and order.moved and not order.turned else "rescaled"
@@ -119,6 +119,8 @@ def judged(
         relation = "strangers"
     else:
         relation = "undecided" if test is None or test.p_value < UNDECIDED else "strangers"
+    if relation == "strangers" and graph.not_understood:
+        relation = "not_aligned"  # they may be the same, with units in another order where none could be moved
     return replace(found, relation=relation, evidence=tuple(evidence))
 
 

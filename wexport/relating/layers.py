@@ -18,6 +18,8 @@ from wexport.relating.units import POSITIVE, SIGN, Builder, Segment, Signal, Uni
 
 _HOMOGENEOUS = frozenset({"relu", "leakyrelu"})
 _ODD = frozenset({"tanh", "softsign", "hardtanh"})
+UNKNOWN = "unknown"
+"""An activation that is not told: what is the same but for scales and signs shows that it lets them pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class _Reading:
             return self.builder.allow(signal, POSITIVE)
         if word in _ODD:
             return self.builder.allow(signal, SIGN)
-        return signal if word == "linear" else self.builder.allow(signal)
+        return signal if word in ("linear", UNKNOWN) else self.builder.allow(signal)
 
 
 def _channels_first(call: Call) -> bool:
@@ -286,7 +288,7 @@ def _vector(reading: _Reading, tensor: int, signal: Signal, *, scaled: bool = Tr
 
 @_for("BatchNormalization", "LayerNormalization", "RMSNormalization")
 def _normalised(reading: _Reading, call: Call, inputs: list[Signal]) -> Signal | None:
-    own = reading.own(call.layer)
+    own = {role: tensor for role, tensor in reading.own(call.layer).items() if role != "count"}
     (signal,) = inputs
     if set(own) - {"gamma", "beta", "moving_mean", "moving_variance", "scale"} or any(
         len(reading.shape(each)) != 1 for each in own.values()

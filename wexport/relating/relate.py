@@ -16,6 +16,8 @@ from wexport.answers.tabular import Part, Tabular, table_of
 from wexport.ingestion.series import series
 from wexport.model.roles import KERNELS, NON_TRAINED
 from wexport.relating import forms, judging, reading
+from wexport.relating.balancing import balanced
+from wexport.relating.chains import TOLD_BY
 from wexport.relating.chance import Later, null_similarity
 from wexport.relating.figures import cosine, percent, relative_l2, similarity
 from wexport.relating.judging import SAME
@@ -24,8 +26,9 @@ from wexport.relating.lineage import lineage
 from wexport.relating.origins import origin_of
 from wexport.relating.reading import Held
 from wexport.relating.results import Floats, Kinship
+from wexport.relating.staged import is_table, of_table
 from wexport.relating.units import UnitGraph
-from wexport.relating.weight_matching import LARGE, Matcher, Order, applied, assignment, balanced
+from wexport.relating.weight_matching import LARGE, Matcher, Order, applied, assignment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,13 +36,19 @@ if TYPE_CHECKING:
 MIN_COVERAGE = 0.5
 """Share of the larger model's values that must have a partner of their slot and shape."""
 
+WIRED = "layers are put together by names and shapes; activations are not told, and taken to let pass what is found"
+
 
 @dataclass(frozen=True, slots=True)
 class Related(Tabular):
-    """pairs: a row a pair, in the order in which the models were given. failed: name, reason and way out."""
+    """pairs: a row a pair, in the order in which the models were given. failed: name, reason and way out.
+
+    compared: how many pairs were asked of. Where a table was given, those that it tells to be strangers are no rows.
+    """
 
     pairs: Sequence[Kinship]
     failed: Sequence[tuple[str, str, str]]
+    compared: int = 0
 
     def to_arrow(self) -> pa.Table:
         """A row a pair, with the fields of `Kinship` as columns."""
@@ -63,26 +72,36 @@ def relate(
 ) -> Related:
     """Every pair of some models: the same function, related, or strangers.
 
-    paths: model files, folders and patterns. progress: called as each file is read and before each pair. The others as
-    in `diff`.
+    paths: model files, folders and patterns; or one table that `ingest` wrote, which tells most strangers by itself, so
+    that files are opened for the other pairs only. progress: called as each file is read and before each pair. The
+    others as in `diff`.
 
     Values are read in child processes and held in memory, 2 GiB at most. Raises UsageError for fewer than two files,
     ReadError if fewer than two could be read, WexportError where SciPy is missing.
     """
     assignment(np.zeros((1, 1)))  # what is missing is told before anything is read
-    held, failed = reading.read_all(
-        paths, external_data=external_data, reader=reader, plugins=plugins, timeout=timeout, progress=progress
-    )
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if is_table(given):
+        staged = of_table(
+            given[0], external_data=external_data, reader=reader, plugins=plugins, timeout=timeout, progress=progress
+        )
+        held, failed, wanted, compared = staged.held, staged.failed, staged.pairs, staged.compared
+    else:
+        held, failed = reading.read_all(
+            given, external_data=external_data, reader=reader, plugins=plugins, timeout=timeout, progress=progress
+        )
+        wanted = list(itertools.combinations(held, 2))
+        compared = len(wanted)
     comparison = Comparison()
     names = [each.name for each in held]
     places = dict(zip(names, series(names), strict=True))
     with threadpool_limits(1, user_api="blas"):  # the cores are taken by threads of our own
         pairs: list[Kinship] = []
-        for a, b in (wanted := list(itertools.combinations(held, 2))):
+        for a, b in wanted:
             if progress is not None:
                 progress(len(pairs), len(wanted), f"{a.name} and {b.name}")
             pairs.append(judging.in_one_run(comparison.pair(a, b), places))
-    return Related([replace(pair, confidence=judging.confidence(pair)) for pair in pairs], failed)
+    return Related([replace(pair, confidence=judging.confidence(pair)) for pair in pairs], failed, compared)
 
 
 @dataclass
@@ -132,7 +151,8 @@ class Comparison:
         """What is left once the units are aligned; what can be said by place where that cannot be."""
         why = ""
         if graph is None:
-            why = "the file does not tell the graph of layers"
+            told = next((f" ({each.opened.why})" for each in (a, b) if each.opened.why), "")
+            why = f"the file does not tell the graph of layers{told}"
         elif not _same_graph(graph, self._graph(b), partners):
             why = "the files do not tell one graph of layers"
         elif not graph.groups:
@@ -178,6 +198,8 @@ class Comparison:
         origin = origin_of([told[n] for n, _ in partners], [a.values[n] for n, _ in partners], plain)
         raw = [a.values[n] for n, _ in partners], [b.values[m] for _, m in partners]
         placed = judging.likeness_by_place(*raw, kernels)
+        if a.opened.graph is not None and a.opened.graph.told_by == TOLD_BY:
+            found = replace(found, evidence=(WIRED,))
         return judging.judged(
             found, graph, order, test, origin, placed, same=same, unscaled=max(unscaled) <= SAME, whole=whole
         )

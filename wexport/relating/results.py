@@ -44,8 +44,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class ModelOpened:
+    """graph: as the file tells it, or names and shapes; None where they do not, and then `why`."""
+
     tensors: tuple[Read, ...]
     graph: Graph | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
