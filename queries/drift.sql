@@ -75,7 +75,6 @@ steps AS (
 wanted AS (
     FROM steps WHERE asked_for(model, coalesce(getvariable('model'), '*'))
 ),
--- <matched>
 -- wexport itself aligns models by all evidence instead: with a reference, and where a run changes its architecture.
 by_slot AS (
     SELECT new.id, old.id AS old_id, new.model, wanted.against, 'slot' AS match_method
@@ -116,7 +115,7 @@ matched AS MATERIALIZED (
         -- Where a file has no order, only one can be another.
         AND (new.number_of = 1 OR new.in_order AND old.in_order)
 ),
--- <sums> wexport itself works out what stands from here to the other mark in NumPy, in a fraction of the time.
+-- wexport itself works out from here to `summed` in NumPy, in a fraction of the time.
 newer AS (
     SELECT matched.id, old_id, sample.value AS new, abs_max AS new_max
     FROM weights JOIN matched ON matched.id = tensor_id(weights.model, kind, slot)
@@ -152,7 +151,6 @@ summed AS (
     FROM (SELECT id, scale, x, y, CASE WHEN x IS NOT NULL THEN d END AS d FROM differences)
     GROUP BY id
 ),
--- </sums>
 paired AS (
     SELECT
         new.id, matched.old_id, new.model, new.slot, old.slot AS old_slot, new.tensor_index, matched.against,

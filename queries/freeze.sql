@@ -53,12 +53,10 @@ ends AS (
     HAVING count(*) > 1 AND asked_for(last_model, coalesce(getvariable('model'), '*'))
 ),
 
--- <tracks>
 -- Which tensors of a run's checkpoints are one. wexport itself aligns checkpoints where a run changes its architecture.
 tracks AS (
     SELECT model, slot, slot AS track, 'slot' AS match_method FROM kept SEMI JOIN steps USING (run, step, model)
 ),
--- </tracks>
 
 -- A layer that was put in shifts the ordinals of others, so that slots tell nothing where the architecture changes.
 shapes AS (
@@ -91,7 +89,6 @@ others AS (
         AND EXISTS (FROM base)
 ),
 
--- <matched>
 -- Against a reference, wexport itself aligns the models by all evidence instead.
 by_slot AS (
     SELECT others.model, others.slot, base.slot AS slot_before
@@ -123,7 +120,6 @@ matched AS (
     FROM left_here JOIN left_there USING (model, canonical_shape, role, place)
     WHERE left_here.told AND left_there.told
 ),
--- </matched>
 
 against_reference AS (
     SELECT

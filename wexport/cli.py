@@ -169,6 +169,8 @@ def main() -> NoReturn:
     """Entry point: no traceback reaches the user, and Ctrl-C leaves nothing behind."""
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.filterwarnings("ignore", "Glyph .* missing")  # of matplotlib's font, for a name in a picture
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", category=RuntimeWarning)  # of NumPy's, where values are near 1e308
     _open_what_is_closed()
     try:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import wexport
 from tests.conftest import EXAMPLES
 from tests.plugins.test_hooks import documented, written
 from wexport import Layout, Model, PluginError, TableError, Tensor, UsageError
+from wexport.files.locks import locked
 
 WriteH5 = Callable[..., Path]
 
@@ -351,6 +352,7 @@ def test_nothing_but_problems_is_an_error(out: Path, old: bytes) -> None:
         (model(), {"name": ""}, "a model in memory needs a name"),
         (model(), {"name": "m", "step": "3"}, "step '3' is not a whole number"),
         (model(), {"name": "m", "step": 2.5}, "step 2.5 is not a whole number"),
+        (model(), {"name": "m", "step": 10**30}, "step is 10000"),
         (model(), {"name": "m", "run": 5}, "run 5 is not text"),
         (model(), {"name": "m", "source": "nowhere.h5"}, "nowhere.h5: does not exist"),
         (model(), {"name": "m", "series": "("}, "is not a regular expression"),
@@ -424,3 +426,18 @@ def test_metrics_beside_the_parts_of_a_run_are_compared_with_it(tmp_path: Path) 
     assert found.rank is not None
     ranked = [(row["model"], row["value"]) for row in found.rank.to_pylist()]
     assert ranked == [("e2", 0.25), ("e1", 0.5)]
+
+
+def test_the_first_model_in_a_folder_is_written_under_a_lock(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    folder, refused = tmp_path / "parts", []
+
+    def chunks(limit: int) -> Iterator[Any]:
+        with pytest.raises(TableError, match="is being written by"), locked(folder / "m.parquet"):
+            pass
+        refused.append(limit)
+        yield np.ones(3)
+
+    tensor = Tensor(name="w", shape=(3,), dtype="float64", chunks=chunks)
+    wexport.ingest_model(Model(format="memory", tensors=[tensor]), f"{folder}/", name="m")
+    assert refused

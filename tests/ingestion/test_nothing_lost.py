@@ -330,6 +330,27 @@ def test_a_model_of_which_half_is_missing_is_told_each_time(tmp_path: Path, writ
         assert "warning:" in run.stderr
 
 
+def test_compare_reads_again_what_was_not_whole_and_nothing_else(tmp_path: Path, write_h5: WriteH5) -> None:
+    import h5py
+
+    write_h5("in/a.h5", w=np.ones(3))
+    write_h5("in/b.h5", w=np.ones(3))
+    with h5py.File(tmp_path / "in" / "a.h5", "a") as h5:
+        h5["elsewhere"] = h5py.ExternalLink("other.h5", "w")
+    out = tmp_path / "t.parquet"
+    for expected in ({"a": "partial", "b": "ok"}, {"a": "partial"}, {"a": "partial"}):
+        found = wexport.compare(tmp_path / "in", out=out)
+        assert found.ingested is not None
+        assert ended(found.ingested) == expected
+        assert len(found.models) == 2
+    with h5py.File(tmp_path / "in" / "a.h5", "a") as h5:
+        del h5["elsewhere"]
+    again = wexport.compare(tmp_path / "in", out=out).ingested
+    assert again is not None
+    assert ended(again) == {"a": "ok"}
+    assert wexport.compare(tmp_path / "in", out=out).ingested is None
+
+
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 

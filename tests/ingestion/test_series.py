@@ -110,6 +110,8 @@ def test_the_order_of_the_names_does_not_matter(models: list[str], random: objec
 def test_a_series_pattern_overrides() -> None:
     pattern = series_pattern(r"(?P<run>.*)\.(?P<step>\d+)-")
     assert series(["mini_XCEPTION.102-0.66"], pattern) == [("mini_XCEPTION", 102)]
+    with pytest.raises(UsageError, match="as --series reads it, is 9999"):
+        series([f"mini.{'9' * 30}-0.66"], pattern)
     with pytest.raises(UsageError, match="no group named step"):
         series_pattern("epoch")
     with pytest.raises(UsageError, match="not a regular expression"):

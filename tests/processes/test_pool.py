@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -36,6 +40,9 @@ def work(task: tuple[str, Any]) -> Iterator[Any]:
         yield len(bytearray(value))
     elif what == "raise":
         raise ValueError(value)
+    elif what == "connect":
+        with socket.socket() as one:
+            yield one.connect_ex(("127.0.0.1", value))
     elif what == "print":
         print("noise on standard output")
         os.write(1, b"more noise")
@@ -110,6 +117,20 @@ def test_a_task_may_have_more_memory_than_the_next() -> None:
     done = [event for event in pool.run(tasks) if isinstance(event, isolate.Done)]
     assert [event.failure for event in done] == [None, None, "memory"]
     assert "2160 MiB" in done[2].reason
+
+
+def knows_connections() -> bool:
+    """Whether the kernel can forbid them; asked in another process, which it is then forbidden to."""
+    code = "from wexport.processes.landlock import forbid_connections; print(forbid_connections())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"True"
+
+
+def test_a_child_makes_no_connection() -> None:
+    if not knows_connections():
+        pytest.skip("this system has no Landlock of version 4")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = run([("connect", server.getsockname()[1])])
+    assert found[0][0] == [errno.EACCES]
 
 
 @pytest.fixture(autouse=True)

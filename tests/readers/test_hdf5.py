@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -486,3 +487,21 @@ def test_real_files_against_h5py(corpus: Path) -> None:
                 assert same(array, theirs.astype(array.dtype)), (path, name)
                 compared += 1
     assert compared > 500
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell what was read")
+def test_the_names_of_a_large_group_are_not_read_anew_for_each(tmp_path: Path) -> None:
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        file["w"] = np.ones(3)
+        for number in range(1_300):  # their names are one piece of 5 MB
+            file[f"{number:04}{'x' * 4_000}"] = file["w"]
+    before = bytes_read()
+    with Source(path) as source:
+        assert len(open_file(source).walk().datasets) == 1_301
+    assert bytes_read() - before < 20 * path.stat().st_size
+
+
+def bytes_read() -> int:
+    """What this process has read so far, of whatever."""
+    return int(Path("/proc/self/io").read_text().split()[1])

@@ -98,11 +98,11 @@ def test_a_table_that_is_not_up_to_date_is_written_anew(change: object, models: 
 
     wexport.ingest(models, tmp_path / "weights.parquet")
     table = tmp_path / "weights.parquet"
-    assert reuse.is_current(table, inputs.expand([models]), Options())
-    assert not reuse.is_current(table, inputs.expand([models]), Options(detail="summary"))
+    assert reuse.due(table, inputs.expand([models]), Options()) == []
+    assert reuse.due(table, inputs.expand([models]), Options(detail="summary")) is None
     assert callable(change)
     change(models)
-    assert not reuse.is_current(table, inputs.expand([models]), Options())
+    assert reuse.due(table, inputs.expand([models]), Options()) is None
 
 
 def test_files_with_another_name_are_not_the_table_s(models: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_files_with_another_name_are_not_the_table_s(models: Path, tmp_path: Pat
 
     wexport.ingest(models, tmp_path / "weights.parquet")
     fewer = inputs.expand([models / "gru.h5", models / "lstm.h5"])
-    assert not reuse.is_current(tmp_path / "weights.parquet", fewer, Options())
+    assert reuse.due(tmp_path / "weights.parquet", fewer, Options()) is None
 
 
 def test_a_table_with_other_models_is_not_overwritten(models: Path, tmp_path: Path) -> None:

@@ -102,3 +102,13 @@ def test_what_is_no_table_has_no_seal(tmp_path: Path, data: bytes) -> None:
 def test_the_same_rows_give_the_same_bytes(table: Path, tmp_path: Path) -> None:
     wexport.ingest([EXAMPLES / "lstm.h5", EXAMPLES / "gru.h5"], tmp_path / "t.parquet")
     assert (tmp_path / "t.parquet").read_bytes() == table.read_bytes()
+
+
+def test_a_table_too_large_for_the_time_there_is_passes(table: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "t.parquet"
+    data = bytearray(table.read_bytes())
+    data[1_000] ^= 1
+    damaged.write_bytes(data)
+    seal.check(damaged, until=0.0)
+    with pytest.raises(TableError, match="is damaged"):
+        seal.check(damaged)

@@ -33,6 +33,7 @@ class Rows:
     value_count: int
 
     @classmethod
+    @np.errstate(over="ignore")
     def of(cls, values: Floats, value_count: int) -> Rows:
         finite = np.isfinite(values)
         mask = None if finite.all() else finite.astype(np.float64)

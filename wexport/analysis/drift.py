@@ -1,14 +1,13 @@
 """How far tensors moved: the sums of `drift` over pairs of values, for any number of models.
 
-`drift.sql` says which tensors go together, what the figures are and how they are told. What it sums between two marks
-is nearly all of its time; here NumPy does that, reading each sample once, and the rest of the text is run as it stands.
+`drift.sql` says which tensors go together, what the figures are and how they are told. Its part `summed` is nearly all
+of its time; here NumPy does that, reading each sample once, and the rest of the query is run as it stands.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,13 +20,15 @@ from numpy.typing import NDArray
 
 from wexport.analysis.pairing import tensor_pairs, without_pairs
 from wexport.sessions.connection import Connection
+from wexport.sessions.with_queries import WithQuery
 from wexport.stats import SAMPLE_SIZE
 
-_MARKS = re.compile("-- (?:<matched>|<sums>|</sums>)")
 _PAIRS = "SELECT matched.*, value_count FROM matched JOIN listed USING (id)"
+_SIGNS = """(
+    SELECT model, hash(list(mark ORDER BY mark)) AS sign
+    FROM (SELECT model, concat_ws(' ', kind, slot, shape::VARCHAR) AS mark FROM listed) GROUP BY model
+)"""
 _WANTED = """
-, signs AS (SELECT model, hash(list(mark ORDER BY mark)) AS sign
-    FROM (SELECT model, concat_ws(' ', kind, slot, shape::VARCHAR) AS mark FROM listed) GROUP BY model)
 SELECT DISTINCT wanted.model, wanted.against
 FROM wanted JOIN signs AS new ON new.model = wanted.model JOIN signs AS old ON old.model = wanted.against
 WHERE wanted.run IS NULL OR new.sign <> old.sign
@@ -39,7 +40,6 @@ SELECT
     match_method, value_count
 FROM aligned
 """
-_GIVEN = "matched AS (FROM drift_pairs), summed AS (FROM drift_sums),"
 _READ = """
 SELECT tensor_id(model, kind, slot) AS id, abs_max, sample.value AS value FROM weights
 WHERE sample.value IS NOT NULL AND model IN (SELECT unnest(getvariable('drift_models')))
@@ -61,20 +61,20 @@ def drift(connection: Connection, text: str, parameters: Mapping[str, Any], memo
 
     text: of drift.sql. parameters: those that are given. memory: bytes for the samples that are read at once.
     """
-    head, matching, _, rest = _MARKS.split(text)
-    wanted = connection.ask(head.rstrip().removesuffix(",") + _WANTED, parameters)
+    query = WithQuery.of(text)
+    wanted = connection.ask(str(query.up_to("wanted").asking(_WANTED, signs=_SIGNS)), parameters)
     models = list(zip(*(wanted[name].to_pylist() for name in ("model", "against")), strict=True))
     if parameters.get("reference"):
         pairs = _aligned(connection, models)
     else:
-        pairs = connection.ask((head + matching).rstrip().removesuffix(",") + _PAIRS, parameters)
+        pairs = connection.ask(str(query.up_to("matched").asking(_PAIRS)), parameters)
         if models:
             pairs = _joined(pairs, _aligned(connection, models), wanted["model"])
     most = max(min(memory // 8, _MOST_VALUES), 1)
     parts = [_summed(connection, part) for part in _portions(pairs, most)]
     sums = pa.concat_tables(parts) if parts else _table(np.empty(0, np.uint64), _Sums.empty(0))
-    given = {"drift_pairs": pairs, "drift_sums": sums}
-    return connection.batches(head + _GIVEN + rest, parameters, tables=given)
+    answered = query.replacing(matched="(FROM drift_pairs)", summed="(FROM drift_sums)")
+    return connection.batches(str(answered), parameters, tables={"drift_pairs": pairs, "drift_sums": sums})
 
 
 def _aligned(connection: Connection, models: Sequence[tuple[str, str]]) -> pa.Table:

@@ -7,7 +7,6 @@ wexport and against a reference, what stands there between two marks is replaced
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +16,8 @@ from wexport.analysis import fingerprints
 from wexport.analysis.matching import align
 from wexport.analysis.places import Place
 from wexport.sessions.connection import Connection
+from wexport.sessions.with_queries import WithQuery
 
-_MARKS = re.compile("-- </?matched>")
-_TRACK_MARKS = re.compile("-- </?tracks>")
 _ALONG = """
 WITH signed AS (
     SELECT run, step, model, hash(list(concat_ws(' ', slot, canonical_shape::VARCHAR) ORDER BY slot)) AS sign
@@ -119,10 +117,10 @@ def freeze(connection: Connection, text: str, parameters: Mapping[str, Any], mem
     names = [name for name in models["model"].to_pylist() if name != reference]
     if connection.ask(asked.format("model = getvariable('reference')"), parameters).num_rows == 0:
         return connection.batches(text, parameters)
-    head, _, rest = _MARKS.split(text)
     given = tensor_pairs(connection, [(name, reference) for name in names])
-    matched = "matched AS (SELECT model, slot, slot_before, match_method FROM freeze_pairs WHERE kind = 'weight'),"
-    return connection.batches(head + matched + rest, parameters, tables={"freeze_pairs": given})
+    matched = "(SELECT model, slot, slot_before, match_method FROM freeze_pairs WHERE kind = 'weight')"
+    answered = WithQuery.of(text).replacing(matched=matched)
+    return connection.batches(str(answered), parameters, tables={"freeze_pairs": given})
 
 
 def _along_runs(connection: Connection, text: str, parameters: Mapping[str, Any]) -> pa.RecordBatchReader:
@@ -133,14 +131,13 @@ def _along_runs(connection: Connection, text: str, parameters: Mapping[str, Any]
     checkpoints: dict[str, list[str]] = {}
     for run, model in zip(changing["run"].to_pylist(), changing["model"].to_pylist(), strict=True):
         checkpoints.setdefault(run, []).append(model)
-    head, by_slot, rest = _TRACK_MARKS.split(text)
-    given = (
-        by_slot.replace("tracks AS", "tracks_by_slot AS")
-        + "tracks AS (FROM freeze_tracks UNION ALL FROM tracks_by_slot "
-        + "WHERE model NOT IN (SELECT model FROM freeze_tracks)),"
+    query = WithQuery.of(text)
+    tracks = (
+        f"(FROM freeze_tracks UNION ALL FROM {query.parts['tracks']} AS tracks_by_slot"
+        " WHERE model NOT IN (SELECT model FROM freeze_tracks))"
     )
     tables = {"freeze_tracks": _tracks(connection, list(checkpoints.values()))}
-    return connection.batches(head + given + rest, parameters, tables=tables)
+    return connection.batches(str(query.replacing(tracks=tracks)), parameters, tables=tables)
 
 
 def _tracks(connection: Connection, runs: Sequence[Sequence[str]]) -> pa.Table:

@@ -96,6 +96,7 @@ class PairSums:
         self._methods = np.zeros(shape, np.int8)
         self._confidence = np.ones(shape)
 
+    @np.errstate(over="ignore", invalid="ignore")  # squares of what is near 1e308 are infinite, and so is the distance
     def add(self, left: Side, right: Side, method: Method, confidence: float = 1.0) -> None:
         """Add a tensor of some models, compared with the same of them, or with that of others."""
         size = left.rows.value_count

@@ -100,7 +100,7 @@ def place_of(
     if run is not None and not isinstance(run, str):
         raise UsageError(f"run {run!r} is not text", hint='run="first" names the series that the model belongs to')
     try:
-        number = place[1] if step is None else operator.index(step)
+        number = place[1] if step is None else series.checked_step(operator.index(step), "step")
     except TypeError:
         raise UsageError(
             f"step {step!r} is not a whole number", hint="step=3 is the third checkpoint of a run"

@@ -283,8 +283,10 @@ def _ingest_model(
     places.claim(out, [name], [*chosen.plugins, *([] if source is None else [source])], overwrite=overwrite)
     columns = in_memory.place_of(name, chosen, run, step, source)
     result = ModelResult(name, Path(columns["source"] or name), source_bytes=columns["source_bytes"] or 0)
-    from wexport.ingestion.writing import write_living
+    from wexport.ingestion.writing import make_folder, write_living
 
+    if folder:
+        make_folder(target)  # where the lock on the part stands
     measured = in_memory.measure(found, result, chosen, columns)
     source_name = columns["source"]
     with locked(places.part_of(target, name) if folder else target):

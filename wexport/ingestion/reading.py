@@ -39,7 +39,7 @@ BASE_SECONDS, SECOND_BYTES = 30.0, 10_000_000
 """What a file may take by default: this many seconds, and one more for each this many bytes on disk."""
 DENSE_BYTES, DENSE_SECOND_BYTES = 32 << 20, 40_000
 """Of its first this many bytes, one more second for each this many: they may be tens of thousands of tensors."""
-QUIET_SECONDS, QUIET_BYTES = 5.0, 1_000_000
+QUIET_SECONDS, QUIET_BYTES = 5.0, 250_000
 """How long a child may work without a word, and one more second for each this many of a file's first bytes."""
 
 

@@ -15,33 +15,38 @@ from wexport.ingestion.options import Options
 from wexport.terminal.text import counted
 
 
-def is_current(table: Path, found: Sequence[Input], options: Options) -> bool:
-    """Whether a table holds just what reading these files with these options would give.
+def due(table: Path, found: Sequence[Input], options: Options) -> list[Input] | None:
+    """Which of these files are to be read so that a table holds just what reading all with these options would give.
 
-    Files count as unchanged whose stamps the table remembers, see `wexport.files.stamps`.
+    Files count as unchanged whose stamps the table remembers, see `wexport.files.stamps`; it remembers none of those of
+    which something was missing. None where the table is to be made anew.
     """
     if not table.is_file() or options.reader or options.plugins or options.series:
-        return False  # a table does not remember how it was read, but for what shapes its numbers
+        return None  # a table does not remember how it was read, but for what shapes its numbers
     if options.external_data:
-        return False  # nor what the files beside the models were like
+        return None  # nor what the files beside the models were like
     from wexport.ingestion.writing import metadata_of
     from wexport.plugins.catalog import provenance_now
     from wexport.table import stored
 
     options = replace(options, root=stored.root(table))
     if stored.read_metadata(table) != metadata_of(options, provenance_now()):
-        return False
+        return None
     stamps = stored.read_stamps(table)
     names = inputs.model_names([item.origin for item in found], options.name, root=options.root)
-    due = dict(zip(names, found, strict=True))
+    left = dict(zip(names, found, strict=True))
+    again = []
     for model, (source, _) in _models(table).items():
-        item = due.pop(model, None)
+        item = left.pop(model, None)
         if item is None or inputs.source_name(item.origin) != source:
-            return False
-        if stamps.get(model) != (stamp(item.origin) or None):
-            return False
+            return None
+        if model not in stamps:
+            again.append(item)
+        elif stamps[model] != (stamp(item.origin) or None):
+            return None
     # What lies among models, is none by its name, and is not in the table, was passed over, not overlooked.
-    return all(not item.named and item.path.suffix.lower() in NO_MODELS for item in due.values())
+    passed = all(not item.named and item.path.suffix.lower() in NO_MODELS for item in left.values())
+    return again if passed else None
 
 
 def refuse_losing(table: Path, found: Sequence[Input]) -> None:

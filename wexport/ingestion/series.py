@@ -57,6 +57,10 @@ _CHANGING = re.compile(
 )
 
 
+MOST_STEPS = 2**63 - 1
+"""What the column `step` can hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     run: str
@@ -72,7 +76,8 @@ def series(models: Sequence[str], pattern: re.Pattern[str] | None = None) -> lis
     Keras' `{epoch:02d}-{val_loss:.2f}` or `model-005`, there must be several that differ in nothing but the number and
     the values of metrics. What else stands in a name (`fold1`) is the run's.
 
-    pattern: overrides it; a regular expression with a group `step` and, if it likes, a group `run`.
+    pattern: overrides it; a regular expression with a group `step` and, if it likes, a group `run`. Raises UsageError
+        where it reads a step that is too large for a table.
     """
     if pattern is not None:
         return [_by_pattern(model, pattern) for model in models]
@@ -96,10 +101,18 @@ def _by_pattern(model: str, pattern: re.Pattern[str]) -> Place:
         step = int(groups["step"])
     except (KeyError, TypeError, ValueError):
         return None, None
+    checked_step(step, f"the step of {model!r}, as --series reads it,")
     if found is None or groups.get("run") is not None:
         return groups.get("run"), step
     rest = model[found.end() :].partition("/")[2]
     return "/".join(part for part in (model[: found.start()].rstrip("/-_.= "), rest) if part) or ".", step
+
+
+def checked_step(step: int, what: str) -> int:
+    """A step, if the table can hold it. Raises UsageError where not; what: what it is called."""
+    if not -MOST_STEPS <= step <= MOST_STEPS:
+        raise UsageError(f"{what} is {str(step)[:40]}, and {MOST_STEPS} is the highest that there is")
+    return step
 
 
 def _by_word(model: str) -> _Found | None:

@@ -99,7 +99,6 @@ def write_living(
     source: the file that it was loaded from, if it was. Returns the table's number of rows.
     """
     if folder:
-        _make_folder(target)
         target = stored.part_path(target, model)
     adding = options.append and target.exists()
     metadata = metadata_of(options, provenance)
@@ -143,7 +142,7 @@ def write_parts(
     folder: Path, work: Work, options: Options, provenance: Provenance, read: Read, ended: Ended
 ) -> tuple[int, bool]:
     """One part per model; a part whose files have not changed is left as it is."""
-    _make_folder(folder)
+    make_folder(folder)
     shared = metadata_of(options, provenance)
     due: Work = []
     for item, result in work:
@@ -256,7 +255,8 @@ def _other_source(part: Path, metadata: Mapping[str, Any]) -> str | None:
     return before if before != metadata["source"]["path"] and not gone else None
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder for parts, unless it is there. Raises TableError."""
     try:
         folder.mkdir(exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a NUL

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wexport.errors import ReadError
@@ -22,27 +22,41 @@ ReadAt = Callable[[int, int], bytes]
 """Given an offset and a count, up to this many bytes; fewer only where there are no more."""
 
 
-def of_bytes(read_at: ReadAt, offset: int, dtype: np.dtype[Any], size: int, where: str) -> Chunks:
-    """`size` values of `dtype`, of either byte order, that stand one after the other from byte `offset` on.
+@dataclass(frozen=True, slots=True)
+class _OfBytes:
+    """See `of_bytes`. No closure, which would take five times the memory: a model may have 90,000 tensors."""
 
-    where: the file and tensor, as an error should name them. The chunks raise ReadError if the bytes are not all there.
-    """
+    read_at: ReadAt
+    offset: int
+    dtype: np.dtype[Any]
+    size: int
+    file: str
+    name: str
 
-    def chunks(limit: int) -> Iterator[NDArray[Any]]:
+    def __call__(self, limit: int) -> Iterator[NDArray[Any]]:
         import numpy as np
 
-        step = max(1, limit // dtype.itemsize)
-        for start in range(0, size, step):
-            count = min(step, size - start)
-            data = read_at(offset + start * dtype.itemsize, count * dtype.itemsize)
-            if len(data) != count * dtype.itemsize:
+        width = self.dtype.itemsize
+        step = max(1, limit // width)
+        for start in range(0, self.size, step):
+            count = min(step, self.size - start)
+            data = self.read_at(self.offset + start * width, count * width)
+            if len(data) != count * width:
+                where = f"{self.file}: {self.name}" if self.name else self.file
                 raise ReadError(
-                    f"{where}: the file ends {count * dtype.itemsize - len(data):,} bytes before the values do",
+                    f"{where}: the file ends {count * width - len(data):,} bytes before the values do",
                     hint="the file is cut short; copy or save it again",
                 )
-            yield np.frombuffer(data, dtype)
+            yield np.frombuffer(data, self.dtype)
 
-    return chunks
+
+def of_bytes(read_at: ReadAt, offset: int, dtype: np.dtype[Any], size: int, where: str, name: str = "") -> Chunks:
+    """`size` values of `dtype`, of either byte order, that stand one after the other from byte `offset` on.
+
+    where: the file, and name: the tensor in it, as an error should name them; `where` may name both. The chunks raise
+    ReadError if the bytes are not all there.
+    """
+    return _OfBytes(read_at, offset, dtype, size, where, name)
 
 
 def in_rows(chunks: Chunks, length: int, rows: int) -> Iterator[NDArray[Any]]:

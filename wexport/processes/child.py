@@ -21,6 +21,7 @@ from typing import IO, Any, BinaryIO
 
 from wexport.processes import forkserver
 from wexport.processes.forkserver import Forked
+from wexport.processes.landlock import forbid_connections
 
 _KINDS = ("start", "ready", "task", "item", "done", "memory", "error")
 _FRAME = struct.Struct("<BQ")
@@ -227,6 +228,7 @@ def child() -> None:
     start = pickle.loads(_read(incoming)[1])
     _stage = start["stage"]
     _die_with(start["parent"])
+    forbid_connections()  # what it works on lies on this machine: who fetches things is the parent
     greeting, work = start["worker"](start["setup"])
     held = _private_memory()
     _write(outgoing, "ready", greeting)

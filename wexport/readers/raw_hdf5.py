@@ -16,6 +16,7 @@ def _sniff(source: Source) -> float:
 
 def _open(source: Source) -> Model:
     tree = open_file(source).walk()
+    nodes: dict[str, Node] = {}  # thousands of paths have the same few words
     tensors = []
     for path, dataset in tree.datasets.items():
         *groups, name = path.split("/")
@@ -28,7 +29,7 @@ def _open(source: Source) -> Model:
                 chunks=dataset.chunks,
                 kind="array",
                 layer="/".join(groups) or None,
-                lineage=tuple(Node(group) for group in groups),
+                lineage=tuple(nodes.get(group) or nodes.setdefault(group, Node(group)) for group in groups),
                 slot_leaf=name,
             )
         )

@@ -153,8 +153,13 @@ def _table(
         outputs.claim(text, outputs.TABLE, inputs=metrics, overwrite=overwrite)
         found = [item for item in inputs.expand(given) if os.path.realpath(item.path) != os.path.realpath(out)]
         if out.is_file() and outputs.TABLE.ours(out):
-            if found and reuse.is_current(out, found, Options(**options)):
+            due = reuse.due(out, found, Options(**options)) if found else None
+            if due is not None and not due:
                 return out, None
+            if due is not None and not any(item.part or item.remote for item in due):
+                # What was not whole may be now: it is read, and told, again; and what cannot be read any more goes.
+                names: dict[str, Any] = {"append": True, "prune": True}
+                return out, ingest([item.path for item in due], text, progress=progress, **options, **names)
             if not overwrite:
                 reuse.refuse_losing(out, found)
     result = ingest(given, text, progress=progress, overwrite=overwrite, **options)

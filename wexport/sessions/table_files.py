@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import json
+import math
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,15 +75,18 @@ def check_files(duck: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
         _check_models(duck, names, files_by_name)
 
 
-SEALED_BYTES = 4 << 30
-"""Tables up to this size are read whole when they are opened, to see whether they are as they were written."""
+SEALED_BYTES, SEAL_SECONDS = 4 << 30, 20.0
+"""A table is read when it is opened, to see whether it is as it was written: this much of it in any case, and what is
+beyond if that is done in this time. Nobody waits minutes for a question that takes seconds."""
 
 
 def _check_seals(files_by_name: dict[str, str]) -> None:
+    end = time.monotonic() + SEAL_SECONDS
+    size = 0
     try:
-        if sum(Path(name).stat().st_size for name in files_by_name) <= SEALED_BYTES:
-            for name, file in files_by_name.items():
-                seal.check(Path(name), file)
+        for name, file in files_by_name.items():
+            size += Path(name).stat().st_size
+            seal.check(Path(name), file, math.inf if size <= SEALED_BYTES else end)
     except OSError as error:
         raise TableError(f"the table cannot be read: {error.strerror or error}", hint=_AGAIN) from None
 

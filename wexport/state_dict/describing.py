@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from wexport.model import roles
 from wexport.model.tensors import Node, Tensor
@@ -94,11 +95,16 @@ def _placed(
     return replace(
         tensor,
         layer="/".join(parts) or None,
-        lineage=tuple(Node(part, fixed=True) for part in parts[wrapped:]),
+        lineage=tuple(map(_node, parts[wrapped:])),
         direction=direction,
         trainable=trainable,
         slot_leaf=leaf,
     )
+
+
+@lru_cache(4096)  # thousands of names have the same few words, and share what is made of them
+def _node(part: str) -> Node:
+    return Node(part, fixed=True)
 
 
 def _numbered(tensors: Sequence[Tensor]) -> list[Tensor]:

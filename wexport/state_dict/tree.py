@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from wexport.model.tensors import Tensor
 
@@ -153,9 +153,14 @@ def is_number(name: str) -> bool:
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts names as people number them: `layers.2` before `layers.10`."""
-    key = []
+    key: list[tuple[int, int, str]] = []
     for component in split(name):
-        parts = re.split(r"([0-9]{1,18})", component)
-        key += [(1, int(part), "") if number % 2 else (2, 0, part) for number, part in enumerate(parts) if part]
-        key.append((0, 0, ""))
+        key += _natural(component)
     return key
+
+
+@lru_cache(4096)  # the same few words stand in thousands of names
+def _natural(component: str) -> tuple[tuple[int, int, str], ...]:
+    parts = re.split(r"([0-9]{1,18})", component)
+    key = [(1, int(part), "") if number % 2 else (2, 0, part) for number, part in enumerate(parts) if part]
+    return (*key, (0, 0, ""))

@@ -6,6 +6,8 @@ the footer. It is no signature: who makes a table up can seal it too.
 
 from __future__ import annotations
 
+import math
+import time
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import TypeAlias
@@ -40,10 +42,11 @@ def seal(path: Path) -> None:
         file.write(value.encode())
 
 
-def check(path: Path, said: str = "") -> None:
+def check(path: Path, said: str = "", until: float = math.inf) -> None:
     """Raise TableError if a table is not as it was written. said: what it is called.
 
-    One without a seal, or of another size than the sealed one, was written by others, and passes.
+    One without a seal, or of another size than the sealed one, was written by others, and passes; so does one that is
+    not read to its end `until` that time of the monotonic clock [s].
     """
     with path.open("rb") as file:
         place = _place(file)
@@ -52,7 +55,9 @@ def check(path: Path, said: str = "") -> None:
         size = file.seek(0, 2)
         file.seek(place)
         value = file.read(len(BLANK)).decode("ascii", "replace")
-        if value[:_SIZE_DIGITS] == f"{size:0{_SIZE_DIGITS}}" and value[_SIZE_DIGITS + 1 :] != _digest(file, place):
+        if value[:_SIZE_DIGITS] != f"{size:0{_SIZE_DIGITS}}":
+            return
+        if _digest(file, place, until) not in (value[_SIZE_DIGITS + 1 :], None):
             raise TableError(
                 f"{said or path}: is damaged: its bytes are not those that were written",
                 hint="copy it again, or write it anew with `wexport ingest`",
@@ -72,8 +77,8 @@ def _place(file: _File) -> int | None:
     return None if found < 0 else start + found + len(_MARK)
 
 
-def _digest(file: _File, place: int) -> str:
-    """The digest of a file with BLANK at `place`."""
+def _digest(file: _File, place: int, until: float = math.inf) -> str | None:
+    """The digest of a file with BLANK at `place`; None where there is no time for it."""
     digest = xxhash.xxh3_128()
     chunk = memoryview(bytearray(_CHUNK_BYTES))
     blank = BLANK.encode()
@@ -82,6 +87,8 @@ def _digest(file: _File, place: int) -> str:
     while left and (count := file.readinto(chunk[: min(left, _CHUNK_BYTES)])):
         digest.update(chunk[:count])
         left -= count
+        if time.monotonic() > until:
+            return None
     digest.update(blank)
     file.seek(place + len(blank))
     while count := file.readinto(chunk):

@@ -135,6 +135,7 @@ def _one_file(source: wexport.Source) -> _Found:
     _check_places(source.path, entries)
     tensors: list[wexport.Tensor] = []
     skipped: list[wexport.Skipped] = []
+    where = str(source.path)
     for name, entry in entries.items():
         if start + entry.end > source.size:
             missing = start + entry.end - max(source.size, start + entry.begin)
@@ -143,14 +144,14 @@ def _one_file(source: wexport.Source) -> _Found:
             size = entry.end - entry.begin
             skipped.append(wexport.Skipped(f"tensor of type {entry.dtype}", name, size=size))
         else:
-            tensors.append(_tensor(source, start, name, entry))
+            tensors.append(_tensor(source, where, start, name, entry))
     end = start + max((entry.end for entry in entries.values()), default=0)
     if end < source.size:
         raise wexport.HostileFileError(f"{source.path}: {source.size - end:,} bytes at the end belong to no tensor")
     return tensors, skipped, metadata
 
 
-def _tensor(source: wexport.Source, start: int, name: str, entry: _Entry) -> wexport.Tensor:
+def _tensor(source: wexport.Source, where: str, start: int, name: str, entry: _Entry) -> wexport.Tensor:
     dtype = _numpy(entry.dtype)
     return wexport.Tensor(
         name=name,
@@ -161,7 +162,8 @@ def _tensor(source: wexport.Source, start: int, name: str, entry: _Entry) -> wex
             start + entry.begin,
             dtype,
             math.prod(entry.shape),
-            f"{source.path}: {name}",
+            where,
+            name,
         ),
     )
 

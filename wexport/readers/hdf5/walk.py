@@ -30,8 +30,10 @@ from wexport.readers.hdf5.values import Dataset, describe
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _OPEN_FOR_WRITING, _OPEN_FOR_SWMR = 1, 4
 """Consistency flags of a superblock of version 2 or 3."""
-METADATA_CACHE_BYTES = 4 << 20
-"""What HDF5 may keep of a file's structure; by default 32 MiB, which take several times as much in memory."""
+METADATA_CACHE_BYTES, MOST_CACHE_BYTES = 4 << 20, 16 << 20
+"""What HDF5 may keep of a file's structure, and at the most, for a large file; it takes several times as much in
+memory. All names of a group may be one piece of it, which would be read anew for each of them if it did not fit.
+"""
 MAX_DEPTH = 256
 MAX_KEPT = 64
 MAX_PATH = 8192
@@ -78,7 +80,8 @@ def open_window(source: Source, window: FileSlice) -> Tree:
     access.set_cache(0, 521, 1 << 20, 0.75)
     metadata_cache = access.get_mdc_config()
     metadata_cache.set_initial_size, metadata_cache.initial_size = True, 1 << 20
-    metadata_cache.min_size, metadata_cache.max_size = 1 << 20, METADATA_CACHE_BYTES
+    metadata_cache.min_size = 1 << 20
+    metadata_cache.max_size = min(MOST_CACHE_BYTES, max(METADATA_CACHE_BYTES, window.size))
     access.set_mdc_config(metadata_cache)
     try:
         if window.base is source.file and window.size == source.size:
@@ -149,7 +152,7 @@ class Tree:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
-    _first: dict[tuple[int, int], str] = field(default_factory=dict, repr=False)
+    _first: dict[int, str] = field(default_factory=dict, repr=False)
     _linked_bytes: int = 0
     _walked: bool = False
     _refusal: ReadError | None = None
@@ -375,8 +378,9 @@ class Tree:
             self.skipped.append(Skipped("user-defined link", path, True, "only HDF5 itself could follow it"))
 
 
-def _identity(info: Any) -> tuple[int, int]:
-    return info.fileno, info.addr
+def _identity(info: Any) -> int:
+    """What tells an object from all others: one number, as there may be hundreds of thousands."""
+    return int(info.fileno) << 64 | int(info.addr)
 
 
 def _encode(name: str) -> bytes:

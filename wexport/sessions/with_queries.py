@@ -1,0 +1,85 @@
+"""A query as its WITH clause names its parts, so that a program can answer a part itself, or ask for one alone."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from wexport.errors import QueryError
+from wexport.sessions.statements import without_comments
+
+_WORD = re.compile(r"\w+")
+_BEGIN = re.compile(r"\s*(\w+)\s+AS\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class WithQuery:
+    """WITH name AS (...), ... and what is asked of these.
+
+    parts: the text behind each AS, by name, in order. body: the query that follows.
+    """
+
+    parts: Mapping[str, str]
+    body: str
+
+    @classmethod
+    def of(cls, text: str) -> WithQuery:
+        """Take a query apart. Raises QueryError for one that does not begin with WITH name AS."""
+        text = without_comments(text).strip().rstrip(";")
+        if not text[:4].upper() == "WITH":
+            raise QueryError("the query does not begin with WITH")
+        parts, place, depth, begin = {}, 4, 0, 0
+        name = ""
+        for start, end in itertools.pairwise([*_token_places(text), len(text)]):
+            token = text[start]
+            if start < place:
+                continue
+            if not name:
+                found = _BEGIN.match(text, place)
+                if found is None:
+                    raise QueryError(f"there is no name AS (...) at {text[place : place + 40]!r}")
+                name, begin = found[1], found.end()
+                place = begin
+            elif token == "(":
+                depth += 1
+            elif token == ")":
+                depth -= 1
+                if not depth:
+                    parts[name], name, place = text[begin:end].strip(), "", end
+                    if not text[end:].lstrip().startswith(","):
+                        return cls(parts, text[end:].strip())
+                    place = text.index(",", end) + 1
+        raise QueryError("the query ends within its WITH clause")
+
+    def __str__(self) -> str:
+        """The text of the query, without parts that nothing names."""
+        needed, words = dict[str, str](), set(_WORD.findall(self.body))
+        for name, text in reversed(list(self.parts.items())):
+            if name in words:
+                needed[name] = text
+                words.update(_WORD.findall(text))
+        return f"WITH {', '.join(f'{name} AS {needed[name]}' for name in reversed(list(needed)))}\n{self.body}"
+
+    def replacing(self, **parts: str) -> WithQuery:
+        """The same with other texts for parts that it has, each in parentheses."""
+        assert parts.keys() <= self.parts.keys()
+        return replace(self, parts={**self.parts, **parts})
+
+    def asking(self, body: str, **more: str) -> WithQuery:
+        """Another query of the same parts, and of `more` behind them."""
+        return WithQuery({**self.parts, **more}, body)
+
+    def up_to(self, name: str) -> WithQuery:
+        """Without the parts behind this one."""
+        names = list(self.parts)
+        return replace(self, parts={each: self.parts[each] for each in names[: names.index(name) + 1]})
+
+
+def _token_places(text: str) -> list[int]:
+    """Where each token begins, in characters; DuckDB counts bytes."""
+    encoded = text.encode()
+    return [len(encoded[:place].decode(errors="replace")) for place, _ in duckdb.tokenize(text)]
