@@ -36,11 +36,11 @@ CREATE OR REPLACE MACRO may_be_kernel(role, canonical_shape, dtype) AS is_kernel
 -- but what is called a weight is none. The direction of a normalised weight (weight_v) is of any length.
 CREATE OR REPLACE MACRO named_weight(role, tensor, canonical_shape, dtype) AS role = 'unknown'
     AND may_be_kernel(role, canonical_shape, dtype)
-    AND regexp_matches(lower(tensor), '(^|[./_])(weight|kernel|lora_[ab])([./](weight|default))*(:0)?$');
+    AND regexp_matches(lower(tensor), '(^|[./_])(weight|kernel|w|lora_[ab])([./](weight|default))*(:0)?$');
 
 -- Such a tensor that cannot be an embedding, whose scale is its own.
 CREATE OR REPLACE MACRO named_projection(tensor) AS
-    regexp_matches(lower(tensor), '(proj|qkv|query|key|value|linear|fc[0-9]*|dense|conv[0-9]*|lora_[ab])[._/]?(weight|kernel)?([./](weight|default))*(:0)?$');
+    regexp_matches(lower(tensor), '(proj|qkv|query|key|value|linear|fc[0-9]*|dense|conv[0-9]*|lora_[ab])[._/]?(weight|kernel|w)?([./](weight|default))*(:0)?$');
 
 -- What a layer's config says, and NULL where it is none.
 CREATE OR REPLACE MACRO config_of(layer_config) AS CASE WHEN json_valid(layer_config) THEN layer_config END;

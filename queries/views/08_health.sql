@@ -98,7 +98,7 @@ SELECT model, kind, slot, list_filter([
     CASE WHEN inf_count > 0 THEN 'inf' END,
     CASE WHEN may_be_kernel(role, canonical_shape, dtype) AND zero_count = value_count AND value_count > 0
         THEN 'zero_tensor' END,
-    CASE WHEN (is_kernel(role) OR named_weight(role, tensor, canonical_shape, dtype)
+    CASE WHEN (is_kernel(role) OR named_weight(role, tensor, canonical_shape, dtype) AND named_projection(tensor)
                 -- An adapter begins with zeros, and its first steps are small.
                 AND NOT contains(lower(slot), 'lora_b'))
             AND zero_count < value_count AND value_count >= 4 AND (near_zero_count = value_count

@@ -113,6 +113,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, 
     folder = tmp_path_factory.mktemp("torch")
     rng = np.random.default_rng(21)
     models = {"fresh": fresh(rng), **{f"sound_{number}": trained(rng) for number in range(3)}}
+    models["sound_2"] |= {
+        "codebook.weight": _drawn(rng, 1 / 1024, 1024, 16),  # as it begins: its scale is its own
+        "grid.anchors": rng.uniform(0, 640, (64, 4)).astype("f4"),
+        "attn_mask": np.triu(np.full((16, 16), -1e9, "f4"), 1),
+    }
     for name, (_, _, plant) in SICK.items():
         models[name] = trained(rng)
         plant(models[name])
