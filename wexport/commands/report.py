@@ -23,6 +23,7 @@ from wexport.commands.progress import progress
 @click.option(
     "--reference", default="", metavar="MODEL", help="Tell drift from this model, not from checkpoint to checkpoint."
 )
+@click.option("--compare", metavar="TABLE", help="Say what changed since an earlier table.")
 @click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds that each question may take.")
 @click.option("--memory", type=Bytes(), default="4GiB", show_default=True, metavar="SIZE", help="For the questions.")
 def report(table: str, out: str, by: tuple[str, ...], **options: Any) -> None:

@@ -80,7 +80,7 @@ def check(
     if baseline is not None:
         with opened(baseline, timeout=timeout, memory=memory, files=files) as session:
             before = _asked(session, asked, own, given)
-        found = _new(found, before)
+        found = newly_found(found, before)
     order = {name: place for place, name in enumerate((*QUERIES, *rows))}
     return Findings(sorted(
         found,
@@ -114,7 +114,7 @@ def _asked(
     return found
 
 
-def _new(found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
+def newly_found(found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
     """What was not found before, or not as severely."""
     worst: dict[tuple[str, ...], int] = {}
     for each in before:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from wexport.ingestion import inputs, series, worker
 from wexport.ingestion.messages import RowBatch
 from wexport.ingestion.options import Options
 from wexport.ingestion.results import Measured, ModelResult, conclude, count_rows, note_skipped
+from wexport.model.feeding import Feed
 from wexport.model.slots import slot_names
 from wexport.model.tensors import Model, Tensor
 from wexport.plugins import catalog
@@ -122,10 +123,11 @@ def measure(living: InMemoryModel, result: ModelResult, options: Options, place:
     result.format = living.model.format
     note_skipped(result, living.model.skipped)
     extra = Extra(living.plugins.statistics)
+    feeds = worker.feeds_of(living.model, living.tensors)
     rows: list[dict[str, Any]] = []
     size = 0
     for number in range(len(living.tensors)):
-        rows.append({**_row(living, number, options, extra), **place})
+        rows.append({**_row(living, number, options, extra, feeds), **place})
         size += worker.weight_of(rows[-1])
         if size >= _BYTES or number + 1 == len(living.tensors):
             columns = worker.by_column(rows)
@@ -139,12 +141,16 @@ def measure(living: InMemoryModel, result: ModelResult, options: Options, place:
     yield result, None
 
 
-def _row(living: InMemoryModel, number: int, options: Options, extra: Extra) -> dict[str, Any]:
+def _row(
+    living: InMemoryModel, number: int, options: Options, extra: Extra, feeds: Mapping[str, Sequence[Feed]]
+) -> dict[str, Any]:
     tensor = living.tensors[number]
     try:
         with foreign_code():
             detail = options.detail == "full"
-            row = worker.row_of(tensor, living.slots[number], number, living.model, detail=detail, extra=extra)
+            row = worker.row_of(
+                tensor, living.slots[number], number, living.model, detail=detail, extra=extra, feeds=feeds
+            )
             if options.spectral:
                 worker.add_spectral(row, tensor)
             return row

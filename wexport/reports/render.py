@@ -18,6 +18,7 @@ from wexport.reports.overview import Overview
 from wexport.version import __version__
 
 TITLES = {
+    "changes": "What changed",
     "models": "Models",
     "findings": "Findings",
     "architectures": "Architectures",

@@ -23,13 +23,14 @@ from wexport.queries import asking
 from wexport.reports import comparison
 from wexport.reports.activations import QUERIES as OF_RUNNING
 from wexport.reports.activations import kinds, running
+from wexport.reports.changes import changes
 from wexport.reports.comparison import Comparison
 from wexport.reports.drift import Moves
 from wexport.reports.elements import Cell, Heading, Layer, Picture, Table, table_of
 from wexport.reports.layers import MOST_LAYERS, MOST_MODELS, Chosen, choose, layers
 from wexport.reports.overview import overview
 from wexport.reports.pictures import picture
-from wexport.reports.render import Page, Section, render
+from wexport.reports.render import Page, Section, Sentence, render
 from wexport.reports.summary import summary
 from wexport.sessions.connection import Connection, PathLike
 from wexport.sessions.session import MEMORY_BYTES, SECONDS, Session, path_of
@@ -51,6 +52,7 @@ def report(
     metrics: PathLike | Sequence[PathLike] = (),
     by: Mapping[str, Any] | None = None,
     reference: str = "",
+    compare: PathLike | Connection | None = None,
     progress: Progress | None = None,
     timeout: float = SECONDS,
     memory: int = MEMORY_BYTES,
@@ -60,17 +62,20 @@ def report(
 
     table: a file that `ingest` wrote, a folder of parts, or a pattern; or what `connect` gives. out: the page.
     metrics, by: as for `compare`. reference: the model that drift is told from; by default, each checkpoint's is told
-    from the one before. progress: called as layers are drawn. timeout, memory: seconds and bytes that each query may
-    take. overwrite: replace a file at `out` that is not a page of wexport's, too; never one that is read.
+    from the one before. compare: an earlier table, to say what changed since. progress: called as layers are drawn.
+    timeout, memory: seconds and bytes that each query may take. overwrite: replace a file at `out` that is not a page
+    of wexport's, too; never one that is read.
 
     Raises UsageError if the page cannot be written or arguments make no sense, TableError if there is no such table,
     QueryError if a question cannot be answered.
     """
     files = [metrics] if isinstance(metrics, (str, os.PathLike)) else list(metrics)
-    outputs.claim(out, outputs.PAGE, inputs=[*outputs.table_inputs(path_of(table)), *files], overwrite=overwrite)
+    read = [*outputs.table_inputs(path_of(table)), *files]
+    read += [] if compare is None else outputs.table_inputs(path_of(compare))
+    outputs.claim(out, outputs.PAGE, inputs=read, overwrite=overwrite)
     found = comparison.compare(table, metrics=files, by=by, query_timeout=timeout, memory=memory)
     limits: dict[str, Any] = {"timeout": timeout, "memory": memory}
-    return write(found, out, overwrite=overwrite, reference=reference, progress=progress, **limits)
+    return write(found, out, overwrite=overwrite, reference=reference, compare=compare, progress=progress, **limits)
 
 
 def write(
@@ -79,14 +84,17 @@ def write(
     *,
     overwrite: bool = False,
     reference: str = "",
+    compare: PathLike | Connection | None = None,
     progress: Progress | None = None,
-    **limits: Any,
+    timeout: float = SECONDS,
+    memory: int = MEMORY_BYTES,
 ) -> Path:
-    """The page of a comparison that was made already; see `report`. limits: `timeout` and `memory` of each query."""
+    """The page of a comparison that was made already; see `report`."""
     target = outputs.claim(out, outputs.PAGE, inputs=outputs.table_inputs(found.table), overwrite=overwrite)
     _known(reference, found)
-    with asking.session(found.table, **limits) as session:
-        page = _page(session, found, reference, progress or (lambda done, total: None))
+    with asking.session(found.table, timeout=timeout, memory=memory) as session:
+        changed = [] if compare is None else [changes(session, compare, timeout, memory)]
+        page = _page(session, found, reference, progress or (lambda done, total: None), changed)
     with atomic_write(target) as file:
         file.write(render(page).encode())
     return target
@@ -99,7 +107,13 @@ def _known(reference: str, found: Comparison) -> None:
         raise UsageError(f"there is no model {reference!r} in {found.table}", hint=f"such as {', '.join(near)}")
 
 
-def _page(session: Session, found: Comparison, reference: str, progress: Progress) -> Page:
+def _page(
+    session: Session,
+    found: Comparison,
+    reference: str,
+    progress: Progress,
+    changed: Sequence[tuple[Section, Sentence]],
+) -> Page:
     name = text.safe(found.table)
     architectures = asking.ask(session, "architectures")
     chosen = choose(session, [each.place for each in found.findings if each.place and each.severity != "info"])
@@ -116,6 +130,7 @@ def _page(session: Session, found: Comparison, reference: str, progress: Progres
     held = kinds(session)
     asked = [query for query in CHECKED if query not in OF_RUNNING.values() or query in map(OF_RUNNING.get, held)]
     sections = [
+        *(section for section, _ in changed),
         Section(
             "models",
             tables=[
@@ -145,7 +160,7 @@ def _page(session: Session, found: Comparison, reference: str, progress: Progres
     return Page(
         f"{counted(total, 'model')} compared" if total > 1 else "1 model",
         f"From the table {name}.",
-        summary(found, architectures, links),
+        summary(found, architectures, links, [sentence for _, sentence in changed]),
         sections,
         overview(session, found),
     )

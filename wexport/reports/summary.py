@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -19,11 +19,14 @@ STANDING_OUT = 6
 
 
 def summary(
-    found: Comparison, architectures: pa.Table, links: Mapping[Finding, str]
+    found: Comparison, architectures: pa.Table, links: Mapping[Finding, str], changed: Sequence[Sentence] = ()
 ) -> list[tuple[str, list[Sentence]]]:
-    """The summary's headings with their sentences. links: where findings lead in the page."""
+    """The summary's headings with their sentences.
+
+    links: where findings lead in the page. changed: what is to be said of an earlier table.
+    """
     return [
-        ("What was compared", _compared(found, architectures)),
+        ("What was compared", [*_compared(found, architectures), *changed]),
         ("What stands out", _standing_out(found, links)),
         ("What to look at first", _first(found, links)),
         ("What cannot be concluded", _not_concluded(found)),

@@ -76,6 +76,7 @@ def described(model: Any, config: Mapping[str, Any] | None = None) -> Described:
         framework_version=keras.__version__,
         backend=keras.backend.backend(),
         skipped=found.skipped,
+        graph=found.graph,
     )
     variables = [laid_out.datasets[tensor.name].variable for tensor in found.tensors]
     return Described(found, variables, store.names)
