@@ -62,7 +62,9 @@ def main() -> None:
         kin += close
     told(f"{'all':44} {'':>8} {'':>7} {auroc(kin, everything):>6.4f}", everything)
     if errors:
-        print(f"coefficients of {len(errors)} averages: largest error {max(errors):.1e}")
+        print(
+            f"coefficients of {len(errors)} averages: error {np.median(errors):.1e} (median), at most {max(errors):.1e}"
+        )
 
 
 def auroc(kin: list[float], apart: list[float]) -> float:
@@ -105,7 +107,11 @@ def measure(
             kin += [] if pair.p_value is None else [pair.p_value]
         if origin["by"] == "average" and all(each in models for each in origin["models"]):
             errors += averages_error(model, [models[each] for each in origin["models"]], origin["coefficients"])
-    bases = [name for name in models if by_name[name]["origin"] is None and name.endswith("/base")]
+    bases = [
+        name
+        for name in models
+        if by_name[name]["origin"] is None or by_name[name]["origin"]["by"] == "fine_tuned"
+    ]  # fmt: skip
     pairs = [
         (a, b) for a, b in itertools.combinations(bases, 2) if by_name[a]["start"] != by_name[b]["start"]
     ]  # fmt: skip

@@ -80,6 +80,14 @@ def test_a_folder_has_its_families(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_picture_is_of_a_tree() -> None:
-    found = CliRunner().invoke(cli, ["relate", "a.h5", "b.h5", "--plot", "x.png"])
+@pytest.mark.parametrize("options", [[], ["--change"]])
+def test_pairs_and_changes_are_drawn_as_well(tmp_path: Path, options: list[str]) -> None:
+    paths = [str(saved(tmp_path / f"{seed}.h5", residual(seed), RESIDUAL)) for seed in (1, 2)]
+    done = CliRunner().invoke(cli, ["relate", *options, *paths, "--plot", str(tmp_path / "drawn.svg")])
+    assert done.exit_code == 0, done.output
+    assert "<svg" in (tmp_path / "drawn.svg").read_text()
+
+
+def test_averages_have_no_picture() -> None:
+    found = CliRunner().invoke(cli, ["relate", "a.h5", "b.h5", "--averages", "--plot", "x.png"])
     assert isinstance(found.exception, wexport.UsageError)

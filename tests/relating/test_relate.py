@@ -244,7 +244,7 @@ def test_large_strangers_reach_no_more_than_chance(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", [0])
 def test_p_values_of_independent_models_are_uniform(seed: int) -> None:
-    """400 pairs of random networks of three hidden layers: the rate of small p-values is what it says."""
+    """500 pairs of random networks of three hidden layers: the rate of small p-values is what it says."""
     rng = np.random.default_rng(seed)
     shapes = [(10, 24), (24, 32), (32, 16), (16, 6)]
     builder = Builder()
@@ -256,7 +256,7 @@ def test_p_values_of_independent_models_are_uniform(seed: int) -> None:
         builder.part(number + 1, 0, signal, shapes[number][1], made=False)
     graph = builder.result()
     found = []
-    for _ in range(400):
+    for _ in range(500):
         one, other = ([rng.standard_normal(shape).astype("f4") for shape in shapes] for _ in range(2))
         test = lineage(Matcher(graph, one, other, [True] * 4))
         assert test is not None

@@ -21,6 +21,8 @@ from wexport.commands.progress import progress
 from wexport.errors import UsageError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from wexport.relating.averaging import Averages
     from wexport.relating.family import FamilyTree
     from wexport.relating.results import Kinship
@@ -49,7 +51,12 @@ if TYPE_CHECKING:
     help="Tell instead how the second of two models differs from the first, tensor by tensor and gate by gate.",
 )
 @click.option("--tree", is_flag=True, help="Show families: which model came from which, or stands nearest.")
-@click.option("--plot", "picture", metavar="FILE", help="Draw the families of --tree as well: .png, .svg or .pdf.")
+@click.option(
+    "--plot",
+    "picture",
+    metavar="FILE",
+    help="Draw it as well: the pairs, the families of --tree, or the ranks of --change; .png, .svg or .pdf.",
+)
 @overwrite_option
 @weights_options
 def relate(
@@ -71,13 +78,13 @@ def relate(
     if picture is not None:
         from wexport.plot.figures import place
 
-        if not tree:
-            raise UsageError("--plot draws families", hint="give --tree too")
+        if averages:
+            raise UsageError("--averages has no picture", hint="leave --plot out")
         place(picture, overwrite=overwrite)
     if averages:
         _averages(paths, form, rows, options)
     if change:
-        _change(paths, form, rows, options)
+        _change(paths, form, rows, picture, overwrite, options)
     from wexport.analysis.relations import WORDS
     from wexport.relating.relate import relate as run
     from wexport.relating.results import Kinship
@@ -89,14 +96,17 @@ def relate(
         families = found.tree()
         if picture is not None:
             from wexport.plot.family_trees import family_tree
-            from wexport.plot.figures import save
 
-            save(family_tree(families), picture, overwrite=overwrite)
+            _save(family_tree(families), picture, overwrite)
         _print_tree(families, form, rows)
         sys.exit(EXIT_SOME_FAILED if found.failed else 0)
     pairs = sorted(
         found.pairs, key=lambda pair: (WORDS.index(pair.relation), -(pair.aligned_similarity or pair.similarity or 0))
     )
+    if picture is not None:
+        from wexport.plot import kinships
+
+        _save(kinships.pairs(pairs), picture, overwrite)
     if form in MACHINE_FORMS:
         show_records(Kinship, pairs, form)
     else:
@@ -146,12 +156,24 @@ def _averages(paths: tuple[str, ...], form: str, rows: int, options: dict[str, A
     sys.exit(EXIT_SOME_FAILED if told.failed else 0)
 
 
-def _change(paths: tuple[str, ...], form: str, rows: int, options: dict[str, Any]) -> None:
+def _save(made: Figure, picture: str, overwrite: bool) -> None:
+    from wexport.plot.figures import save
+
+    save(made, picture, overwrite=overwrite)
+
+
+def _change(
+    paths: tuple[str, ...], form: str, rows: int, picture: str | None, overwrite: bool, options: dict[str, Any]
+) -> None:
     from wexport.relating.changes import Movement
     from wexport.relating.changes import change as run
     from wexport.terminal import tables
 
     told = run(paths, **options)
+    if picture is not None:
+        from wexport.plot import kinships
+
+        _save(kinships.change(told), picture, overwrite)
     if form in MACHINE_FORMS:
         show_records(Movement, told.rows, form)
         sys.exit(0)
