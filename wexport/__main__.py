@@ -12,13 +12,10 @@ def main() -> NoReturn:
     if ours:  # a module half imported has nothing to tidy up: Ctrl-C ends the process, without a traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from wexport import cli
-
-    if ours:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     from wexport.processes import forkserver
 
     forkserver.share_imports()
-    cli.main()
+    cli.main(stoppable=ours)
 
 
 if __name__ == "__main__":

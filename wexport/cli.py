@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -165,8 +166,11 @@ for _command in (
     cli.add_command(_command)
 
 
-def main() -> NoReturn:
-    """Entry point: no traceback reaches the user, and Ctrl-C leaves nothing behind."""
+def main(*, stoppable: bool = False) -> NoReturn:
+    """Entry point: no traceback reaches the user, and Ctrl-C leaves nothing behind.
+
+    stoppable: Ctrl-C ended the process so far, and is to end the command from now on.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.filterwarnings("ignore", "Glyph .* missing")  # of matplotlib's font, for a name in a picture
     if not sys.warnoptions:
@@ -174,6 +178,9 @@ def main() -> NoReturn:
     _open_what_is_closed()
     try:
         try:
+            if stoppable:
+                sys.unraisablehook = _interrupt_again
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             cli.main(standalone_mode=False)
         finally:
             sys.stdout.flush()  # what it cannot write is told here, and not when Python exits
@@ -220,6 +227,16 @@ def _open_what_is_closed() -> None:
 def _drop_output() -> None:
     """Keep Python from complaining when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """What is raised where Python can raise nothing, as in the middle of an import: Ctrl-C there comes once more."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,12 +1,13 @@
-"""What is lost when things go wrong: python tests/bench/bench_faults.py [--kills 40] [--crafted 30] [--flips 200].
+"""What is lost when things go wrong: python tests/bench/bench_faults.py [--only kills --kills 5].
 
 Real processes are killed at times spread over their whole work, two write the same table, tables are crafted and
-damaged, and disks are full. What is counted after each:
+damaged, models are damaged beside good ones, SQL is hostile, and disks are full. What is counted after each:
 
 - overwritten: a model or another file changed. torn: a target that is there and cannot be read.
 - lost: a model that an earlier run had written and that is gone. doubled: a model that stands there twice.
 - left over: files in the making that the next good run leaves. tracebacks, hangs (over LIMIT seconds).
-- unseen: figures that are others than those written, and no error. peak: private memory of the largest process.
+- unseen: figures that are others than those written, and no error. outside: files read or written that are none of
+  the command's business, and sockets. peak: private memory of the largest process.
 
 A line a trial; the last line is their sum. Ends with 1 if any of them is not 0.
 """
@@ -14,108 +15,35 @@ A line a trial; the last line is their sum. Ends with 1 if any of them is not 0.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import hashlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import wexport
+from tests.bench import faults_of_readers
+from tests.bench.faults import EXAMPLES, LIMIT, PYTHON, Found, command, digest, look, models_of, run, tell
 from tests.crafted_tables import CHANGES, craft
 from wexport.errors import TableError
 from wexport.files.atomic import SUFFIX
 from wexport.table import seal
 
-EXAMPLES = Path(wexport.__file__).parent / "examples"
-LIMIT = 120.0
-
-
-@dataclasses.dataclass
-class Found:
-    """What went wrong in a trial, or in several."""
-
-    trials: int = 0
-    overwritten: int = 0
-    torn: int = 0
-    lost: int = 0
-    doubled: int = 0
-    left_over: int = 0
-    tracebacks: int = 0
-    hangs: int = 0
-    unseen: int = 0
-    peak_mib: int = 0
-
-    def add(self, other: Found) -> None:
-        for field in dataclasses.fields(self):
-            here, there = getattr(self, field.name), getattr(other, field.name)
-            setattr(self, field.name, max(here, there) if field.name == "peak_mib" else here + there)
-
-    def wrong(self) -> int:
-        return sum(getattr(self, field.name) for field in dataclasses.fields(self)[1:-1])
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "wexport", *map(str, arguments)]
-
-
-def run(found: Found, arguments: Sequence[object], after: float | None = None, victim: str = "parent") -> float:
-    """Run a command, and kill it, or a child of its, after so many seconds; how long it took."""
-    begun = time.monotonic()
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    watched = psutil.Process(process.pid)
-    done = False
-    while process.poll() is None:
-        passed = time.monotonic() - begun
-        try:
-            family = [watched, *watched.children(recursive=True)]
-            for each in family:
-                found.peak_mib = max(found.peak_mib, each.memory_full_info().uss >> 20)
-            if after is not None and passed >= after and not done:
-                done = True
-                (family[-1] if victim == "child" else watched).send_signal(signal.SIGKILL)
-        except (psutil.Error, OSError):
-            pass
-        if passed > LIMIT:
-            found.hangs += 1
-            process.kill()
-        time.sleep(0.02)
-    said = process.stderr.read() if process.stderr else b""
-    found.tracebacks += b"Traceback (most recent" in said
-    found.trials += 1
-    return time.monotonic() - begun
-
-
-def digest(paths: Sequence[Path]) -> list[str]:
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-
-
-def look(found: Found, target: Path, known: set[str]) -> None:
-    """What stands at a target now. known: models that it held before."""
-    if not target.exists():
-        found.lost += len(known)
-        return
-    try:
-        if target.suffix in ("", ".parquet"):
-            counts = wexport.query("SELECT model, slot, count(*) AS n FROM tensors GROUP BY ALL", target)
-            found.lost += len(known - set(counts["model"].to_pylist()))
-            found.doubled += any(number > 1 for number in counts["n"].to_pylist())
-        elif target.suffix == ".html":
-            found.torn += not target.read_text("utf-8").rstrip().endswith("</html>")
-        else:
-            found.torn += target.stat().st_size == 0
-    except TableError as error:
-        empty = target.is_dir() and not list(target.glob("*.parquet"))
-        found.torn += not (empty and not known) and "holds no .parquet" not in str(error)
+SNAPSHOTS = """
+import sys, numpy as np, wexport
+for step in range(1, 5):
+    tensor = wexport.Tensor.of_array("w", np.full((50, 50), float(step)))
+    model = wexport.Model(format="memory", tensors=[tensor])
+    wexport.ingest_model(model, sys.argv[1] + "/", name=f"run/epoch_{step:04}", append=True)
+"""
+"""Models in memory, one after the other, into one folder, as training writes them."""
 
 
 def kills(folder: Path, points: int) -> Found:
@@ -128,6 +56,12 @@ def kills(folder: Path, points: int) -> Found:
         "a file": (["ingest", *models, "--out", folder / "w.parquet"], folder / "w.parquet", set()),
         "append": (["ingest", *models[2:], "--append", "--out", table], table, set(sound)),
         "a folder": (["ingest", *models, "--out", f"{folder / 'parts'}/"], folder / "parts", set()),
+        "compact": (
+            ["compact", folder / "parts", "--out", folder / "c.parquet"],
+            folder / "c.parquet",
+            {model.stem for model in models},
+        ),
+        "snapshots": ([PYTHON, SNAPSHOTS, folder / "run"], folder / "run", set()),
         "report": (["report", table, "-o", folder / "r.html"], folder / "r.html", set()),
         "plot": (["plot", "heatmap", table, "-o", folder / "p.png"], folder / "p.png", set()),
         "query": (
@@ -141,12 +75,12 @@ def kills(folder: Path, points: int) -> Found:
     for name, (arguments, target, known) in works.items():
         found = Found()
         whole = run(found, arguments)
+        if target.suffix in ("", ".parquet"):
+            known = known | models_of(target)
         for number in range(points):
             after, victim = whole * (number + 0.5) / points, "child" if number % 3 == 2 else "parent"
-            there = target.exists()
             run(found, arguments, after, victim)
-            if there or target.exists():
-                look(found, target, known if name == "append" else set())
+            look(found, target, known)
         run(found, arguments)
         found.left_over += len(list(folder.rglob(f"*{SUFFIX}"))) + len(list(folder.rglob("*.wexport.lock")))
         look(found, target, known)
@@ -226,22 +160,10 @@ def full_disk(folder: Path) -> Found:
     return found
 
 
-def tell(name: str, found: Found) -> None:
-    figures = (getattr(found, field.name) for field in dataclasses.fields(found))
-    print(f"{name:18}" + "".join(f"{each:>12}" for each in figures), flush=True)
-
-
-def bench(points: int, changes: int, bits: int, tries: int = 3) -> Found:
+def bench(parts: list[Callable[[Path], Found]]) -> Found:
     """All trials; what they found together."""
     total = Found()
-    print(f"{'':18}" + "".join(f"{field.name:>12}" for field in dataclasses.fields(total)))
-    parts: list[Callable[[Path], Found]] = [
-        lambda folder: kills(folder, points),
-        lambda folder: two_writers(folder, tries),
-        lambda folder: crafted(folder, changes),
-        lambda folder: flips(folder, bits),
-        full_disk,
-    ]
+    print(f"{'':18}" + "".join(f"{name:>12}" for name in Found.__dataclass_fields__))
     for part in parts:
         folder = Path(tempfile.mkdtemp(prefix="wexport-faults-"))
         try:
@@ -254,14 +176,28 @@ def bench(points: int, changes: int, bits: int, tries: int = 3) -> Found:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=40, help="points of time of each kind of work")
+    parser.add_argument("--kills", type=int, default=63, help="points of time of each of 8 kinds of work")
+    parser.add_argument("--writers", type=int, default=12)
     parser.add_argument("--crafted", type=int, default=len(CHANGES))
     parser.add_argument("--flips", type=int, default=1_000)
+    parser.add_argument("--mutants", type=int, default=10_000)
+    parser.add_argument("--statements", type=int, default=1_000, help="at most; there are some 300")
+    parser.add_argument("--only", nargs="*", metavar="TRIAL", help="by the names of these options, disks and strace")
     options = parser.parse_args()
     os.chdir(Path(__file__).parents[2])
-    sys.exit(1 if bench(options.kills, options.crafted, options.flips).wrong() else 0)
+    parts: dict[str, Callable[[Path], Found]] = {
+        "kills": lambda folder: kills(folder, options.kills),
+        "writers": lambda folder: two_writers(folder, options.writers),
+        "crafted": lambda folder: crafted(folder, options.crafted),
+        "flips": lambda folder: flips(folder, options.flips),
+        "mutants": lambda folder: faults_of_readers.damaged(folder, options.mutants),
+        "statements": lambda folder: faults_of_readers.statements(folder, options.statements),
+        "disks": full_disk,
+        "strace": faults_of_readers.traced,
+    }
+    chosen = [part for name, part in parts.items() if not options.only or name in options.only]
+    sys.exit(1 if bench(chosen).wrong() else 0)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     main()

@@ -234,3 +234,27 @@ def test_help_loads_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_interrupt_that_python_loses_comes_again() -> None:
+    """As in the middle of an import, where Python tells of it and goes on."""
+    code = """
+import time, weakref
+from wexport import cli
+
+class Thing: ...
+
+def lost(_):
+    raise KeyboardInterrupt
+
+def work(standalone_mode):
+    thing = Thing()
+    kept = weakref.ref(thing, lost)
+    del thing
+    time.sleep(60)
+
+cli.cli.main = work
+cli.main(stoppable=True)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    assert (found.returncode, found.stderr) == (130, "stopped before the end\n")
