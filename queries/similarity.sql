@@ -31,7 +31,7 @@
 --   of the matrices as differ or are missing); `differs` tells which are not. same_run: checkpoints of one run. close: one architecture, and no tensor differs by
 --   more than `close`, moving statistics included; of 28 pairs so close, 86 % agreed on 95 % of inputs. related: the
 --   matrices correlate above what independent trainings give (null_similarity: 0.15, and 4.5 standard deviations of
---   chance). strangers: they do not; independent trainings of one architecture are near 0, however alike they behave,
+--   chance), or as far below 0. strangers: they do not; independent trainings of one architecture are near 0, however alike they behave,
 --   because hidden units stand in any order. not_comparable: too little is matched, or
 --   no matrix has values that tell anything, as of models of constants. Two values differ if they are more than 3 standard errors apart. Moving
 --   statistics are left out of similarity: they follow the data and are all positive, and would say that everything is

@@ -128,7 +128,11 @@ summed AS (
 measured AS (
     SELECT
         model_a, model_b, match_method, a.slot, a.tensor_index, a.statistic, a.evidence, a.value_count AS size,
-        a.dtype <> b.dtype AS cast_, a.dtype <> b.dtype OR a.stored_shape <> b.stored_shape AS laid_out, len(a.shape) > 1 AS matrix,
+        a.dtype <> b.dtype AS cast_,
+        -- More than nearest values give; whatever lies between is another model.
+        CASE WHEN 'bfloat16' IN (a.dtype, b.dtype) THEN 0.003 WHEN 'float16' IN (a.dtype, b.dtype) THEN 0.0005
+            ELSE 0.01 END AS rounding,
+        a.dtype <> b.dtype OR a.stored_shape <> b.stored_shape AS laid_out, len(a.shape) > 1 AS matrix,
         coalesce(a.content_hash = b.content_hash, false) AS same,
         -- What is left of a tensor with NaN or infinities is not the tensor.
         NOT same AND (a.lost OR b.lost) AS broken, kept, draws, a.l2_norm = 0 OR b.l2_norm = 0 AS either_zero,
@@ -160,7 +164,7 @@ changes AS (
 ),
 counted AS (
     SELECT
-        *, NOT equal AND cast_ AND apart <= 0.01 AS rounded, NOT equal AND NOT rounded AS changed,
+        *, NOT equal AND cast_ AND apart <= rounding AS rounded, NOT equal AND NOT rounded AS changed,
         matrix AND kept >= 3 AND NOT statistic AND r IS NOT NULL AND NOT either_zero AS tells
     FROM changes
 ),
@@ -218,7 +222,7 @@ SELECT
         WHEN NOT comparable THEN 'not_comparable'
         WHEN one_run THEN 'same_run'
         WHEN whole AND worst_relative_l2 <= close THEN 'close'
-        WHEN correlation > null_similarity THEN 'related'
+        WHEN abs(correlation) > null_similarity THEN 'related'
         WHEN correlation IS NULL THEN 'not_comparable'
         ELSE 'strangers' END AS relation,
     CASE WHEN comparable THEN similarity END AS similarity,

@@ -111,6 +111,19 @@ def _cut(values: NDArray[Any]) -> NDArray[Any]:
     return cut
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_a_small_fine_tune_that_is_stored_in_a_smaller_type_is_no_cast(tmp_path: Path, dtype: Any) -> None:
+    rng = np.random.default_rng(3)
+    tuned = {slot: (v * (1 + 3e-3 * rng.normal(size=v.shape))).astype(dtype) for slot, v in model().items()}
+    found = told(tmp_path, model(), tuned)
+    assert (found["relation"], found["changed"]) == ("close", 6)
+
+
+def test_a_model_with_all_signs_turned_is_no_stranger(tmp_path: Path) -> None:
+    found = told(tmp_path, model(), {slot: -v for slot, v in model().items()})
+    assert (found["relation"], found["similarity"]) == ("related", pytest.approx(-1))
+
+
 @pytest.mark.parametrize("cast", [_through(np.float16), _through(ml_dtypes.bfloat16), _cut])
 def test_a_cast_is_seen_in_what_was_cast_back(tmp_path: Path, cast: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
     found = told(tmp_path, model(), {slot: cast(values) for slot, values in model().items()})

@@ -196,6 +196,19 @@ def test_fp8_with_scales(shape: tuple[int, ...], scales: tuple[int, ...]) -> Non
     check(arrays, "m.weight", codes.astype(np.float32) * spread, "float8_e4m3fn", parts={f"m.{name}"})
 
 
+def test_scales_of_activations_are_not_parameters() -> None:
+    codes, one = RNG.normal(size=(3, 5)).astype(ml_dtypes.float8_e4m3fn), np.ones(1, np.float32)
+    arrays = {
+        "m.weight": codes,
+        "m.weight_scale": one,
+        "m.input_scale": one,
+        "m.k_scale": one,
+        "other.input_scale": one,
+    }
+    parts = {"m.weight_scale", "m.input_scale", "m.k_scale"}
+    check(arrays, "m.weight", codes.astype(np.float32), "float8_e4m3fn", parts=parts)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_packed_integers(bits: int) -> None:
     rows, columns, group = 3, 32, 8

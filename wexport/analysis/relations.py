@@ -53,8 +53,8 @@ RELATIONS = (
     Relation(
         "rounded",
         "the same after casting to another type",
-        "types differ, and no tensor by more than 1 %; or one has the values of the other in float16 or bfloat16; from "
-        "files, value for value",
+        "one has the values of the other in float16 or bfloat16, as far as samples tell; of other types, these differ, "
+        "and no tensor by more than 1 %; from files, value for value",
         "never",
         _BOTH,
     ),
@@ -107,8 +107,9 @@ RELATIONS = (
     Relation(
         "related",
         "more alike than models that were trained apart: one came from the other, or both from one start",
-        "from the table, the correlation of the matrices is above `null_similarity`; from files, it is so by place, or "
-        "the p-value of having been trained apart is at most 1e-6 and the aligned similarity above `null_similarity`",
+        "from the table, the correlation of the matrices is above `null_similarity`, or as far below 0; from files, by "
+        "place, or the p-value of having been trained apart is at most 1e-6 and the aligned similarity above "
+        "`null_similarity`",
         "`null_similarity`",
         _BOTH,
     ),
@@ -151,7 +152,7 @@ INTERCHANGEABLE = ("identical", "rounded", "close")
 CLOSE = 0.1
 """The worst tensor's relative L2 up to which models are close: of such pairs 86 % agreed on 95 % of inputs."""
 ROUNDING = 0.01
-"""Relative L2 that casting gives at most: bfloat16 has 0.002 for values of one scale."""
+"""Relative L2 up to which another type than float16 and bfloat16 may be a cast; of these the values tell."""
 SAME_SHARE, SAME_LEAST = 0.5, 0.1
 """Share of the parameters that are equal; and the least where at least half of the tensors are."""
 NULL_FLOOR = 0.15
@@ -204,7 +205,8 @@ def judged(
             | ((equal_matrices >= 1) & (equal_matrices >= other_matrices)),
             "same_run": comparable & one_run,
             "close": comparable & whole & (worst <= close),
-            "related": comparable & (correlation > null),
+            # All signs turned, they are as far from independent.
+            "related": comparable & (np.abs(correlation) > null),
             "strangers": comparable & ~np.isnan(correlation),
         }
     places = [WORDS.index(word) for word in conditions]

@@ -64,6 +64,12 @@ class Casts:
         is_cast = np.array([(back(cast(single)) == single).all(axis=1) for cast, back in _CASTS])
         return cls(codes, is_cast)
 
+    @property
+    def smaller(self) -> NDArray[np.bool_]:
+        """Which rows have values of one of these types."""
+        found: NDArray[np.bool_] = np.logical_or.reduce(self.is_cast, axis=0)
+        return found
+
     def part(self, rows: slice) -> Casts:
         return Casts(self.codes[:, rows], self.is_cast[:, rows])
 

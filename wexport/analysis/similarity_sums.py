@@ -161,7 +161,10 @@ class PairSums:
         stored = left.dtypes[:, None] != right.dtypes[None, :]
         laid_out = stored | (left.layouts[:, None] != right.layouts[None, :])
         equal = same | (laid_out & (figures.mean_square == 0) & ~broken)
-        rounded = ~equal & ~broken & (stored & (distance <= relations.ROUNDING) | cast_of(left.casts, right.casts))
+        # Of what has values of float16 or bfloat16 these tell; a length would let a small fine-tune pass as a cast.
+        by_length = stored & ~left.casts.smaller[:, None] & ~right.casts.smaller[None, :]
+        rounded = by_length & (distance <= relations.ROUNDING) | cast_of(left.casts, right.casts)
+        rounded &= ~equal & ~broken
         changed = matched & ~equal & ~rounded
         self._all[where] += matched
         self._rounded[where] += matched & rounded

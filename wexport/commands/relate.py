@@ -11,6 +11,7 @@ from wexport.commands.common import (
     EXIT_SOME_FAILED,
     MACHINE_FORMS,
     SHOWN_ROWS,
+    overwrite_option,
     show_records,
     tell_failed,
     tell_more,
@@ -21,6 +22,7 @@ from wexport.errors import UsageError
 
 if TYPE_CHECKING:
     from wexport.relating.averaging import Averages
+    from wexport.relating.family import FamilyTree
     from wexport.relating.results import Kinship
 
 
@@ -46,8 +48,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Tell instead how the second of two models differs from the first, tensor by tensor and gate by gate.",
 )
+@click.option("--tree", is_flag=True, help="Show families: which model came from which, or stands nearest.")
+@click.option("--plot", "picture", metavar="FILE", help="Draw the families of --tree as well: .png, .svg or .pdf.")
+@overwrite_option
 @weights_options
-def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change: bool, **options: Any) -> None:
+def relate(
+    paths: tuple[str, ...], form: str, rows: int, averages: bool, change: bool, tree: bool, picture: str | None,
+    overwrite: bool, **options: Any,
+) -> None:  # fmt: skip
     """Tell which models are the same function, related, or strangers.
 
     PATHS are model files or folders, and every pair is compared; or one table of `wexport ingest`, which tells most
@@ -58,8 +66,14 @@ def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change:
     The exit code is 0, or 1 if a file could not be read and the others were, 2 for wrong usage, 3 if fewer than two
     models could be read.
     """
-    if averages and change:
-        raise UsageError("--averages and --change ask different things", hint="give one of them")
+    if averages + change + tree > 1:
+        raise UsageError("--averages, --change and --tree ask different things", hint="give one of them")
+    if picture is not None:
+        from wexport.plot.figures import place
+
+        if not tree:
+            raise UsageError("--plot draws families", hint="give --tree too")
+        place(picture, overwrite=overwrite)
     if averages:
         _averages(paths, form, rows, options)
     if change:
@@ -71,6 +85,15 @@ def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change:
     with progress("relating") as shown:
         found = run(paths, progress=shown, **options)
     tell_failed(found.failed)
+    if tree:
+        families = found.tree()
+        if picture is not None:
+            from wexport.plot.family_trees import family_tree
+            from wexport.plot.figures import save
+
+            save(family_tree(families), picture, overwrite=overwrite)
+        _print_tree(families, form, rows)
+        sys.exit(EXIT_SOME_FAILED if found.failed else 0)
     pairs = sorted(
         found.pairs, key=lambda pair: (WORDS.index(pair.relation), -(pair.aligned_similarity or pair.similarity or 0))
     )
@@ -82,6 +105,32 @@ def relate(paths: tuple[str, ...], form: str, rows: int, averages: bool, change:
             left = f"{found.compared - len(pairs):,} of {found.compared:,} pairs"
             print(f"{left} are no rows: the table tells that they are strangers, or a file could not be read")
     sys.exit(EXIT_SOME_FAILED if found.failed else 0)
+
+
+def _print_tree(tree: FamilyTree, form: str, rows: int) -> None:
+    from wexport.relating.family import Member
+    from wexport.terminal import tables
+    from wexport.terminal.text import safe
+
+    if form != "table":
+        if form in MACHINE_FORMS:
+            show_records(Member, tree.members, form)
+            return
+        rows = 0
+    shown = list(tree.lines())[: rows or None]
+    cells = [
+        [
+            before + safe(each.model),
+            each.relation,
+            None if each.distance is None else f"{each.distance:.3f}",
+        ]
+        for before, each in shown
+    ]
+    tables.show(["model", "relation", "distance"], cells, form, last=["distance"])
+    if form == "table":
+        tell_more(len(shown), len(tree.members), "models")
+        print("▶: evidence tells that the one above came first; ──: nearness alone, either may have come first")
+        print("distance: 1 less the similarity to the one above, units aligned where they can be")
 
 
 def _averages(paths: tuple[str, ...], form: str, rows: int, options: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from wexport.relating import forms, judging, reading
 from wexport.relating.balancing import balanced
 from wexport.relating.chains import TOLD_BY
 from wexport.relating.chance import Later, null_similarity
+from wexport.relating.family import FamilyTree, family_tree
 from wexport.relating.figures import cosine, percent, relative_l2, similarity
 from wexport.relating.judging import SAME
 from wexport.relating.layers import Known, unit_graph
@@ -44,11 +45,17 @@ class Related(Tabular):
     """pairs: a row a pair, in the order in which the models were given. failed: name, reason and way out.
 
     compared: how many pairs were asked of. Where a table was given, those that it tells to be strangers are no rows.
+    models: that were read.
     """
 
     pairs: Sequence[Kinship]
     failed: Sequence[tuple[str, str, str]]
     compared: int = 0
+    models: Sequence[str] = ()
+
+    def tree(self) -> FamilyTree:
+        """Families of related models. Raises WexportError where NetworkX is missing."""
+        return family_tree(self.models, self.pairs)
 
     def to_arrow(self) -> pa.Table:
         """A row a pair, with the fields of `Kinship` as columns."""
@@ -101,7 +108,7 @@ def relate(
             if progress is not None:
                 progress(len(pairs), len(wanted), f"{a.name} and {b.name}")
             pairs.append(judging.in_one_run(comparison.pair(a, b), places))
-    return Related([replace(pair, confidence=judging.confidence(pair)) for pair in pairs], failed, compared)
+    return Related([replace(pair, confidence=judging.confidence(pair)) for pair in pairs], failed, compared, names)
 
 
 @dataclass

@@ -91,14 +91,15 @@ def table_of(
     hidden: Sequence[str] = (),
     links: Mapping[str, Mapping[Any, str]] | None = None,
 ) -> Table:
-    """An answer as a table of at most `rows` rows.
+    """An answer as a table of at most `rows` rows, without columns in which there is nothing.
 
     query: name of the library's query that gave it, for the columns' meaning and the SQL. hidden: columns left out.
     links: for a column, where each of its values leads.
     """
     known = library.get(query) if query else None
     docs = {column.name: column for column in known.columns} if known else {}
-    names = [each for each in answer.column_names if each not in hidden]
+    empty = {each for each in answer.column_names if answer.num_rows and answer[each].null_count == answer.num_rows}
+    names = [each for each in answer.column_names if each not in hidden and each not in empty]
     shown = answer.select(names).slice(0, rows)
     columns = [column.to_pylist() for column in shown.columns]
     numbers = [_numeric(field_.type) for field_ in shown.schema]

@@ -202,7 +202,7 @@ def _findings(findings: Sequence[Finding], links: Mapping[Finding, str], name: s
     ]
     table = Table(
         "findings",
-        f"{len(findings):,} findings, the worst first; a place leads to its layer",
+        f"{counted(len(findings), 'finding')}, the worst first; a place leads to its layer",
         [Heading(column) for column in columns],
         rows,
         max(0, len(findings) - ROWS),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from wexport.model.tensors import Skipped, Tensor
 from wexport.state_dict.encodings import bitsandbytes, blocks, gptq, pruned
-from wexport.state_dict.encodings.parts import Decoded
+from wexport.state_dict.encodings.parts import ACTIVATION_SCALES, OF_ACTIVATIONS, Decoded
 
 _DECODERS = (pruned.decode, gptq.decode, bitsandbytes.decode, blocks.decode)
 
@@ -43,11 +43,22 @@ def decoded(tensors: Sequence[Tensor]) -> Values:
     found = [each for each in _apart(found) if each.tensor.name == each.codes or each.tensor.name not in names]
     values = {each.codes: each.tensor for each in found}
     parts = {name: (what, each.tensor.name) for each in found for name, what in each.parts.items()}
+    for each in found:
+        beside = modules[each.codes.rpartition(".")[0]]
+        scales = [beside[name].name for name in ACTIVATION_SCALES if name in beside]
+        parts |= {name: (OF_ACTIVATIONS, each.tensor.name) for name in scales if name not in parts}
     rows, skipped = [], []
     for tensor in tensors:
         if tensor.name in parts:
             what, of = parts[tensor.name]
-            skipped.append(Skipped(what, tensor.name, detail=f"part of {of}", size=tensor.stored_bytes))
+            skipped.append(
+                Skipped(
+                    what,
+                    tensor.name,
+                    detail=f"{'beside' if what == OF_ACTIVATIONS else 'part of'} {of}",
+                    size=tensor.stored_bytes,
+                )
+            )
         else:
             rows.append(values.get(tensor.name, tensor))
     return Values(rows, skipped, {each.tensor.name: each.codes for each in found})

@@ -20,6 +20,17 @@ MAX_WHOLE = 16 << 20
 """Values of a scale or zero point that are held in memory at most."""
 SCALE, ZERO_POINT, INDEX = "scale of codes", "zero point of codes", "order of codes"
 TABLE = "table of the values of codes"
+OF_ACTIVATIONS = "scale of activations"
+ACTIVATION_SCALES = (
+    "input_scale",
+    "input_global_scale",
+    "input_zero_point",
+    "activation_scale",
+    "output_scale",
+    "k_scale",
+    "v_scale",
+)
+"""By which a module that computes with codes scales what it is given, gives, or keeps in a cache."""
 
 
 @dataclass(frozen=True, slots=True)
