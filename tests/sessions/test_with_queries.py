@@ -30,6 +30,13 @@ def test_a_part_is_replaced_and_what_only_it_needed_is_left_out() -> None:
     assert duckdb.sql(str(query.asking("FROM d", d="(SELECT 3 AS x FROM c)"))).fetchall() == [(3,)]
 
 
+def test_a_query_that_another_asks_stays_within_it() -> None:
+    query = WithQuery.of("SELECT x + 1 FROM (WITH a AS (SELECT 1 AS x), b AS (FROM a) FROM b) WHERE x > 0")
+    assert duckdb.sql(str(query)).fetchall() == [(2,)]
+    assert duckdb.sql(str(query.replacing(b="(SELECT 5 AS x)"))).fetchall() == [(6,)]
+    assert duckdb.sql(str(query.up_to("a").asking("FROM a"))).fetchall() == [(1,)]
+
+
 @pytest.mark.parametrize("text", ["SELECT 1", TEXT, "WITH a AS (SELECT 1"])
 def test_what_has_no_such_clause_is_refused(text: str) -> None:
     with pytest.raises(QueryError):

@@ -12,6 +12,7 @@ from wexport.commands.common import (
     MACHINE_FORMS,
     SHOWN_ROWS,
     overwrite_option,
+    say,
     show_records,
     tell_failed,
     tell_more,
@@ -160,6 +161,7 @@ def _save(made: Figure, picture: str, overwrite: bool) -> None:
     from wexport.plot.figures import save
 
     save(made, picture, overwrite=overwrite)
+    say(f"wrote {picture}")
 
 
 def _change(

@@ -20,21 +20,25 @@ _BEGIN = re.compile(r"\s*(\w+)\s+AS\s*", re.IGNORECASE)
 class WithQuery:
     """WITH name AS (...), ... and what is asked of these.
 
-    parts: the text behind each AS, by name, in order. body: the query that follows.
+    parts: the text behind each AS, by name, in order. body: the query that follows. before: what stands before the
+    WITH, and is closed in the body, where the query is asked by another: SELECT * FROM (.
     """
 
     parts: Mapping[str, str]
     body: str
+    before: str = ""
 
     @classmethod
     def of(cls, text: str) -> WithQuery:
-        """Take a query apart. Raises QueryError for one that does not begin with WITH name AS."""
+        """Take a query apart, by its first WITH. Raises QueryError for one that has none, or no name AS behind it."""
         text = without_comments(text).strip().rstrip(";")
-        if not text[:4].upper() == "WITH":
-            raise QueryError("the query does not begin with WITH")
-        parts, place, depth, begin = {}, 4, 0, 0
+        tokens = list(itertools.pairwise([*_token_places(text), len(text)]))
+        first = next((start for start, end in tokens if text[start:end].strip().upper() == "WITH"), None)
+        if first is None:
+            raise QueryError("the query has no WITH")
+        parts, place, depth, begin = dict[str, str](), first + 4, 0, 0
         name = ""
-        for start, end in itertools.pairwise([*_token_places(text), len(text)]):
+        for start, end in tokens:
             token = text[start]
             if start < place:
                 continue
@@ -51,7 +55,7 @@ class WithQuery:
                 if not depth:
                     parts[name], name, place = text[begin:end].strip(), "", end
                     if not text[end:].lstrip().startswith(","):
-                        return cls(parts, text[end:].strip())
+                        return cls(parts, text[end:].strip(), text[:first])
                     place = text.index(",", end) + 1
         raise QueryError("the query ends within its WITH clause")
 
@@ -62,7 +66,8 @@ class WithQuery:
             if name in words:
                 needed[name] = text
                 words.update(_WORD.findall(text))
-        return f"WITH {', '.join(f'{name} AS {needed[name]}' for name in reversed(list(needed)))}\n{self.body}"
+        parts = ", ".join(f"{name} AS {needed[name]}" for name in reversed(list(needed)))
+        return f"{self.before}WITH {parts}\n{self.body}"
 
     def replacing(self, **parts: str) -> WithQuery:
         """The same with other texts for parts that it has, each in parentheses."""
