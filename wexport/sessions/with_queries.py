@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import duckdb
-
 from wexport.errors import QueryError
-from wexport.sessions.statements import without_comments
 
 _WORD = re.compile(r"\w+")
+_QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
+_COMMENT = re.compile(rf"({_QUOTED})|--[^\n]*|/\*.*?\*/", re.DOTALL)
+"""DuckDB 1.3 does not tell where comments and parentheses are."""
+_TOKEN = re.compile(rf"{_QUOTED}|[()]|\bWITH\b", re.IGNORECASE)
+"""What texts and quoted names may hold is not seen."""
 _BEGIN = re.compile(r"\s*(\w+)\s+AS\s*", re.IGNORECASE)
 
 
@@ -31,32 +32,27 @@ class WithQuery:
     @classmethod
     def of(cls, text: str) -> WithQuery:
         """Take a query apart, by its first WITH. Raises QueryError for one that has none, or no name AS behind it."""
-        text = without_comments(text).strip().rstrip(";")
-        tokens = list(itertools.pairwise([*_token_places(text), len(text)]))
-        first = next((start for start, end in tokens if text[start:end].strip().upper() == "WITH"), None)
+        text = _COMMENT.sub(lambda found: found[1] or "", text).strip().rstrip(";")
+        tokens = list(_TOKEN.finditer(text))
+        first = next((token.start() for token in tokens if token[0].upper() == "WITH"), None)
         if first is None:
             raise QueryError("the query has no WITH")
         parts, place, depth, begin = dict[str, str](), first + 4, 0, 0
         name = ""
-        for start, end in tokens:
-            token = text[start]
-            if start < place:
+        for token in tokens:
+            if token.start() < place:
                 continue
             if not name:
                 found = _BEGIN.match(text, place)
                 if found is None:
                     raise QueryError(f"there is no name AS (...) at {text[place : place + 40]!r}")
                 name, begin = found[1], found.end()
-                place = begin
-            elif token == "(":
-                depth += 1
-            elif token == ")":
-                depth -= 1
-                if not depth:
-                    parts[name], name, place = text[begin:end].strip(), "", end
-                    if not text[end:].lstrip().startswith(","):
-                        return cls(parts, text[end:].strip(), text[:first])
-                    place = text.index(",", end) + 1
+            depth += {"(": 1, ")": -1}.get(token[0], 0)
+            if token[0] == ")" and not depth:
+                parts[name], name, place = text[begin : token.end()].strip(), "", token.end()
+                if not text[place:].lstrip().startswith(","):
+                    return cls(parts, text[place:].strip(), text[:first])
+                place = text.index(",", place) + 1
         raise QueryError("the query ends within its WITH clause")
 
     def __str__(self) -> str:
@@ -82,9 +78,3 @@ class WithQuery:
         """Without the parts behind this one."""
         names = list(self.parts)
         return replace(self, parts={each: self.parts[each] for each in names[: names.index(name) + 1]})
-
-
-def _token_places(text: str) -> list[int]:
-    """Where each token begins, in characters; DuckDB counts bytes."""
-    encoded = text.encode()
-    return [len(encoded[:place].decode(errors="replace")) for place, _ in duckdb.tokenize(text)]
