@@ -14,7 +14,7 @@
 --   relative_l2 [fraction]             |w - w0| / |w0|: how far it moved, by the length of what it was
 --   relative_l2_se [fraction]          its standard error; 0 where all values were compared
 --   cosine                             cosine of the two; NULL for a vector of zeros
---   cosine_se                          its standard error; NULL where less than a millionth of the length is left
+--   cosine_se                          its standard error; NULL where one is less than a millionth of the other in length
 --   changed_fraction [fraction]        share of values that are not equal
 --   changed_fraction_se [fraction]     its standard error
 --   rms_change [weight]                root mean square of w - w0: defined where w0 is zero, too
@@ -241,7 +241,8 @@ compared AS (
             WHEN isfinite(relative_l2_error) THEN relative_l2_error END AS relative_l2_se,
         cosine,
         CASE WHEN cosine IS NULL THEN NULL WHEN same OR whole THEN 0
-            WHEN sums.y2 >= 1e-12 * sums.x2 AND isfinite(cosine_error) THEN cosine_error END AS cosine_se,
+            WHEN least(sums.x2, sums.y2) >= 1e-12 * greatest(sums.x2, sums.y2) AND isfinite(cosine_error)
+                THEN cosine_error END AS cosine_se,
         changed_fraction,
         CASE WHEN changed_fraction IS NULL THEN NULL WHEN same OR whole THEN 0
             ELSE sqrt((1 - sums.n / value_count) * (changed + 1) * (sums.n - changed + 1) / sums.n)
