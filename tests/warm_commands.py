@@ -1,8 +1,10 @@
-"""The command line in processes that start at once: each is forked from a server that has imported what commands use.
+"""The command line in processes that start at once: on Linux, forked from one that has imported what commands use.
 
 A new process spends most of a second on imports, more than most commands need for their work, and the tests run
 hundreds. In all else a forked process is as a new one: arguments, folder, environment, streams and exit code are its
 own. What depends on how Python starts, on a terminal or on being killed, is tested with new processes.
+
+On macOS and Windows each command is a new process: what is imported does not survive a fork there, or there is none.
 
 `run` is for tests. For shells there is a command `wexport` in the folder `COMMANDS`, which hands over its streams.
 """
@@ -23,6 +25,9 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from wexport.processes.forkserver import AVAILABLE
 
 ROOT = Path(__file__).parent.parent
 _IMPORTED = (
@@ -71,6 +76,8 @@ _server: subprocess.Popen[bytes] | None = None
 def start() -> Path:
     """Start the server, if there is none; the folder of the command for shells."""
     global _server
+    if not AVAILABLE:
+        return Path(sys.executable).parent
     if _server is None:
         COMMANDS.mkdir()
         path = _folder / "socket"
@@ -103,8 +110,11 @@ def run(
     timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """What `wexport` with these arguments prints, and its exit code. environment: instead of this process's own."""
-    start()
     words = [str(argument) for argument in arguments]
+    if not AVAILABLE:
+        options: dict[str, Any] = {"input": stdin, "cwd": cwd, "env": environment, "timeout": timeout}
+        return subprocess.run([sys.executable, "-m", "wexport", *words], capture_output=True, text=True, **options)
+    start()
     with contextlib.ExitStack() as held:
         server = held.enter_context(socket.socket(socket.AF_UNIX))
         server.settimeout(timeout)

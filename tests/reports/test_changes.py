@@ -34,7 +34,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_table(folder / "old.parquet", [row for name, held in models.items() for row in rows(name, *held)])
 
 
-def told(page: Path) -> tuple[str, list[list[str]]]:
+def shown(page: Path) -> tuple[str, list[list[str]]]:
     """The sentence, and the rows of the table."""
     part = page.read_text().partition('<section id="changes"')[2].partition("</section>")[0]
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part)]
@@ -47,7 +47,7 @@ def test_models_that_came_went_were_renamed_or_are_others(earlier: Path, tmp_pat
     models = {"same": [drawn(0)], "moved": [drawn(1), sick, drawn(5)], "new_name": [drawn(3)], "well": [drawn(9)]}
     table = write_table(tmp_path / "t.parquet", [row for name, held in models.items() for row in rows(name, *held)])
     page = wexport.report(table, tmp_path / "r.html", compare=earlier)
-    sentence, found = told(page)
+    sentence, found = shown(page)
     assert sentence == (f"Since {earlier}: 1 gone, 1 renamed, 2 changed, 1 as before; new findings in 1 model.")
     assert found == [
         ["new_name", "renamed, from old_name", "", ""],

@@ -25,8 +25,8 @@ def draw(tree: FamilyTree, ax: Axes) -> list[Annotation]:
         x, y = STEP * each.depth, -row
         places[each.model] = x, y
         ax.plot([x], [y], "o", color=style.COLOURS[0], markersize=4)
-        told = name if each.relation is None else f"{name}   {each.relation.replace('_', ' ')}, {each.distance:.3f}"
-        ax.text(x + 0.08, y, told, va="center", fontsize="small")
+        label = name if each.relation is None else f"{name}   {each.relation.replace('_', ' ')}, {each.distance:.3f}"
+        ax.text(x + 0.08, y, label, va="center", fontsize="small")
         if each.parent is not None:
             look = {
                 "arrowstyle": "-|>" if each.directed else "-",

@@ -61,16 +61,18 @@ def read(
     names: Sequence[str],
     setup: Setup,
     timeout: float | None = None,
-    ended: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Held], list[tuple[str, str, str]]]:
     """The models that could be read, and of the others name, reason and way out.
 
-    ended: called with each file's name as it ends. Files that were met in a folder and hold no weights are passed over.
+    progress: called as each file ends. Files that were met in a folder and hold no weights are passed over.
     Raises BudgetError where all values together are more than 2 GiB.
     """
     with Spool() as spool:
         paths = [item.path if item.remote is None else spool.expect(item.remote) for item in found]
         spool.begin()
+        done = itertools.count(1)
+        ended = None if progress is None else lambda name: progress(next(done), len(found), name)
         return _read(found, paths, names, setup, timeout, spool, ended)
 
 
@@ -145,9 +147,7 @@ def read_all(
         raise UsageError(f"{len(found)} file is nothing to relate", hint="name two model files or more, or a folder")
     names = inputs.model_names([item.called for item in found])
     setup = Setup(absolute(plugins), reader, external_data=external_data)
-    done = itertools.count(1)
-    ended = None if progress is None else lambda name: progress(next(done), len(found), name)
-    held, failed = read(found, names, setup, timeout, ended)
+    held, failed = read(found, names, setup, timeout, progress)
     if len(held) < 2:
         told = "; ".join(f"{name}: {reason}" for name, reason, _ in failed[:3])
         raise ReadError(f"fewer than two models could be read{f': {told}' if told else ''}", hint="name model files")

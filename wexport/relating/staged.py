@@ -59,11 +59,8 @@ def of_table(
             names.append(found.models[number])
     held: list[Held] = []
     if items:
-        done = itertools.count(1)
-        ended = None if progress is None else lambda name: progress(next(done), len(items), name)
-        held, unread = reading.read(
-            items, names, Setup(absolute(plugins), reader, external_data=external_data), timeout, ended
-        )
+        setup = Setup(absolute(plugins), reader, external_data=external_data)
+        held, unread = reading.read(items, names, setup, timeout, progress)
         failed += unread
     by_name = {each.name: each for each in held}
     named = ((found.models[a], found.models[b]) for a, b in found.pairs)

@@ -51,22 +51,22 @@ def changes(session: Session, earlier: PathLike | Connection, timeout: float, me
     what = {model: f"renamed, from {safe(before)}" for model, before in renamed.items()}
     what |= dict.fromkeys(sorted(old.keys() - new.keys() - set(renamed.values())), "gone")
     what |= {model: "new" for model in new if model not in old and model not in what}
-    what |= {model: "changed: " + _told(*(each.get(model, {}) for each in tensors)) for model in both}
+    what |= {model: "changed: " + _differences(*(each.get(model, {}) for each in tensors)) for model in both}
     came, went = _by_model(newly_found(now, before)), _by_model(newly_found(before, now))
-    told = list(dict.fromkeys([*what, *sorted(came.keys() | {each for each in went if each in new})]))
-    same = len(new.keys() & old.keys()) - sum(model in new and model in old for model in told)
+    listed = list(dict.fromkeys([*what, *sorted(came.keys() | {each for each in went if each in new})]))
+    same = len(new.keys() & old.keys()) - sum(model in new and model in old for model in listed)
     name = safe(earlier if isinstance(earlier, (str, os.PathLike)) else earlier.table)
     words = _words(list(what.values()), came, same)
     rows = [
         [Cell(safe(model)), Cell(what.get(model, "as it was")), Cell(came.get(model, "")), Cell(went.get(model, ""))]
-        for model in told[:ROWS]
+        for model in listed[:ROWS]
     ]
     table = Table(
         "changes",
         f"What changed since {name}",
         [Heading(each, doc=doc) for each, doc in _DOCS.items()],
         rows,
-        max(0, len(told) - ROWS),
+        max(0, len(listed) - ROWS),
         command=f"wexport check TABLE --baseline {name}",
     )
     section = Section("changes", words=[f"Since {name}: {words}."], tables=[table] if rows else [])
@@ -99,7 +99,7 @@ def _renamed(old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str
     return found
 
 
-def _told(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     """Which tensors of a model are others."""
     other = sum(old[slot] != new[slot] for slot in old.keys() & new.keys())
     parts = [f"{other:,} of {counted(len(new), 'tensor')}"] if other else []
